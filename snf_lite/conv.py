@@ -1,0 +1,177 @@
+"""Convolutional layers z = w ⋆ x + b with zero "same" padding: self-normalising and exact."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from . import checks, linalg, toeplitz
+from .flow import FlowLayer
+
+#: Standard deviation of the noise that separates a fresh kernel from the identity, over √(C·k²).
+INITIAL_NOISE = 0.05
+
+
+class ConvLayer(FlowLayer):
+    """What the convolutional layers share: z = w ⋆ x + b, its exact log-determinant log|det T(w)| and exact inverse.
+
+    Events are (C, H, W) with any H and W; the padding is (k-1)/2 zeros on each side, so that z has the shape of x.
+
+    Attributes:
+        weight: w (C, C, k, k), at first the identity with a little noise.
+        bias: b (C,).
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 3) -> None:
+        super().__init__()
+        self.channels = checks.positive_integer(channels, "channels", self.label)
+        self.kernel_size = checks.odd_integer(kernel_size, "kernel_size", self.label)
+        kernel = nn.init.dirac_(torch.empty(channels, channels, kernel_size, kernel_size))
+        noise = torch.randn_like(kernel) * (INITIAL_NOISE / (channels**0.5 * kernel_size))
+        self.weight = nn.Parameter(kernel + noise)
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self._factor: linalg.Remembered[toeplitz.Elimination] = linalg.Remembered()
+
+    @property
+    def padding(self) -> int:
+        return self.kernel_size // 2
+
+    def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(event_shape) != 3 or event_shape[0] != self.channels or 0 in event_shape:
+            raise self.shape_error(f"({self.channels}, H, W)", event_shape)
+        return event_shape
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        log_det = self.log_abs_det(*x.shape[2:]).to(x.dtype)
+        return conv2d(x, self.weight, self.bias, padding=self.padding), log_det.expand(len(x))
+
+    def log_abs_det(self, height: int, width: int) -> Tensor:
+        """log|det T(w)| in nats for images of height × width (eq-block-banded), float64."""
+        if torch.is_grad_enabled() and self.weight.requires_grad or not checks.values_are_readable():
+            return toeplitz.log_abs_det(self.weight, height, width, self.label)
+        return self.elimination(height, width).log_abs_det
+
+    @torch.no_grad()
+    def elimination(self, height: int, width: int) -> toeplitz.Elimination:
+        """The factorised T(w), made anew when w or the image size has changed."""
+        return self._factor.get(
+            self.weight, lambda: toeplitz.eliminate(self.weight, height, width, self.label), key=(height, width)
+        )
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        centred = to_float64_rows(z - self.bias[:, None, None])
+        _, channels, height, width = z.shape
+        if torch.is_grad_enabled() and (centred.requires_grad or self.weight.requires_grad):
+            factors = toeplitz.eliminate(self.weight, height, width, self.label)
+        else:
+            factors = self.elimination(height, width)
+        return toeplitz.from_rows(factors.solve(centred), channels, height, width).to(z.dtype)
+
+    def settings(self) -> dict[str, Any]:
+        return {"channels": self.channels, "kernel_size": self.kernel_size}
+
+
+def to_float64_rows(x: Tensor) -> Tensor:
+    return toeplitz.to_rows(x.double())
+
+
+class ExactConv2d(ConvLayer):
+    """Convolution trained with the exact gradient of log|det T(w)|, by block-banded elimination (eq-block-banded).
+
+    A step factorises H/p blocks of (p·C·W)² numbers, p = (k-1)/2; no dense T(w) is ever built.
+
+    Args:
+        channels: C.
+        kernel_size: k, odd.
+    """
+
+
+class SelfNormConv2d(ConvLayer):
+    """Convolution with a learned inverse r, whose flipped taps stand for T(w)⁻ᵀ in the gradient (eq-conv-gradients).
+
+    Trained through ``Flow.loss``: six convolutions, no matrix, determinant, inverse or solve. ``log_prob`` stays exact.
+
+    Args:
+        channels: C.
+        kernel_size: k, odd.
+        recon_weight: λ ≥ 0, the weight of ‖r ⋆ (w ⋆ x) − x‖², a sum over all numbers of an image.
+
+    Attributes:
+        inverse_weight: r (C, C, k, k), at first flip(w).
+
+    Source: Keller et al., Self Normalizing Flows, ICML 2021 (https://arxiv.org/abs/2011.07248).
+    """
+
+    learned_inverse = True
+
+    def __init__(self, channels: int, kernel_size: int = 3, recon_weight: float = 1.0) -> None:
+        super().__init__(channels, kernel_size)
+        self.recon_weight = checks.non_negative(recon_weight, "recon_weight", self.label)
+        self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).clone())
+
+    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        z, log_det, recon, _, _ = _SelfNormConvStep.apply(x, self.weight, self.inverse_weight, self.bias)
+        return z, log_det, self.recon_weight * recon
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        if exact:
+            return super().invert(z, exact)
+        return conv2d(z - self.bias[:, None, None], self.inverse_weight, padding=self.padding)
+
+    def settings(self) -> dict[str, Any]:
+        return {**super().settings(), "recon_weight": self.recon_weight}
+
+
+def readable_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The self-normalising training pass of a convolution (eq-conv-gradients) in plain autograd, for reading.
+
+    The layer uses the fused ``_SelfNormConvStep``, which gives the same gradients in six convolutions.
+
+    Args:
+        x: (B, C, H, W); w, r: (C, C, k, k); b: (C,).
+
+    Returns:
+        z (B, C, H, W); a (B,) term, zero in value, with gradients ½ flip(r)⊙m for w and -½ flip(w)⊙m for r;
+        ‖r ⋆ (w ⋆ x) − x‖², (B,).
+    """
+    p, m = w.shape[-1] // 2, toeplitz.tap_counts(w.shape[-1], *x.shape[2:], like=w)
+    code = conv2d(x.detach(), w.detach(), padding=p)
+    moved = x - 0.5 * conv2d(code, r - r.detach(), padding=p)  # x in value; sends -½ δx ⋆ (w ⋆ x) to r
+    z = conv2d(moved, 0.5 * w + 0.5 * w.detach(), b, padding=p)
+    traces = 0.5 * (toeplitz.flip(r).detach() * m * w).sum() - 0.5 * (toeplitz.flip(w).detach() * m * r).sum()
+    recon = conv2d(conv2d(x.detach(), w, padding=p), r, padding=p) - x.detach()
+    return z, (traces - traces.detach()).expand(len(x)), recon.square().flatten(1).sum(1)
+
+
+class _SelfNormConvStep(torch.autograd.Function):
+    """``readable_self_norm_conv2d`` in six convolutions: two forward, four backward."""
+
+    @staticmethod
+    def forward(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        padding = w.shape[-1] // 2
+        code = conv2d(x, w, padding=padding)
+        error = conv2d(code, r, padding=padding) - x
+        return code + b[:, None, None], x.new_zeros(len(x)), error.square().flatten(1).sum(1), code, error
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        x, w, r, _ = inputs
+        *_, code, error = output
+        ctx.mark_non_differentiable(code, error)
+        ctx.save_for_backward(x, w, r, code, error)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any) -> tuple[Tensor, ...]:
+        x, w, r, code, error = ctx.saved_tensors
+        padding = w.shape[-1] // 2
+        pull = 2 * grad_recon[:, None, None, None] * error  # ∂loss/∂x̂
+        grad_x = conv2d_input(x.shape, w, grad_z, padding=padding)
+        to_code = conv2d_input(x.shape, r, pull, padding=padding).add_(grad_z, alpha=0.5)
+        to_x = torch.add(pull, grad_x, alpha=-0.5)
+        counts = 0.5 * grad_log_det.sum() * toeplitz.tap_counts(w.shape[-1], *x.shape[2:], like=w)
+        grad_w = conv2d_weight(x, w.shape, to_code, padding=padding).addcmul_(counts, toeplitz.flip(r))
+        grad_r = conv2d_weight(code, r.shape, to_x, padding=padding).addcmul_(counts, toeplitz.flip(w), value=-1)
+        return grad_x, grad_w, grad_r, grad_z.sum((0, 2, 3))

@@ -1,0 +1,223 @@
+"""Dense layers z = W x + b: self-normalising, exact, and with the relative gradient."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from . import checks, linalg
+from .flow import FlowLayer
+
+#: Spectral norm, roughly, of the noise that separates a fresh weight from the identity.
+INITIAL_NOISE = 0.1
+
+
+class DenseLayer(FlowLayer):
+    """What the dense layers share: z = W x + b, its exact log-determinant log|det W| and its exact inverse.
+
+    Attributes:
+        weight: W (D, D), at first the identity with a little noise.
+        bias: b (D,).
+    """
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = checks.positive_integer(features, "features", self.label)
+        noise = torch.randn(features, features) * (INITIAL_NOISE / (2 * features**0.5))
+        self.weight = nn.Parameter(torch.eye(features) + noise)
+        self.bias = nn.Parameter(torch.zeros(features))
+        self._factor: linalg.Remembered[linalg.Factor] = linalg.Remembered()
+
+    def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if event_shape != (self.features,):
+            raise self.shape_error((self.features,), event_shape)
+        return event_shape
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return linear(x, self.weight, self.bias), self.log_abs_det().expand(len(x))
+
+    def log_abs_det(self) -> Tensor:
+        """log|det W| in nats; differentiable, or remembered where no gradient is asked for. O(D³)."""
+        if torch.is_grad_enabled() and self.weight.requires_grad or not checks.values_are_readable():
+            return linalg.log_abs_det(self.weight, self.label)
+        return self.factor().log_abs_det
+
+    @torch.no_grad()
+    def factor(self) -> linalg.Factor:
+        """The LU factorisation of W, made anew when W has changed."""
+        return self._factor.get(self.weight, lambda: linalg.factor(self.weight, self.label))
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        centred = z - self.bias
+        if torch.is_grad_enabled() and (centred.requires_grad or self.weight.requires_grad):
+            self.factor()  # refuses a singular W by name
+            return torch.linalg.solve(self.weight, centred.mT).mT
+        return self.factor().solve(centred)
+
+    def initialise(self, x: Tensor, whiten: bool) -> None:
+        """With ``whiten``: W = cov^-1/2 of the batch x, b = -W·mean, so that z has mean 0 and covariance I."""
+        if not whiten:
+            return
+        mean, deviations, directions = principal_axes(x, self.label)
+        self.weight.copy_(directions / deviations @ directions.mT)
+        self.bias.copy_(-(self.weight.double() @ mean))
+
+    def settings(self) -> dict[str, Any]:
+        return {"features": self.features}
+
+
+class ExactLinear(DenseLayer):
+    """Dense layer trained with the exact gradient of log|det W|, which is W⁻ᵀ (eq-jacobi).
+
+    A training step costs 3 products of B·D² and one LU factorisation with its inverse, O(D³); a sample one solve.
+
+    Args:
+        features: D.
+    """
+
+
+class SelfNormLinear(DenseLayer):
+    """Dense layer with a learned inverse R ≈ W⁻¹ whose transpose stands for W⁻ᵀ in the gradient (eq-dense-gradients).
+
+    Trained through ``Flow.loss``: six products of B·D², no determinant, inverse or solve. ``log_prob`` stays exact.
+
+    Args:
+        features: D.
+        recon_weight: λ ≥ 0, the weight of ‖R W x − x‖², a sum over dimensions.
+
+    Attributes:
+        inverse_weight: R (D, D), at first Wᵀ. Its memory holds Rᵀ row by row, so that the step adds it without a copy.
+
+    Source: Keller et al., Self Normalizing Flows, ICML 2021 (https://arxiv.org/abs/2011.07248).
+    """
+
+    learned_inverse = True
+
+    def __init__(self, features: int, recon_weight: float = 1.0) -> None:
+        super().__init__(features)
+        self.recon_weight = checks.non_negative(recon_weight, "recon_weight", self.label)
+        self.inverse_weight = nn.Parameter(self.weight.detach().clone().T)
+
+    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        z, log_det, recon, _, _ = _SelfNormLinearStep.apply(x, self.weight, self.inverse_weight, self.bias)
+        return z, log_det, self.recon_weight * recon
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        return super().invert(z, exact) if exact else linear(z - self.bias, self.inverse_weight)
+
+    def initialise(self, x: Tensor, whiten: bool) -> None:
+        """With ``whiten``: as ``DenseLayer.initialise``, and R = cov^1/2, the exact inverse of W."""
+        super().initialise(x, whiten)
+        if whiten:
+            _, deviations, directions = principal_axes(x, self.label)
+            self.inverse_weight.copy_(directions * deviations @ directions.mT)
+
+    def settings(self) -> dict[str, Any]:
+        return {"features": self.features, "recon_weight": self.recon_weight}
+
+
+def readable_self_norm_linear(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The self-normalising training pass of a dense layer (eq-dense-gradients) in plain autograd, for reading.
+
+    The layer uses the fused ``_SelfNormLinearStep``, which gives the same gradients in six matrix products.
+
+    Args:
+        x: (B, D); W, R: (D, D); b: (D,).
+
+    Returns:
+        z (B, D); a (B,) term, zero in value, whose gradients are ½Rᵀ for W and -½Wᵀ for R; ‖RWx − x‖², (B,).
+    """
+    code = x.detach() @ W.detach().T
+    moved = x - 0.5 * (code @ (R - R.detach()).T)  # x in value; sends -½ δx (Wx)ᵀ to R
+    z = moved @ (0.5 * W + 0.5 * W.detach()).T + b  # W takes half of δz xᵀ; b and x take the whole
+    traces = 0.5 * (W * R.detach().T).sum() - 0.5 * (R * W.detach().T).sum()
+    recon = (x.detach() @ W.T @ R.T - x.detach()).square().sum(1)  # the input is stopped: a term of this layer alone
+    return z, (traces - traces.detach()).expand(len(x)), recon
+
+
+class _SelfNormLinearStep(torch.autograd.Function):
+    """``readable_self_norm_linear`` in six products of B·D²: two forward, four backward."""
+
+    @staticmethod
+    def forward(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        code = x @ W.T
+        error = torch.addmm(x, code, R.T, beta=-1)
+        return code + b, x.new_zeros(len(x)), error.square().sum(1), code, error
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        x, W, R, _ = inputs
+        *_, code, error = output
+        ctx.mark_non_differentiable(code, error)
+        ctx.save_for_backward(x, W, R, code, error)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any) -> tuple[Tensor, ...]:
+        x, W, R, code, error = ctx.saved_tensors
+        pull = 2 * grad_recon[:, None] * error  # ∂loss/∂x̂
+        grad_x = grad_z @ W
+        to_code = torch.addmm(grad_z, pull, R, beta=0.5)
+        to_x = torch.add(pull, grad_x, alpha=-0.5)
+        half = 0.5 * grad_log_det.sum()
+        grad_W = (to_code.T @ x).addcmul_(half, R.T)
+        grad_R = (code.T @ to_x).addcmul_(half, W, value=-1).T
+        return grad_x, grad_W, grad_R, grad_z.sum(0)
+
+
+class RelativeGradientLinear(DenseLayer):
+    """Dense layer trained with the relative gradient: the exact gradient times WᵀW from the right (eq-relative).
+
+    The log-determinant's part W⁻ᵀ becomes W, so that a training step needs no determinant, inverse or solve and costs
+    O(B·D²). The direction is an ascent direction, not the gradient. No inverse is learned: samples take a solve.
+
+    Args:
+        features: D.
+
+    Source: Gresele et al., Relative gradient optimization of the Jacobian term in unsupervised deep learning,
+    NeurIPS 2020 (https://arxiv.org/abs/2006.15090).
+    """
+
+    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        z, log_det, _ = _RelativeGradientStep.apply(x, self.weight, self.bias)
+        return z, log_det, None
+
+
+class _RelativeGradientStep(torch.autograd.Function):
+    """G WᵀW = gᵀ(x WᵀW) + s W, multiplied from the side of the batch so that no D×D×D product appears."""
+
+    @staticmethod
+    def forward(x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        code = x @ W.T
+        return code + b, x.new_zeros(len(x)), code
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        _, W, _ = inputs
+        ctx.mark_non_differentiable(output[2])
+        ctx.save_for_backward(W, output[2])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor, *_: Any) -> tuple[Tensor, ...]:
+        W, code = ctx.saved_tensors
+        grad_W = (grad_z.T @ (code @ W)).addcmul_(grad_log_det.sum(), W)
+        return grad_z @ W, grad_W, grad_z.sum(0)
+
+
+def principal_axes(x: Tensor, owner: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (D,), standard deviations (D,) along the principal directions, and the directions (D, D), in float64.
+
+    x: (B, D) with B > D, else ValueError. Deviations below a thousandth of the largest are raised to it: a direction in
+    which the batch hardly varies would otherwise be blown up without bound.
+    """
+    if len(x) <= x.shape[1]:
+        raise ValueError(
+            f"{owner}: whitening {x.shape[1]} features needs a batch of more than {x.shape[1]} events, got {len(x)}."
+        )
+    x = x.double()
+    variances, directions = torch.linalg.eigh(torch.cov(x.T).reshape(x.shape[1], x.shape[1]))
+    if not checks.all_finite(variances) or variances[-1] <= 0:
+        raise ValueError(f"{owner}: cannot whiten a batch whose events are all the same.")
+    return x.mean(0), variances.clamp_min(1e-6 * variances[-1]).sqrt(), directions

@@ -1,0 +1,116 @@
+"""One short function for each row of the paper's tables, by name."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from .activations import RationalQuadraticSpline, SmoothLeakyReLU
+from .conv import ConvLayer, ExactConv2d, SelfNormConv2d
+from .dense import DenseLayer, ExactLinear, RelativeGradientLinear, SelfNormLinear
+from .flow import Flow, FlowLayer
+from .images import Dequantize, Flatten, Logit, Squeeze
+
+
+def preprocessing(levels: int | None) -> list[FlowLayer]:
+    """Pixels to numbers on the real line; nothing for data that is real already (levels None)."""
+    return [] if levels is None else [Dequantize(levels), Logit(1e-6)]
+
+
+def dense(
+    linear: Callable[[int], DenseLayer], event_shape: tuple[int, ...], levels: int | None, depth: int, alpha: float
+) -> Flow:
+    """``depth`` dense layers with a smooth leaky ReLU between them (the paper: 2 layers of 784, α = 0.3)."""
+    flat = Flatten(event_shape)
+    (features,) = flat.output_shape(event_shape)
+    layers: list[FlowLayer] = [*preprocessing(levels), flat]
+    for index in range(depth):
+        layers += [SmoothLeakyReLU(alpha)] * (index > 0) + [linear(features)]
+    return Flow(layers, event_shape)
+
+
+def conv(
+    convolution: Callable[[int], ConvLayer], event_shape: tuple[int, ...], levels: int | None,
+    blocks: int, depth: int, bins: int,
+) -> Flow:  # fmt: skip
+    """``blocks`` blocks of ``depth`` convolutions, squeezed between blocks, a spline after each convolution but the last
+    (the paper: 3 blocks of 3 convolutions 3×3, 5 bins)."""
+    layers, shape = preprocessing(levels), event_shape
+    for block in range(blocks):
+        if block:
+            layers.append(Squeeze())
+            shape = layers[-1].output_shape(shape)
+        for _ in range(depth):
+            layers += [convolution(shape[0]), RationalQuadraticSpline(shape, bins)]
+    return Flow(layers[:-1], event_shape)
+
+
+def dense_selfnorm(
+    event_shape: tuple[int, ...], levels: int | None, recon_weight: float = 1.0, depth: int = 2, alpha: float = 0.3
+) -> Flow:
+    """Table 1, "SNF FC 2-Layer"."""
+    return dense(lambda features: SelfNormLinear(features, recon_weight), event_shape, levels, depth, alpha)
+
+
+def dense_exact(event_shape: tuple[int, ...], levels: int | None, depth: int = 2, alpha: float = 0.3) -> Flow:
+    """Table 1, "Exact Gradient FC 2-Layer"."""
+    return dense(ExactLinear, event_shape, levels, depth, alpha)
+
+
+def dense_relative(event_shape: tuple[int, ...], levels: int | None, depth: int = 2, alpha: float = 0.3) -> Flow:
+    """Table 1, "Relative Grad. FC 2-Layer"."""
+    return dense(RelativeGradientLinear, event_shape, levels, depth, alpha)
+
+
+def conv_selfnorm(
+    event_shape: tuple[int, ...], levels: int | None, recon_weight: float = 1.0,
+    kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5,
+) -> Flow:  # fmt: skip
+    """Table 1, "SNF Conv. 9-Layer"."""
+    return conv(lambda c: SelfNormConv2d(c, kernel_size, recon_weight), event_shape, levels, blocks, depth, bins)
+
+
+def conv_exact(
+    event_shape: tuple[int, ...], levels: int | None,
+    kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5,
+) -> Flow:  # fmt: skip
+    """Table 1, "Exact Gradient Conv. 9-Layer"."""
+    return conv(lambda c: ExactConv2d(c, kernel_size), event_shape, levels, blocks, depth, bins)
+
+
+BUILDERS: dict[str, Callable[..., Flow]] = {
+    "dense-selfnorm": dense_selfnorm,
+    "dense-exact": dense_exact,
+    "dense-relative": dense_relative,
+    "conv-selfnorm": conv_selfnorm,
+    "conv-exact": conv_exact,
+}
+
+
+def model_names() -> list[str]:
+    """The names that ``build`` knows."""
+    return list(BUILDERS)
+
+
+def build(name: str, event_shape: Iterable[int], levels: int | None = None, **settings: Any) -> Flow:
+    """Make a fresh flow of one of the paper's architectures.
+
+    Args:
+        name: one of ``model_names()``.
+        event_shape: (D,) for real data, (C, H, W) for images.
+        levels: how many values a pixel takes (17 for the digits, 256 elsewhere); None: the data are real numbers.
+        settings: the builder's own, such as ``recon_weight``, ``depth``, ``alpha``, ``kernel_size``, ``bins``.
+
+    Raises:
+        ValueError: an unknown name or setting; the message lists the known ones. Or a shape that does not fit.
+    """
+    if name not in BUILDERS:
+        raise ValueError(f"build: expected a model among {', '.join(BUILDERS)}, got {name!r}.")
+    known = [key for key in _settings_of(name)]
+    for key in settings:
+        if key not in known:
+            raise ValueError(f"build: {name} has no setting {key!r}; it has {', '.join(known)}.")
+    return BUILDERS[name](tuple(event_shape), levels, **settings)
+
+
+def _settings_of(name: str) -> list[str]:
+    code = BUILDERS[name].__code__
+    return list(code.co_varnames[2 : code.co_argcount])
