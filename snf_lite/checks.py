@@ -74,8 +74,9 @@ def odd_integer(value: Any, name: str, owner: str) -> int:
 
 
 def number_between(
-    value: Any, low: float, high: float, name: str, owner: str, *, low_included: bool = False, high_included: bool = False
-) -> float:
+    value: Any, low: float, high: float, name: str, owner: str,
+    *, low_included: bool = False, high_included: bool = False,
+) -> float:  # fmt: skip
     """Refuse anything but a finite number between two bounds, each included or not."""
     numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     inside = numeric and (low <= value if low_included else low < value)

@@ -49,7 +49,7 @@ class ConvLayer(FlowLayer):
 
     def log_abs_det(self, height: int, width: int) -> Tensor:
         """log|det T(w)| in nats for images of height × width (eq-block-banded), float64."""
-        if torch.is_grad_enabled() and self.weight.requires_grad or not checks.values_are_readable():
+        if (torch.is_grad_enabled() and self.weight.requires_grad) or not checks.values_are_readable():
             return toeplitz.log_abs_det(self.weight, height, width, self.label)
         return self.elimination(height, width).log_abs_det
 
@@ -112,7 +112,9 @@ class SelfNormConv2d(ConvLayer):
         self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).clone())
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        z, log_det, recon, _, _ = _SelfNormConvStep.apply(x, self.weight, self.inverse_weight, self.bias)
+        z, log_det, recon, _, _ = _SelfNormConvStep.apply(
+            x, self.weight, self.inverse_weight, self.bias
+        )
         return z, log_det, self.recon_weight * recon
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
@@ -136,7 +138,7 @@ def readable_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tup
         z (B, C, H, W); a (B,) term, zero in value, with gradients ½ flip(r)⊙m for w and -½ flip(w)⊙m for r;
         ‖r ⋆ (w ⋆ x) − x‖², (B,).
     """
-    p, m = w.shape[-1] // 2, toeplitz.tap_counts(w.shape[-1], *x.shape[2:], like=w)
+    p, m = w.shape[-1] // 2, toeplitz.tap_counts(w, x.shape[2], x.shape[3])
     code = conv2d(x.detach(), w.detach(), padding=p)
     moved = x - 0.5 * conv2d(code, r - r.detach(), padding=p)  # x in value; sends -½ δx ⋆ (w ⋆ x) to r
     z = conv2d(moved, 0.5 * w + 0.5 * w.detach(), b, padding=p)
@@ -171,7 +173,7 @@ class _SelfNormConvStep(torch.autograd.Function):
         grad_x = conv2d_input(x.shape, w, grad_z, padding=padding)
         to_code = conv2d_input(x.shape, r, pull, padding=padding).add_(grad_z, alpha=0.5)
         to_x = torch.add(pull, grad_x, alpha=-0.5)
-        counts = 0.5 * grad_log_det.sum() * toeplitz.tap_counts(w.shape[-1], *x.shape[2:], like=w)
+        counts = 0.5 * grad_log_det.sum() * toeplitz.tap_counts(w, x.shape[2], x.shape[3])
         grad_w = conv2d_weight(x, w.shape, to_code, padding=padding).addcmul_(counts, toeplitz.flip(r))
         grad_r = conv2d_weight(code, r.shape, to_x, padding=padding).addcmul_(counts, toeplitz.flip(w), value=-1)
         return grad_x, grad_w, grad_r, grad_z.sum((0, 2, 3))

@@ -39,7 +39,7 @@ class DenseLayer(FlowLayer):
 
     def log_abs_det(self) -> Tensor:
         """log|det W| in nats; differentiable, or remembered where no gradient is asked for. O(D³)."""
-        if torch.is_grad_enabled() and self.weight.requires_grad or not checks.values_are_readable():
+        if (torch.is_grad_enabled() and self.weight.requires_grad) or not checks.values_are_readable():
             return linalg.log_abs_det(self.weight, self.label)
         return self.factor().log_abs_det
 

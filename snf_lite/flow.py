@@ -6,7 +6,7 @@ objective whose *gradient* matters and whose value is no likelihood wherever a l
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ class FlowLayer(nn.Module):
 
     A layer owes four methods: ``output_shape`` (which events it takes), ``transform`` (z and the exact log|det ∂z/∂x|),
     ``invert`` (x from z) and ``settings`` (its constructor's arguments). A layer that learns its inverse also writes
-    ``surrogate``, the training pass that needs no determinant. Shapes, dtypes and values are checked here, once for all.
+    ``surrogate``, the training pass that needs no determinant. Shapes, dtypes and values are checked here, for all.
     """
 
     #: Subclasses by name, so that a saved flow finds the classes of its layers.
@@ -164,6 +164,9 @@ class Flow(nn.Module):
         # Empty: it only follows .to(), and so knows dtype and device where no layer has a parameter.
         self.register_buffer("_anchor", torch.empty(0), persistent=False)
 
+    def _chain(self) -> list[FlowLayer]:
+        return cast(list[FlowLayer], list(self.layers))
+
     def _bind(self) -> tuple[int, ...]:
         shape = self.event_shape
         for index, layer in enumerate(self.layers):
@@ -196,7 +199,7 @@ class Flow(nn.Module):
         self._check_input(x)
         log_det = torch.zeros(len(x), dtype=self.dtype, device=x.device)
         h = x
-        for layer in self.layers:
+        for layer in self._chain():
             h, term = layer(h)
             log_det = log_det + term
         return h, log_det
@@ -209,7 +212,7 @@ class Flow(nn.Module):
         checks.require_tensor(z, "Flow.inverse")
         checks.require_dtype(z, self.dtype, "Flow.inverse")
         checks.require_batch_of(z, self.z_shape, "Flow.inverse")
-        for layer in reversed(self.layers):
+        for layer in reversed(self._chain()):
             z = layer.inverse(z, exact=exact)
         return z
 
@@ -235,7 +238,7 @@ class Flow(nn.Module):
         """
         self._check_input(x)
         h, total, penalty = x, torch.zeros((), dtype=self.dtype, device=x.device), None
-        for layer in self.layers:
+        for layer in self._chain():
             h, term, cost = layer.surrogate(h)
             total = total + term
             if cost is not None:
@@ -250,7 +253,7 @@ class Flow(nn.Module):
     def name_non_finite_layer(self, x: Tensor) -> None:
         """Raise FloatingPointError that names the first layer whose training pass is not finite on x."""
         h = x
-        for layer in self.layers:
+        for layer in self._chain():
             h, term, cost = layer.surrogate(h)
             checks.require_finite_output(h, layer.label, "z")
             checks.require_finite_output(term, layer.label, "the log-determinant")
@@ -287,7 +290,7 @@ class Flow(nn.Module):
         """
         self._check_input(batch)
         h = batch
-        for layer in self.layers:
+        for layer in self._chain():
             layer.initialise(h, whiten)
             h = layer.surrogate(h)[0]
         self.initialised.fill_(True)
@@ -304,4 +307,5 @@ class Flow(nn.Module):
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
     """log N(z; 0, I) summed over each event, (B,) in nats: closed form, O(D), no covariance matrix."""
-    return -0.5 * (z.flatten(1).square().sum(1) + math.prod(z.shape[1:]) * math.log(2 * math.pi))
+    energy = z.flatten(1).square().sum(1)
+    return -0.5 * (energy + math.prod(z.shape[1:]) * math.log(2 * math.pi))

@@ -35,12 +35,12 @@ def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None) -> T
     with torch.no_grad():
         z = f(x)
     _require_same_count(x, z)
-    _, pull = vjp(g, z.detach())
+    pull = vjp(g, z.detach())[1]
 
     def one(direction: Tensor) -> Tensor:
         """dᵀ J_g J_f d for each event of the batch, differentiable through J_f alone."""
         (weights,) = pull(direction)
-        _, pushed = jvp(f, (x,), (direction,))
+        pushed: Tensor = jvp(f, (x,), (direction,))[1]
         return (weights.detach() * pushed).flatten(1).sum(1)
 
     products = vmap(one, randomness="different")(directions)

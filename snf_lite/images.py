@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 from . import checks
 from .flow import FlowLayer
@@ -45,7 +44,7 @@ class Dequantize(FlowLayer):
     def _check_range(self, x: Tensor) -> None:
         top = self.levels - 1 if x.dtype == torch.uint8 else self.levels
         if x.numel() and checks.values_are_readable() and (x.max() > top or x.min() < 0):
-            raise ValueError(f"{self.label}: expected pixels from 0 to {top}, got {float(x.min())} to {float(x.max())}.")
+            raise ValueError(f"{self.label}: expected pixels from 0 to {top}, got {x.min():g} to {x.max():g}.")
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         return (z * self.levels).floor().clamp(0, self.levels - 1).to(torch.uint8)
@@ -98,10 +97,14 @@ class Squeeze(FlowLayer):
         return (channels // 4, 2 * height, 2 * width)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return pixel_unshuffle(x, 2), x.new_zeros(len(x))
+        batch, channels, height, width = x.shape  # not pixel_unshuffle: it leaves an empty batch as it is
+        squares = x.reshape(batch, channels, height // 2, 2, width // 2, 2).permute(0, 1, 3, 5, 2, 4)
+        return squares.reshape(batch, 4 * channels, height // 2, width // 2), x.new_zeros(batch)
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
-        return pixel_shuffle(z, 2)
+        batch, channels, height, width = z.shape
+        squares = z.reshape(batch, channels // 4, 2, 2, height, width).permute(0, 1, 4, 2, 5, 3)
+        return squares.reshape(batch, channels // 4, 2 * height, 2 * width)
 
 
 class Flatten(FlowLayer):

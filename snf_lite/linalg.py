@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor
@@ -71,7 +71,7 @@ def log_abs_det(matrix: Tensor, owner: str = "log_abs_det") -> Tensor:
     Raises:
         NotInvertibleError: M is singular to working precision.
     """
-    value, lu, _ = _LogAbsDet.apply(matrix)
+    value, lu, _ = cast(tuple[Tensor, Tensor, Tensor], _LogAbsDet.apply(matrix))
     require_regular(lu.diagonal(), matrix.abs().amax(0), owner)
     return value
 
@@ -89,7 +89,8 @@ class Factor:
 
     def solve(self, rows: Tensor) -> Tensor:
         """x (B, D) with M x_b = rows_b."""
-        return torch.linalg.lu_solve(self.lu, self.pivots, rows.mT).mT
+        solution: Tensor = torch.linalg.lu_solve(self.lu, self.pivots, rows.mT)
+        return solution.mT
 
 
 def factor(matrix: Tensor, owner: str) -> Factor:
@@ -121,9 +122,10 @@ class Remembered(Generic[Result]):
         if self._key != key or not _same_numbers(self._weight, weight):
             self._result = compute()
             self._weight, self._key = weight.detach().clone(), key
-        return self._result  # type: ignore[no-any-return]
+        return cast(Result, self._result)
 
 
 def _same_numbers(kept: Tensor | None, now: Tensor) -> bool:
-    alike = kept is not None and kept.dtype == now.dtype and kept.device == now.device
-    return alike and torch.equal(kept, now)  # type: ignore[arg-type]
+    if kept is None or kept.dtype != now.dtype or kept.device != now.device:
+        return False
+    return torch.equal(kept, now)

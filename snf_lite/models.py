@@ -31,8 +31,10 @@ def conv(
     convolution: Callable[[int], ConvLayer], event_shape: tuple[int, ...], levels: int | None,
     blocks: int, depth: int, bins: int,
 ) -> Flow:  # fmt: skip
-    """``blocks`` blocks of ``depth`` convolutions, squeezed between blocks, a spline after each convolution but the last
-    (the paper: 3 blocks of 3 convolutions 3×3, 5 bins)."""
+    """``blocks`` times ``depth`` convolutions; squeezed between blocks, a spline after each convolution but the last.
+
+    The paper: 3 blocks of 3 convolutions 3×3, splines of 5 bins.
+    """
     layers, shape = preprocessing(levels), event_shape
     for block in range(blocks):
         if block:

@@ -37,11 +37,12 @@ def matrix(weight: Tensor, height: int, width: int) -> Tensor:
     return conv2d(images, weight, padding=weight.shape[-1] // 2).flatten(1).T
 
 
-def tap_counts(kernel_size: int, height: int, width: int, like: Tensor) -> Tensor:
-    """m (k, k): how often each tap of the kernel occurs in T(w), (H - |a-p|)(W - |b-p|), never below zero."""
-    offsets = (torch.arange(kernel_size, device=like.device) - kernel_size // 2).abs()
+def tap_counts(weight: Tensor, height: int, width: int) -> Tensor:
+    """m (k, k): how often each tap of w (C, C, k, k) occurs in T(w): (H - |a-p|)(W - |b-p|), never below zero."""
+    kernel = weight.shape[-1]
+    offsets = (torch.arange(kernel, device=weight.device) - kernel // 2).abs()
     rows, columns = (height - offsets).clamp_min(0), (width - offsets).clamp_min(0)
-    return (rows[:, None] * columns[None, :]).to(like.dtype)
+    return (rows[:, None] * columns[None, :]).to(weight.dtype)
 
 
 def flip(weight: Tensor) -> Tensor:
@@ -74,8 +75,8 @@ def bands(weight: Tensor, height: int, width: int) -> Bands:
     size = rows[0].shape[0]
     full, rest = divmod(height, per_block)
     sizes = [per_block * size] * full + [rest * size] * (rest > 0)
-    parts = (_group(rows, per_block, shift) for shift in (0, per_block, -per_block))
-    return Bands(*parts, sizes=sizes)
+    diagonal, upper, lower = (_group(rows, per_block, shift) for shift in (0, per_block, -per_block))
+    return Bands(diagonal, upper, lower, sizes)
 
 
 def _row_blocks(weight: Tensor, width: int) -> Tensor:

@@ -1,0 +1,75 @@
+"""The one table of all layers, at random parameters far from the identity, that drives every check of a layer.
+
+A new layer joins the package by a line in ``CASES`` (and by its mutants in ``test_mutants.py``).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import snf_lite as snf
+from snf_lite import FlowLayer
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer, the events it takes, and how to draw parameters and inputs for it."""
+
+    make: Callable[[], FlowLayer]
+    event_shape: tuple[int, ...]
+    spread: float = 0.5
+    draw: Callable[..., Tensor] = torch.randn
+
+    def layer(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> FlowLayer:
+        """The layer with Gaussian noise of standard deviation ``spread`` on all its parameters."""
+        torch.manual_seed(seed)
+        layer = self.make().to(dtype)
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                parameter.add_(torch.randn(parameter.shape, dtype=torch.float64).to(dtype), alpha=self.spread)
+        return layer
+
+    def events(self, batch: int = 4, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
+        torch.manual_seed(seed)
+        return self.draw(batch, *self.event_shape, dtype=torch.float64).to(dtype)
+
+
+def wide(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Numbers that fall inside the spline's bound and on both sides outside of it."""
+    return 4 * torch.randn(*shape, dtype=dtype)
+
+
+def pixels(*shape: int, dtype: torch.dtype) -> Tensor:
+    """Points of the continuous density over the pixels of the digits."""
+    return 17 * torch.rand(*shape, dtype=dtype)
+
+
+CASES: dict[str, Case] = {
+    "SelfNormLinear": Case(lambda: snf.SelfNormLinear(5, recon_weight=0.7), (5,)),
+    "SelfNormLinear-1": Case(lambda: snf.SelfNormLinear(1), (1,), spread=0.2),
+    "SelfNormLinear-gaussian": Case(lambda: snf.SelfNormLinear(6), (6,), spread=3.0),
+    "ExactLinear": Case(lambda: snf.ExactLinear(5), (5,)),
+    "RelativeGradientLinear": Case(lambda: snf.RelativeGradientLinear(5), (5,)),
+    "SelfNormConv2d": Case(lambda: snf.SelfNormConv2d(2, recon_weight=0.7), (2, 4, 3), spread=0.2),
+    "SelfNormConv2d-gaussian": Case(lambda: snf.SelfNormConv2d(2), (2, 3, 5), spread=1.0),
+    "SelfNormConv2d-5": Case(lambda: snf.SelfNormConv2d(2, 5), (2, 5, 4), spread=0.3),
+    "SelfNormConv2d-small-image": Case(lambda: snf.SelfNormConv2d(3, 5), (3, 2, 2), spread=0.3),
+    "SelfNormConv2d-1x1": Case(lambda: snf.SelfNormConv2d(3, 1), (3, 3, 2)),
+    "ExactConv2d": Case(lambda: snf.ExactConv2d(2), (2, 4, 3), spread=0.3),
+    "ExactConv2d-gaussian": Case(lambda: snf.ExactConv2d(1), (1, 6, 6), spread=1.0),
+    "ExactConv2d-1x1": Case(lambda: snf.ExactConv2d(3, 1), (3, 2, 2)),
+    "SmoothLeakyReLU": Case(snf.SmoothLeakyReLU, (6,), draw=wide),
+    "SmoothLeakyReLU-image": Case(lambda: snf.SmoothLeakyReLU(0.05), (2, 3, 3), draw=wide),
+    "RationalQuadraticSpline": Case(lambda: snf.RationalQuadraticSpline((2, 3, 2)), (2, 3, 2), spread=1.0, draw=wide),
+    "RationalQuadraticSpline-2-bins": Case(lambda: snf.RationalQuadraticSpline((8,), 2, 3.0), (8,), 1.0, draw=wide),
+    "Dequantize": Case(lambda: snf.Dequantize(17), (1, 2, 3), draw=pixels),
+    "Logit": Case(lambda: snf.Logit(1e-3), (1, 2, 3), draw=torch.rand),
+    "Squeeze": Case(snf.Squeeze, (2, 4, 2)),
+    "Flatten": Case(lambda: snf.Flatten((2, 3, 2)), (2, 3, 2)),
+}
+
+LEARNED = [name for name, case in CASES.items() if case.make().learned_inverse]
+DENSE_LEARNED = [name for name in LEARNED if "Linear" in name]
+CONV_LEARNED = [name for name in LEARNED if "Conv" in name]
