@@ -1,0 +1,122 @@
+"""The layer table bites: each mutant of the package must turn it red.
+
+A mutant is one wrong line, put into a copy of the package; the table's tests then run against the copy in a process of
+their own, up to the first failure. A mutant that survives names a check that is missing.
+"""
+
+import multiprocessing
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+if os.name == "posix":
+    PROCESSES.set_forkserver_preload(["pytest", "torch"])
+
+
+class Mutant(NamedTuple):
+    room: str
+    right: str
+    wrong: str
+
+
+MUTANTS: dict[str, Mutant] = {
+    # the gradients of the self-normalising layers
+    "dense: sign of the log-det's gradient": Mutant("dense.py", "addcmul_(half, R.T)", "addcmul_(-half, R.T)"),
+    "dense: R in place of its transpose": Mutant("dense.py", "addcmul_(half, R.T)", "addcmul_(half, R)"),
+    "dense: missing half of the log-det": Mutant("dense.py", "half = 0.5 * grad", "half = 1.0 * grad"),
+    "dense: missing half of the data term": Mutant("dense.py", "pull, R, beta=0.5", "pull, R, beta=1.0"),
+    "dense: missing half of R's data term": Mutant("dense.py", "pull, grad_x, alpha=-0.5", "pull, grad_x, alpha=-1.0"),
+    "dense: sign of R's log-det": Mutant("dense.py", "addcmul_(half, W, value=-1)", "addcmul_(half, W, value=1)"),
+    "dense: missing 2 of the reconstruction": Mutant("dense.py", "pull = 2 * grad", "pull = 1 * grad"),
+    "dense: bias leaks into Wx": Mutant("dense.py", "code = x @ W.T\n        error", "code = x @ W.T + b\n        error"),
+    "dense: bias takes half": Mutant("dense.py", "grad_W, grad_R, grad_z.sum(0)", "grad_W, grad_R, 0.5 * grad_z.sum(0)"),
+    "dense: input takes half": Mutant("dense.py", "grad_x = grad_z @ W\n", "grad_x = 0.5 * grad_z @ W\n"),
+    "dense: learned inverse forgets the bias": Mutant(
+        "dense.py", "linear(z - self.bias, self.inverse_weight)", "linear(z, self.inverse_weight)"
+    ),
+    "relative: multiplied from the left": Mutant("dense.py", "grad_z.T @ (code @ W)", "(grad_z @ W.T).T @ code"),
+    "conv: sign of the log-det's gradient": Mutant("conv.py", "addcmul_(counts, toeplitz.flip(r))", "sub_(counts * toeplitz.flip(r))"),  # noqa: E501
+    "conv: missing flip": Mutant("conv.py", "addcmul_(counts, toeplitz.flip(r))", "addcmul_(counts, r)"),
+    "conv: missing half": Mutant("conv.py", "counts = 0.5 * grad", "counts = 1.0 * grad"),
+    "conv: taps of the padding counted": Mutant("toeplitz.py", "(height - offsets)", "(height - 0 * offsets)"),
+    "conv: flip without the channels": Mutant("toeplitz.py", "weight.transpose(0, 1).flip(2, 3)", "weight.flip(2, 3)"),
+    "conv: flip of one axis": Mutant("toeplitz.py", ".flip(2, 3)", ".flip(2)"),
+    # log-determinants
+    "linear: sign of log|det|": Mutant("linalg.py", ".abs().log().sum(-1), lu", ".abs().log().sum(-1).neg(), lu"),
+    "linear: gradient is the inverse, not transposed": Mutant("linalg.py", "adjoint=True", "adjoint=False"),
+    "linear: stale remembered factorisation": Mutant("linalg.py", "or not _same_numbers(self._weight, weight)", "or self._weight is None"),  # noqa: E501
+    "toeplitz: first block forgotten": Mutant("toeplitz.py", "for lu, _ in self.pivots]", "for lu, _ in self.pivots[1:]]"),
+    "toeplitz: mirrored columns": Mutant("toeplitz.py", "columns[None, None, :] - columns[None, :, None]", "columns[None, :, None] - columns[None, None, :]"),  # noqa: E501
+    "toeplitz: 1×1 counts one pixel": Mutant("toeplitz.py", "return height * width * linalg", "return height * linalg"),
+    "leaky: slope of the other side": Mutant("activations.py", "(1 - self.alpha) * sigmoid(x)", "(1 - self.alpha) * sigmoid(-x)"),  # noqa: E501
+    "leaky: log-det doubled": Mutant("activations.py", "self.slope(x).log().flatten(1).sum(1)", "2 * self.slope(x).log().flatten(1).sum(1)"),  # noqa: E501
+    "leaky: one Newton step": Mutant("activations.py", "self.newton(z, self.newton_steps)", "self.newton(z, 1)"),
+    "spline: factor of the log-slope": Mutant("activations.py", "2 * mean.log()", "mean.log()"),
+    "spline: no tails": Mutant("activations.py", "torch.where(inside, log_slope, 0.0)", "log_slope"),
+    "spline: other root": Mutant("activations.py", "(-2 * c / (b + root))", "(-2 * c / (b - root))"),
+    "dequantise: one number an event": Mutant("images.py", "-math.prod(x.shape[1:]) * math", "-math"),
+    "logit: missing term": Mutant("images.py", "math.log(squeeze) - log_p - log_q", "-log_p - log_q"),
+    "logit: sign": Mutant("images.py", "math.log(squeeze) - log_p - log_q", "log_p + log_q - math.log(squeeze)"),
+    "squeeze: rows and columns exchanged on the way back": Mutant("images.py", "permute(0, 1, 4, 2, 5, 3)", "permute(0, 1, 4, 3, 5, 2)"),  # noqa: E501
+}
+
+
+def run_table(folder: Path) -> int:
+    """Pytest's exit status of the table's tests against the package in ``folder``, up to the first failure.
+
+    The process comes from a server that has imported torch already, which is most of what such a run would cost.
+    """
+    process = PROCESSES.Process(target=_table_in_this_process, args=(folder,))
+    process.start()
+    process.join(timeout=300)
+    assert process.exitcode is not None, f"the table's tests are still running after 300 s in {folder}"
+    return process.exitcode
+
+
+def _table_in_this_process(folder: Path) -> None:
+    os.chdir(folder)
+    sys.path[:0] = [str(folder), str(folder / "tests")]
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    torch.set_num_threads(1)
+    options = ["-x", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
+    sys.exit(pytest.main([*options, str(folder / "tests" / "test_layers.py")]))
+
+
+def copy_package(folder: Path) -> None:
+    shutil.copytree(ROOT / "snf_lite", folder / "snf_lite", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tests").mkdir()
+    for name in ("layer_table.py", "test_layers.py"):
+        shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
+    # the copy, not the installed package, must be what the table sees
+    (folder / "tests" / "conftest.py").write_text(
+        "import pathlib, snf_lite\n"
+        "assert pathlib.Path(snf_lite.__file__).parents[1] == pathlib.Path(__file__).parents[1]\n"
+    )
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_the_table_catches(name: str, tmp_path: Path) -> None:
+    mutant = MUTANTS[name]
+    copy_package(tmp_path)
+    room = tmp_path / "snf_lite" / mutant.room
+    source = room.read_text()
+    assert mutant.right in source, f"{mutant.room} no longer holds {mutant.right!r}: bring this mutant up to date"
+    room.write_text(source.replace(mutant.right, mutant.wrong))
+    status = run_table(tmp_path)
+    log = (tmp_path / "log").read_text()
+    assert status == pytest.ExitCode.TESTS_FAILED, f"the table stays green (pytest's exit {status}):\n{log[-2000:]}"
+    assert "1 failed" in log.splitlines()[-1]
+
+
+def test_the_table_is_green_without_a_mutant(tmp_path: Path) -> None:
+    copy_package(tmp_path)
+    assert run_table(tmp_path) == pytest.ExitCode.OK, (tmp_path / "log").read_text()[-2000:]

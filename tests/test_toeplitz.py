@@ -1,0 +1,139 @@
+"""The exact algebra of zero-padded convolutions against the dense matrix, near the identity and far from it."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+import snf_lite as snf
+from snf_lite import linalg, toeplitz
+
+SHAPES = [(1, 8, 8, 3), (2, 5, 6, 3), (3, 7, 5, 5), (4, 2, 2, 3), (2, 3, 3, 7), (3, 4, 4, 1), (16, 2, 2, 3), (4, 7, 7, 3)]
+
+
+def kernel(channels: int, size: int, kind: str, seed: int = 0) -> Tensor:
+    """A float64 kernel: "near" the identity, or "gaussian": arbitrary numbers."""
+    torch.manual_seed(seed)
+    noise = torch.randn(channels, channels, size, size, dtype=torch.float64)
+    if kind == "gaussian":
+        return noise.requires_grad_()
+    identity = torch.nn.init.dirac_(torch.empty_like(noise))
+    return (identity + 0.1 * noise / (channels**0.5 * size)).requires_grad_()
+
+
+def dense_log_det(weight: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
+    value = torch.linalg.slogdet(toeplitz.matrix(weight, height, width))[1]
+    return value, torch.autograd.grad(value, weight)[0]
+
+
+@pytest.mark.parametrize("kind", ["near", "gaussian"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_log_det_and_gradient_are_those_of_the_dense_matrix(shape: tuple[int, ...], kind: str) -> None:
+    channels, height, width, size = shape
+    weight = kernel(channels, size, kind)
+    value = toeplitz.log_abs_det(weight, height, width)
+    (gradient,) = torch.autograd.grad(value, weight)
+    wanted, wanted_gradient = dense_log_det(weight, height, width)
+    assert abs(float((value - wanted).detach())) < 1e-9
+    assert (gradient - wanted_gradient).norm() < 1e-9 * wanted_gradient.norm()
+
+
+@pytest.mark.parametrize("factors", [toeplitz.BlockElimination, toeplitz.PivotedElimination])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_both_eliminations_solve_and_give_the_log_det(shape: tuple[int, ...], factors: type) -> None:
+    channels, height, width, size = shape
+    weight = kernel(channels, size, "near").detach()
+    factorised = factors(toeplitz.bands(weight, height, width))
+    x = torch.randn(3, channels, height, width, dtype=torch.float64)
+    z = conv2d(x, weight, padding=size // 2)
+    back = toeplitz.from_rows(factorised.solve(toeplitz.to_rows(z)), channels, height, width)
+    assert (back - x).abs().max() < 1e-10
+    wanted = torch.linalg.slogdet(toeplitz.matrix(weight, height, width))[1]
+    assert abs(float(factorised.log_abs_det - wanted)) < 1e-10
+
+
+def test_elimination_without_exchanges_loses_digits_and_the_safeguard_gives_them_back() -> None:
+    """A tiny centre tap: the first block is nearly singular though T(w) is not."""
+    weight = kernel(2, 3, "gaussian").detach()
+    weight[:, :, 1, :] *= 1e-7
+    weight.requires_grad_()
+    quick = toeplitz.BlockElimination(toeplitz.bands(weight, 6, 6))
+    wanted, wanted_gradient = dense_log_det(weight, 6, 6)
+    assert toeplitz.residual(quick, weight, 6, 6) > toeplitz.RESIDUAL_BOUND
+    (quick_gradient,) = torch.autograd.grad(quick.log_abs_det, weight)
+    assert (quick_gradient - wanted_gradient).norm() > 1e-6 * wanted_gradient.norm()
+    assert isinstance(toeplitz.eliminate(weight, 6, 6), toeplitz.PivotedElimination)
+    value = toeplitz.log_abs_det(weight, 6, 6)
+    assert abs(float((value - wanted).detach())) < 1e-9
+    assert (torch.autograd.grad(value, weight)[0] - wanted_gradient).norm() < 1e-9 * wanted_gradient.norm()
+
+
+def test_a_first_block_of_zeros_is_no_obstacle() -> None:
+    """The centre row of taps is zero, so S_1 is singular; with H even T(w) is regular all the same."""
+    weight = kernel(1, 3, "gaussian").detach()
+    weight[:, :, 1, :] = 0
+    wanted = torch.linalg.slogdet(toeplitz.matrix(weight, 4, 3))[1]
+    assert torch.isfinite(wanted)
+    assert abs(float(toeplitz.log_abs_det(weight, 4, 3) - wanted)) < 1e-10
+    with pytest.raises(snf.NotInvertibleError, match="singular"):
+        toeplitz.log_abs_det(weight, 5, 3)
+
+
+def test_float32_kernels_get_float64_log_dets() -> None:
+    weight = kernel(3, 3, "gaussian").detach().float()
+    wanted = torch.linalg.slogdet(toeplitz.matrix(weight.double(), 6, 6))[1]
+    assert abs(float(toeplitz.log_abs_det(weight, 6, 6) - wanted)) < 1e-9
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    channels=st.integers(1, 3), height=st.integers(1, 6), width=st.integers(1, 6),
+    size=st.sampled_from([1, 3, 5, 7]), seed=st.integers(0, 1000),
+)  # fmt: skip
+def test_any_shape(channels: int, height: int, width: int, size: int, seed: int) -> None:
+    weight = kernel(channels, size, "near", seed).detach()
+    matrix = toeplitz.matrix(weight, height, width)
+    assert abs(float(toeplitz.log_abs_det(weight, height, width) - torch.linalg.slogdet(matrix)[1])) < 1e-9
+    x = torch.randn(2, channels, height, width, dtype=torch.float64)
+    layer = snf.ExactConv2d(channels, size).double()
+    with torch.no_grad():
+        layer.weight.copy_(weight)
+    assert (matrix @ x.flatten(1).T - conv2d(x, weight, padding=size // 2).flatten(1).T).abs().max() < 1e-10
+    assert (layer.inverse(layer(x)[0]) - x).abs().max() < 1e-8
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 5, 3), (2, 3, 3, 5), (1, 2, 2, 7)])
+def test_tap_counts_count_the_taps_of_the_matrix(shape: tuple[int, ...]) -> None:
+    channels, height, width, size = shape
+    weight = torch.zeros(channels, channels, size, size, dtype=torch.float64)
+    counts = toeplitz.tap_counts(weight, height, width)
+    for a in range(size):
+        for b in range(size):
+            weight.zero_()[0, 0, a, b] = 1
+            assert int((toeplitz.matrix(weight, height, width) != 0).sum()) == int(counts[a, b])
+
+
+def test_tap_counts_of_mnist() -> None:
+    weight = torch.zeros(1, 1, 3, 3)
+    assert toeplitz.tap_counts(weight, 28, 28).tolist() == [[729, 756, 729], [756, 784, 756], [729, 756, 729]]
+
+
+def test_flip_is_the_transpose() -> None:
+    weight = kernel(3, 5, "gaussian").detach()
+    assert torch.equal(toeplitz.matrix(toeplitz.flip(weight), 4, 6), toeplitz.matrix(weight, 4, 6).T)
+
+
+def test_log_abs_det_has_exact_first_and_second_derivatives() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(4, 4, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(linalg.log_abs_det, (matrix,))
+    assert torch.autograd.gradgradcheck(linalg.log_abs_det, (matrix,))
+
+
+def test_log_abs_det_survives_vmap_and_jacrev() -> None:
+    torch.manual_seed(0)
+    matrices = torch.randn(3, 4, 4, dtype=torch.float64)
+    gradients = torch.func.vmap(torch.func.grad(linalg.log_abs_det))(matrices)
+    assert torch.allclose(gradients, torch.linalg.inv(matrices).mT)
