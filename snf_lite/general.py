@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vjp, vmap
+from torch.func import vjp, vmap
 
 from . import checks
 
@@ -20,7 +20,7 @@ def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None) -> T
     Args:
         f, g: differentiable maps (B, ...) → (B, ...) that treat the events of a batch independently, D numbers to D.
         x: (B, ...).
-        probes: None for the exact trace, D products a batch; an integer n for Hutchinson's estimate from n random
+        probes: None for the exact trace, D passes a batch; an integer n for Hutchinson's estimate from n random
             signs a batch, unbiased, O(n).
 
     Returns:
@@ -32,16 +32,16 @@ def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None) -> T
     Source: Keller et al. 2021, the two likelihoods; Draxler et al. 2024 for whole networks with Hutchinson's estimate.
     """
     directions = _directions(x, probes)
-    with torch.no_grad():
-        z = f(x)
-    _require_same_count(x, z)
-    pull = vjp(g, z.detach())[1]
+    z, pull_f = vjp(f, x)
+    _require_same_count("f", x, z)
+    back, pull_g = vjp(g, z.detach())
+    _require_same_count("g", z, back)
 
     def one(direction: Tensor) -> Tensor:
         """dᵀ J_g J_f d for each event of the batch, differentiable through J_f alone."""
-        (weights,) = pull(direction)
-        pushed: Tensor = jvp(f, (x,), (direction,))[1]
-        return (weights.detach() * pushed).flatten(1).sum(1)
+        (weights,) = pull_g(direction)
+        (row,) = pull_f(weights.detach())
+        return (row * direction).flatten(1).sum(1)
 
     products = vmap(one, randomness="different")(directions)
     trace = products.sum(0) if probes is None else products.mean(0)
@@ -58,9 +58,9 @@ def _directions(x: Tensor, probes: int | None) -> Tensor:
     return torch.randint(0, 2, (count, *x.shape), device=x.device).to(x.dtype) * 2 - 1
 
 
-def _require_same_count(x: Tensor, z: Tensor) -> None:
-    if len(z) != len(x) or z[0].numel() != x[0].numel():
+def _require_same_count(name: str, given: Tensor, made: Tensor) -> None:
+    if len(made) != len(given) or made[0].numel() != given[0].numel():
         raise ValueError(
-            f"self_norm_log_det: expected f to keep the batch and the {x[0].numel()} numbers of an event, "
-            f"got {tuple(x.shape)} → {tuple(z.shape)}."
+            f"self_norm_log_det: expected {name} to keep the batch and the {given[0].numel()} numbers of an event, "
+            f"got {tuple(given.shape)} → {tuple(made.shape)}."
         )

@@ -1,0 +1,113 @@
+"""What a training step computes: no determinant where an inverse is learned, six products, and graphs that capture."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+import torch
+from layer_table import CASES, LEARNED
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import snf_lite as snf
+
+#: Words in the names of operators that factorise, invert or solve.
+FORBIDDEN = {"det", "slogdet", "logdet", "inv", "inverse", "solve", "lu", "linalg", "cholesky", "qr", "svd", "eigh"}
+
+
+class Operators(TorchDispatchMode):
+    """Counts every operator that reaches the dispatcher, backward passes included."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names[func.overloadpacket.__name__] += 1
+        return func(*args, **(kwargs or {}))
+
+    def forbidden(self) -> list[str]:
+        return [name for name in self.names if FORBIDDEN & set(name.split("_"))]
+
+
+def operators_of_a_step(flow: snf.Flow, x: torch.Tensor) -> Operators:
+    with Operators() as operators:
+        flow.loss(x).backward()
+    return operators
+
+
+@pytest.mark.parametrize("name", ["dense-selfnorm", "conv-selfnorm", "dense-relative"])
+def test_a_training_step_factorises_nothing(name: str) -> None:
+    flow = snf.build(name, (1, 8, 8), levels=17)
+    operators = operators_of_a_step(flow, torch.randint(0, 17, (5, 1, 8, 8), dtype=torch.uint8))
+    assert operators.forbidden() == []
+
+
+@pytest.mark.parametrize("name", ["dense-exact", "conv-exact"])
+def test_the_search_finds_the_factorisations_of_the_exact_twin(name: str) -> None:
+    flow = snf.build(name, (1, 8, 8), levels=17)
+    assert operators_of_a_step(flow, torch.randint(0, 17, (5, 1, 8, 8), dtype=torch.uint8)).forbidden()
+
+
+def step_of_one_layer(name: str) -> Operators:
+    case = CASES[name]
+    layer, x = case.layer(), case.events().requires_grad_()
+    with Operators() as operators:
+        z, term, penalty = layer.surrogate(x)
+        (z.square().sum() - term.sum() + penalty.sum()).backward()
+    return operators
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNED if "Linear" in name])
+def test_a_dense_step_is_six_matrix_products(name: str) -> None:
+    names = step_of_one_layer(name).names
+    assert names["mm"] + names["addmm"] == 6
+    assert names["bmm"] == names["matmul"] == names["clone"] == 0
+
+
+@pytest.mark.parametrize("name", [name for name in LEARNED if "Conv" in name])
+def test_a_convolutional_step_is_six_convolutions(name: str) -> None:
+    names = step_of_one_layer(name).names
+    assert names["convolution"] + names["convolution_backward"] == 6
+    assert names["mm"] + names["addmm"] + names["bmm"] == 0
+
+
+def test_weight_and_learned_inverse_are_stored_so_that_nothing_is_copied() -> None:
+    layer = snf.SelfNormLinear(5)
+    layer.surrogate(torch.randn(3, 5))[0].sum().backward()
+    assert layer.weight.is_contiguous() and layer.inverse_weight.T.is_contiguous()
+    assert layer.inverse_weight.grad.T.is_contiguous()
+
+
+# ---- full graphs -----------------------------------------------------------------------------------------------------
+
+
+torchs_own_warning = pytest.mark.filterwarnings("ignore:.*autograd.function.Function.*should not be instantiated")
+
+
+@torchs_own_warning
+@pytest.mark.parametrize("name", [name for name in CASES if "-" not in name])
+def test_every_layer_is_captured_whole(name: str) -> None:
+    case = CASES[name]
+    layer, x = case.layer(), case.events()
+    for method in (layer.forward, layer.surrogate):
+        torch._dynamo.reset()
+        captured = torch.compile(method, fullgraph=True, backend="eager")
+        for ours, eager in zip(captured(x), method(x), strict=True):
+            assert eager is None or torch.allclose(ours, eager, atol=1e-10)
+
+
+@torchs_own_warning
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("dense-selfnorm", {}), ("dense-exact", {}), ("dense-relative", {})]
+    + [(name, {"blocks": 2, "depth": 1}) for name in ("conv-selfnorm", "conv-exact")],
+)
+def test_every_training_loss_is_captured_whole(name: str, settings: dict[str, int]) -> None:
+    flow = snf.build(name, (1, 4, 4), levels=17, **settings).double()
+    x = 17 * torch.rand(4, 1, 4, 4, dtype=torch.float64)
+    torch._dynamo.reset()
+    loss = torch.compile(flow.loss, fullgraph=True, backend="aot_eager")(x)
+    got = torch.autograd.grad(loss, list(flow.parameters()))
+    wanted = torch.autograd.grad(flow.loss(x), list(flow.parameters()))
+    for ours, eager in zip(got, wanted, strict=True):
+        assert torch.allclose(ours, eager, atol=1e-9)
