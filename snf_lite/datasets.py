@@ -1,0 +1,221 @@
+"""Data by name: `load("digits")`. Images as unsigned bytes, 2-D densities as floats, always split in the same way.
+
+Images are looked for in a local folder (`root`, or the environment variable SNF_DATA), else downloaded once into a
+cache (pooch's for `snf_lite`, or SNF_CACHE). Whatever the container, the pixels are those of the original: their
+SHA-256 is checked. The digits come with scikit-learn and the densities are drawn: neither needs a file or a network.
+
+| name            | shape of one | levels | train     | validation | test   |
+|-----------------|--------------|--------|-----------|------------|--------|
+| `digits`        | (1, 8, 8)    | 17     | 1,197     | 300        | 300    |
+| `mnist`         | (1, 28, 28)  | 256    | 50,000    | 10,000     | 10,000 |
+| `fashion_mnist` | (1, 28, 28)  | 256    | 50,000    | 10,000     | 10,000 |
+| `cifar10`       | (3, 32, 32)  | 256    | 40,000    | 10,000     | 10,000 |
+| `imagenet32`    | (3, 32, 32)  | 256    | 1,271,167 | 10,000     | 50,000 |
+| a 2-D density   | (2,)         | None   | 10,000    | 2,000      | 2,000  |
+
+Validation is the end of the training images in the original order, as in the paper for MNIST and CIFAR-10. The digits
+are first permuted by numpy's `RandomState(0)`, whose stream is frozen; then come 1,197, 300 and 300.
+"""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pooch
+import torch
+from numpy.typing import NDArray
+
+from .densities import density_names, mixture_log_prob, sample_density
+from .imagefiles import DataError, Pixels, Shape, damaged, read_images
+from .registry import IMAGE_SETS, SPLITS, Part
+
+__all__ = [
+    "DataError",
+    "DataTensor",
+    "dataset_names",
+    "density_names",
+    "load",
+    "mixture_log_prob",
+    "sample_density",
+]
+
+# The points of each split of a 2-D density, and their seed; none is sample_density's default seed.
+_DENSITY_SPLITS = {"train": (10_000, 2011), "validation": (2_000, 7248), "test": (2_000, 2021)}
+_DIGITS_SPLITS = {"train": slice(0, 1197), "validation": slice(1197, 1497), "test": slice(1497, 1797)}
+_HELD_OUT = 10_000  # ImageNet32's validation images, off the end of its training images
+
+
+class DataTensor(torch.Tensor):
+    """A tensor that knows where it comes from; whatever is computed from it, a slice included, is a plain tensor.
+
+    A class of its own because a plain tensor's `name` belongs to torch and cannot be set. (`split` is a method, which
+    torch.split calls: hence `split_name`.)
+
+    Attributes:
+        name, split_name: as given to `load`.
+        levels: how many values a pixel can take; None for a 2-D density.
+    """
+
+    # As in torch.nn.Parameter: operations give plain tensors, at no cost.
+    __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
+    name: str = ""
+    split_name: str = ""
+    levels: int | None = None
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the values' bytes in the tensor's order, in hexadecimal; computed at each call."""
+        return _sha256(self.detach().cpu().contiguous().numpy())
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "DataTensor":
+        return _described(self.clone(), self.name, self.split_name, self.levels)
+
+
+def dataset_names() -> list[str]:
+    """Every name `load` takes: the image sets, then the 2-D densities."""
+    return ["digits", *IMAGE_SETS, "imagenet32", *density_names()]
+
+
+def load(name: str, split: str = "train", root: str | Path | None = None) -> DataTensor:
+    """One split of a data set, always in the same order, with attributes `levels`, `name`, `split_name`, `sha256`.
+
+    Images are uint8 (N, C, H, W), channels red, green, blue; points of a 2-D density are float32 (N, 2). Sizes and
+    splits stand at the top of this file.
+
+    Args:
+        name: one of `dataset_names()`.
+        split: "train", "validation" or "test".
+        root: folder with a sub-folder `name` that holds the files (formats: `data/README.md`); default SNF_DATA, and
+            where that is unset or empty, a download. ImageNet32 is never downloaded.
+
+    Raises ValueError (unknown name or split) or DataError (a file missing, damaged or altered; no network).
+    """
+    if split not in SPLITS:
+        raise ValueError(f"Expected a split out of {', '.join(SPLITS)}; got {split!r}.")
+    if name not in dataset_names():
+        raise ValueError(f"Expected a data set out of {', '.join(dataset_names())}; got {name!r}.")
+    if name in density_names():
+        return _described(sample_density(name, *_DENSITY_SPLITS[split]), name, split, None)
+    pixels = _digits(split) if name == "digits" else _images(name, split, _folder(name, root))
+    return _described(torch.from_numpy(pixels), name, split, 17 if name == "digits" else 256)
+
+
+def _described(values: torch.Tensor, name: str, split: str, levels: int | None) -> DataTensor:
+    data = values.as_subclass(DataTensor)
+    data.name, data.split_name, data.levels = name, split, levels
+    return data
+
+
+def _sha256(values: NDArray[Any]) -> str:
+    return hashlib.sha256(values.reshape(-1).data).hexdigest()
+
+
+def _digits(split: str) -> Pixels:
+    """The 1,797 digits of scikit-learn, (N, 1, 8, 8) with values 0 … 16."""
+    from sklearn.datasets import load_digits  # a second of import that only its users pay
+
+    images = load_digits().images.astype(np.uint8)[:, None]
+    return cast(Pixels, images[np.random.RandomState(0).permutation(len(images))[_DIGITS_SPLITS[split]]])
+
+
+def _images(name: str, split: str, folder: Path | None) -> Pixels:
+    if name == "imagenet32":
+        return _imagenet32(split, folder)
+    parts, rows = IMAGE_SETS[name].splits[split]
+    paths = [_found(folder, part.files) for part in parts] if folder else _downloaded(name, parts)
+    # Unpacking leaves Python's lock, so two batches take the time of one.
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        batches = list(pool.map(_read_part, paths, parts, [IMAGE_SETS[name].shape] * len(parts)))
+    return _joined([batch[rows] for batch in batches])
+
+
+def _folder(name: str, root: str | Path | None) -> Path | None:
+    """The local folder of an image set; None where none was named."""
+    parent = root or os.environ.get("SNF_DATA")
+    folder = Path(parent).expanduser() / name if parent else None
+    if folder and not folder.is_dir():
+        raise DataError(
+            f"{name}: looked for the folder {folder}, found none. Put the files there, or point SNF_DATA (or root) at"
+            f" the folder that holds {name}/, or leave both unset to download (all but imagenet32)."
+        )
+    return folder
+
+
+def _found(folder: Path, files: Sequence[str]) -> Path:
+    """The first of the files that is in the folder or one level below, where archives unpack to."""
+    for file in files:
+        for path in (folder / file, *sorted(folder.glob(f"*/{file}"))):
+            if path.is_file():
+                return path
+    raise DataError(f"{folder}: found none of {', '.join(files)}, wanted one. Put it there (data/README.md says how).")
+
+
+def _read_part(path: Path, part: Part, shape: Shape) -> Pixels:
+    pixels = read_images(path, shape, part.member)
+    if len(pixels) != part.count:
+        raise damaged(path, f"{len(pixels)} images", f"{part.count}")
+    digest = _sha256(pixels)
+    if digest != part.pixels:
+        raise damaged(path, f"pixels with SHA-256 {digest}", f"{part.pixels}, the original's")
+    return pixels
+
+
+def _joined(batches: list[Pixels]) -> Pixels:
+    """The batches one after the other, in memory of their own; empties the list, so that no image is held twice."""
+    images = np.empty((sum(map(len, batches)), *batches[0].shape[1:]), np.uint8)
+    filled = 0
+    while batches:
+        batch = batches.pop(0)
+        images[filled : filled + len(batch)] = batch
+        filled += len(batch)
+    return images
+
+
+def _downloaded(name: str, parts: Sequence[Part]) -> list[Path]:
+    originals = dict.fromkeys((part.url, part.sha256) for part in parts)  # CIFAR-10's batches share one archive
+    paths = {url: _download(name, url, sha256) for url, sha256 in originals}
+    return [paths[part.url] for part in parts]
+
+
+def _download(name: str, url: str, sha256: str) -> Path:
+    """The original in the cache: fetched if it is not there or its hash is wrong."""
+    cache = Path(os.environ.get("SNF_CACHE") or pooch.os_cache("snf_lite")).expanduser() / name
+    try:
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=url.rpartition("/")[2], path=cache))
+    # requests' errors are OSErrors; a wrong hash is pooch's ValueError.
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"{name}: could not download {url} into {cache} ({error}). Go online and try again, or set SNF_DATA to a"
+            f" folder that holds {name}/ with the files. The digits and the 2-D densities need no download."
+        ) from error
+
+
+def _imagenet32(split: str, folder: Path | None) -> Pixels:
+    """Downsampled ImageNet (Chrabaszcz et al. 2017): its `val_data` is the test split, its training images are divided.
+
+    Validation is the last 10,000 training images; of a set with no more than that, as a test makes it, the last tenth.
+    Not the images of van den Oord et al. (2016), on which Glow and the paper report: those are harder, and withdrawn.
+    """
+    if folder is None:
+        raise DataError(
+            "imagenet32: is read from a local folder only (its makers ask for a registration at image-net.org), got"
+            " none. Set SNF_DATA to a folder that holds imagenet32/ with train_data_batch_1 … 10 and val_data."
+        )
+    if split == "test":
+        return _joined([_batch(folder, "val_data")])
+    batches: list[Pixels] = []
+    for number in range(10, 0, -1):  # from the end, because validation then needs one file of ten
+        batches.insert(0, _batch(folder, f"train_data_batch_{number}"))
+        if split == "validation" and sum(map(len, batches)) > _HELD_OUT:
+            break
+    images = _joined(batches)
+    held_out = _HELD_OUT if len(images) > _HELD_OUT else -(-len(images) // 10)
+    return images[-held_out:].copy() if split == "validation" else images[:-held_out]
+
+
+def _batch(folder: Path, file: str) -> Pixels:
+    return read_images(_found(folder, (f"{file}.npz", file)), (3, 32, 32))

@@ -1,0 +1,174 @@
+"""Image files as arrays: IDX, npy, npz, and the pickled batches of CIFAR-10 and ImageNet32.
+
+`read_images` returns (N, C, H, W) unsigned bytes whatever the container. A file that cannot be read as what its name
+says raises `DataError`, which names the file, what was found and what was wanted. Nothing here knows a data set.
+"""
+
+import gzip
+import io
+import lzma
+import pickle
+import struct
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["DataError", "Pixels", "Shape", "damaged", "read_images"]
+
+Pixels = NDArray[np.uint8]
+Shape = tuple[int, int, int]
+
+IDX_IMAGES = 2051  # the IDX magic number of unsigned bytes in three dimensions
+
+
+class DataError(RuntimeError):
+    """A data file is missing, damaged or another than the one wanted; the message names it and says what to do."""
+
+
+def damaged(path: Path, got: str, wanted: str) -> DataError:
+    """The error for a file that is there but is not what it should be."""
+    return DataError(
+        f"{path}: got {got}, wanted {wanted}. Put the original file in its place or delete it"
+        " (in the download cache a deleted file is fetched again)."
+    )
+
+
+def read_images(path: Path, shape: Shape, member: str = "") -> Pixels:
+    """All images of one file as unsigned bytes (N, C, H, W), channels red, green, blue.
+
+    Args:
+        path: the file; its name tells the format (`*idx3-ubyte`, `.npy`, `.npz`, `.tar.gz`, else a pickled batch;
+            `.gz` and `.xz` are unpacked on the fly).
+        shape: (C, H, W), which the content must have.
+        member: the batch to read, for an archive.
+
+    Raises DataError if the file is truncated, damaged, of another kind or of another shape.
+    """
+    with _naming(path):
+        array = _reader(path)(path, member)
+    return _channels_first(array, shape, path)
+
+
+@contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged file makes a reader raise into an error that names the file."""
+    try:
+        yield
+    except (DataError, MemoryError):
+        raise
+    # zlib, lzma, tarfile, zipfile and pickle each raise their own kinds, and pickle nearly any.
+    except Exception as error:
+        raise damaged(path, f"{type(error).__name__} on reading ({error})", "a complete, readable file") from error
+
+
+def _reader(path: Path) -> Callable[[Path, str], Any]:
+    for ending, reader in _READERS.items():
+        if path.name.removesuffix(".xz").endswith(ending):
+            return reader
+    return _read_pickled
+
+
+def _channels_first(array: Any, shape: Shape, path: Path) -> Pixels:
+    channels, height, width = shape
+    layouts = [(height, width, channels), (channels * height * width,)] + [(height, width)] * (channels == 1)
+    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.shape[1:] not in layouts:
+        found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
+        raise damaged(path, found, f"uint8 of shape {' or '.join(str(('N', *layout)) for layout in layouts)}")
+    if array.ndim == 4:
+        array = array.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(array).reshape(len(array), *shape)
+
+
+def _read_idx(path: Path, _: str) -> Pixels:
+    """IDX: four big-endian integers (2051, N, rows, columns), then the pixels."""
+    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if len(data) < 16:
+        raise damaged(path, f"{len(data)} bytes", "16 of an IDX header, then the pixels")
+    magic, count, rows, columns = struct.unpack_from(">4I", data)
+    if magic != IDX_IMAGES:
+        raise damaged(path, f"magic number {magic}", f"{IDX_IMAGES}, that of IDX images")
+    if len(data) != 16 + count * rows * columns:
+        raise damaged(path, f"{len(data) - 16} pixel bytes", f"{count} x {rows} x {columns}")
+    return np.frombuffer(data, np.uint8, offset=16).reshape(count, rows, columns)
+
+
+def _read_npy(path: Path, _: str) -> Any:
+    with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _read_npz(path: Path, _: str) -> Any:
+    with np.load(path, allow_pickle=False) as arrays:
+        return arrays["data"]
+
+
+def _read_pickled(path: Path, _: str) -> Any:
+    with path.open("rb") as file:
+        return _batch_data(file)
+
+
+def _read_archive(path: Path, member: str) -> Any:
+    # As a stream, so that the search ends at the member; nothing is written to disk.
+    with tarfile.open(path, "r|gz") as archive:
+        for entry in archive:
+            if entry.name == member and (file := archive.extractfile(entry)) is not None:
+                return _batch_data(io.BytesIO(file.read()))
+    raise damaged(path, f"no {member} inside", "the original archive")
+
+
+_READERS: dict[str, Callable[[Path, str], Any]] = {
+    "idx3-ubyte": _read_idx,
+    "idx3-ubyte.gz": _read_idx,
+    ".npy": _read_npy,
+    ".npz": _read_npz,
+    ".tar.gz": _read_archive,
+}
+
+
+def _batch_data(file: BinaryIO) -> Any:
+    # latin1 is how numpy wants the byte strings of Python 2, which wrote CIFAR-10.
+    batch = _ArrayUnpickler(file, encoding="latin1").load()
+    if not isinstance(batch, dict) or "data" not in batch:
+        raise pickle.UnpicklingError(f"the pickle holds a {type(batch).__name__} without 'data'")
+    return batch["data"]
+
+
+def _dtype(name: str, align: int = 0, copy: int = 0) -> np.dtype[Any]:
+    """The dtype of an old pickle, which says 0 and 1 where numpy 2.4.0 to 2.4.4 warn unless they get False and True."""
+    return np.dtype(name, align=bool(align), copy=bool(copy))
+
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes into an old pickle; any other codec than latin1 is refused."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"refused the codec {encoding!r}")
+    return text.encode("latin1")
+
+
+# Asked of an array itself, the two builders are right for this numpy, and no private module is imported.
+_RECONSTRUCT, _FROMBUFFER = np.empty(0).__reduce__()[0], np.empty(0).__reduce_ex__(5)[0]
+# The modules are numpy.core up to numpy 1, numpy._core from numpy 2 on.
+_ADMITTED: dict[tuple[str, str], Any] = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): _dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy.core.numeric", "_frombuffer"): _FROMBUFFER,
+    ("numpy._core.numeric", "_frombuffer"): _FROMBUFFER,
+    ("_codecs", "encode"): _latin1,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    """Unpickles plain containers and numpy arrays and refuses every other name: a pickle can otherwise run any code."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What an admitted name stands for; UnpicklingError for any other."""
+        if (module, name) not in _ADMITTED:
+            raise pickle.UnpicklingError(f"refused to load {module}.{name}: only numpy arrays are admitted")
+        return _ADMITTED[module, name]

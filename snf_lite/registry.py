@@ -1,0 +1,135 @@
+"""The image sets as facts: file names, addresses, hashes, splits. `data/README.md` tells them to a reader.
+
+Every hash of a file is that of the original distribution; every hash of pixels is that of the unpacked bytes in the
+order image, channel, row, column, so that one number holds for every container.
+"""
+
+from dataclasses import dataclass
+
+from .imagefiles import Shape
+
+__all__ = ["IMAGE_SETS", "SPLITS", "ImageSet", "Part"]
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Part:
+    """The images that one original file holds.
+
+    Attributes:
+        files: the names it may have in a local folder, quickest to read first.
+        count: how many images.
+        pixels: SHA-256 of the unpacked pixels.
+        url: where the original is.
+        sha256: that of the original, as downloaded.
+        member: the file inside, where the original is an archive.
+    """
+
+    files: tuple[str, ...]
+    count: int
+    pixels: str
+    url: str
+    sha256: str
+    member: str = ""
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """An image set: its (C, H, W), and for every split the parts it is in and the rows it takes of them."""
+
+    shape: Shape
+    splits: dict[str, tuple[tuple[Part, ...], slice]]
+
+
+def _idx_part(base: str, prefix: str, array: str, count: int, pixels: str, sha256: str) -> Part:
+    idx = f"{prefix}-images-idx3-ubyte"
+    files = (f"{array}.npy", idx, f"{idx}.gz", f"{array}.npy.xz")
+    return Part(files, count, pixels, f"{base}{idx}.gz", sha256)
+
+
+def _idx_set(train: Part, test: Part) -> ImageSet:
+    """MNIST's splits: validation is the last 10,000 images of the training file, as in the paper."""
+    return ImageSet(
+        (1, 28, 28),
+        {
+            "train": ((train,), slice(0, 50_000)),
+            "validation": ((train,), slice(50_000, 60_000)),
+            "test": ((test,), slice(None)),
+        },
+    )
+
+
+def _cifar_part(array: str, batch: str, pixels: str) -> Part:
+    archive, sha256 = "cifar-10-python.tar.gz", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
+    files = (f"{array}.npy", batch, f"{array}.npy.xz", archive)
+    url = f"https://www.cs.toronto.edu/~kriz/{archive}"
+    return Part(files, 10_000, pixels, url, sha256, f"cifar-10-batches-py/{batch}")
+
+
+_MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
+_FASHION = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/"
+
+_CIFAR_TRAINING = tuple(
+    _cifar_part(f"train_images_{number}", f"data_batch_{number}", pixels)
+    for number, pixels in enumerate(
+        (
+            "a50e8b48728e1667d682a807155c375279d5ae321fb12242c02e3104a6bc8b21",
+            "0b825e5592c3b72ea18d6ec2ff5f5b19d33e41a75f5039054a9bb87be3cf69a0",
+            "c6ee1dd4601a69ec085d8ebf53ee6441775491a6839a0a9ae8fa198e88a3a429",
+            "1f6b6c799cff375a9f8fae2fac909d51ee09f38a6a60eebb9e8fec6f47ddc48f",
+            "58e3bbf713e28357476a351d3a05d056372f94c681d04ca9d62a076fdf2a643b",
+        ),
+        start=1,
+    )
+)
+_CIFAR_TEST = _cifar_part(
+    "test_images", "test_batch", "177777c33ba79825320efa646ad04a94bdc3c80e4ebe3bd21724f8cdfd4b9d56"
+)
+
+IMAGE_SETS = {
+    "mnist": _idx_set(
+        _idx_part(
+            _MNIST,
+            "train",
+            "train_images",
+            60_000,
+            pixels="741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+            sha256="440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        ),
+        _idx_part(
+            _MNIST,
+            "t10k",
+            "test_images",
+            10_000,
+            pixels="6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+            sha256="8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        ),
+    ),
+    "fashion_mnist": _idx_set(
+        _idx_part(
+            _FASHION,
+            "train",
+            "train_images",
+            60_000,
+            pixels="2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+            sha256="3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        ),
+        _idx_part(
+            _FASHION,
+            "t10k",
+            "test_images",
+            10_000,
+            pixels="c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+            sha256="346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        ),
+    ),
+    "cifar10": ImageSet(
+        (3, 32, 32),
+        {
+            "train": (_CIFAR_TRAINING[:4], slice(None)),
+            "validation": (_CIFAR_TRAINING[4:], slice(None)),
+            "test": ((_CIFAR_TEST,), slice(None)),
+        },
+    ),
+}
