@@ -1,6 +1,7 @@
 """The general case of the idea: any differentiable f with any learned g ≈ f⁻¹."""
 
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch.func import vjp, vmap
 from . import checks
 
 Map = Callable[[Tensor], Tensor]
+Pullback = tuple[Tensor, Callable[[Tensor], tuple[Tensor]]]
 
 
 def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None) -> Tensor:
@@ -32,9 +34,9 @@ def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None) -> T
     Source: Keller et al. 2021, the two likelihoods; Draxler et al. 2024 for whole networks with Hutchinson's estimate.
     """
     directions = _directions(x, probes)
-    z, pull_f = vjp(f, x)
+    z, pull_f = cast(Pullback, vjp(f, x))
     _require_same_count("f", x, z)
-    back, pull_g = vjp(g, z.detach())
+    back, pull_g = cast(Pullback, vjp(g, z.detach()))
     _require_same_count("g", z, back)
 
     def one(direction: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""``self_norm_log_det``: the exact gradient where g inverts f, the formula elsewhere, Hutchinson's estimate unbiased."""
+"""``self_norm_log_det``: exact where g inverts f, the formula elsewhere, Hutchinson's estimate unbiased."""
 
 import pytest
 import torch

@@ -35,28 +35,46 @@ MUTANTS: dict[str, Mutant] = {
     "dense: missing half of R's data term": Mutant("dense.py", "pull, grad_x, alpha=-0.5", "pull, grad_x, alpha=-1.0"),
     "dense: sign of R's log-det": Mutant("dense.py", "addcmul_(half, W, value=-1)", "addcmul_(half, W, value=1)"),
     "dense: missing 2 of the reconstruction": Mutant("dense.py", "pull = 2 * grad", "pull = 1 * grad"),
-    "dense: bias leaks into Wx": Mutant("dense.py", "code = x @ W.T\n        error", "code = x @ W.T + b\n        error"),
-    "dense: bias takes half": Mutant("dense.py", "grad_W, grad_R, grad_z.sum(0)", "grad_W, grad_R, 0.5 * grad_z.sum(0)"),
+    "dense: bias leaks into Wx": Mutant(
+        "dense.py", "code = x @ W.T\n        error", "code = x @ W.T + b\n        error"
+    ),
+    "dense: bias takes half": Mutant(
+        "dense.py", "grad_W, grad_R, grad_z.sum(0)", "grad_W, grad_R, 0.5 * grad_z.sum(0)"
+    ),
     "dense: input takes half": Mutant("dense.py", "grad_x = grad_z @ W\n", "grad_x = 0.5 * grad_z @ W\n"),
     "dense: learned inverse forgets the bias": Mutant(
         "dense.py", "linear(z - self.bias, self.inverse_weight)", "linear(z, self.inverse_weight)"
     ),
     "relative: multiplied from the left": Mutant("dense.py", "grad_z.T @ (code @ W)", "(grad_z @ W.T).T @ code"),
-    "conv: sign of the log-det's gradient": Mutant("conv.py", "addcmul_(counts, toeplitz.flip(r))", "sub_(counts * toeplitz.flip(r))"),  # noqa: E501
+    "conv: sign of the log-det's gradient": Mutant(
+        "conv.py", "addcmul_(counts, toeplitz.flip(r))", "sub_(counts * toeplitz.flip(r))"
+    ),
     "conv: missing flip": Mutant("conv.py", "addcmul_(counts, toeplitz.flip(r))", "addcmul_(counts, r)"),
     "conv: missing half": Mutant("conv.py", "counts = 0.5 * grad", "counts = 1.0 * grad"),
     "conv: taps of the padding counted": Mutant("toeplitz.py", "(height - offsets)", "(height - 0 * offsets)"),
     "conv: flip without the channels": Mutant("toeplitz.py", "weight.transpose(0, 1).flip(2, 3)", "weight.flip(2, 3)"),
     "conv: flip of one axis": Mutant("toeplitz.py", ".flip(2, 3)", ".flip(2)"),
-    # log-determinants
+    # log-determinants, inverses and what is remembered of them
     "linear: sign of log|det|": Mutant("linalg.py", ".abs().log().sum(-1), lu", ".abs().log().sum(-1).neg(), lu"),
     "linear: gradient is the inverse, not transposed": Mutant("linalg.py", "adjoint=True", "adjoint=False"),
-    "linear: stale remembered factorisation": Mutant("linalg.py", "or not _same_numbers(self._weight, weight)", "or self._weight is None"),  # noqa: E501
-    "toeplitz: first block forgotten": Mutant("toeplitz.py", "for lu, _ in self.pivots]", "for lu, _ in self.pivots[1:]]"),
-    "toeplitz: mirrored columns": Mutant("toeplitz.py", "columns[None, None, :] - columns[None, :, None]", "columns[None, :, None] - columns[None, None, :]"),  # noqa: E501
+    "linear: stale remembered factorisation": Mutant(
+        "linalg.py", "or not _same_numbers(self._weight, weight)", "or self._weight is None"
+    ),
+    "toeplitz: first block forgotten": Mutant(
+        "toeplitz.py", "for lu, _ in self.pivots]", "for lu, _ in self.pivots[1:]]"
+    ),
+    "toeplitz: mirrored columns": Mutant(
+        "toeplitz.py",
+        "columns[None, None, :] - columns[None, :, None]",
+        "columns[None, :, None] - columns[None, None, :]",
+    ),
     "toeplitz: 1×1 counts one pixel": Mutant("toeplitz.py", "return height * width * linalg", "return height * linalg"),
-    "leaky: slope of the other side": Mutant("activations.py", "(1 - self.alpha) * sigmoid(x)", "(1 - self.alpha) * sigmoid(-x)"),  # noqa: E501
-    "leaky: log-det doubled": Mutant("activations.py", "self.slope(x).log().flatten(1).sum(1)", "2 * self.slope(x).log().flatten(1).sum(1)"),  # noqa: E501
+    "leaky: slope of the other side": Mutant(
+        "activations.py", "(1 - self.alpha) * sigmoid(x)", "(1 - self.alpha) * sigmoid(-x)"
+    ),
+    "leaky: log-det doubled": Mutant(
+        "activations.py", "self.slope(x).log().flatten(1).sum(1)", "2 * self.slope(x).log().flatten(1).sum(1)"
+    ),
     "leaky: one Newton step": Mutant("activations.py", "self.newton(z, self.newton_steps)", "self.newton(z, 1)"),
     "spline: factor of the log-slope": Mutant("activations.py", "2 * mean.log()", "mean.log()"),
     "spline: no tails": Mutant("activations.py", "torch.where(inside, log_slope, 0.0)", "log_slope"),
@@ -64,7 +82,9 @@ MUTANTS: dict[str, Mutant] = {
     "dequantise: one number an event": Mutant("images.py", "-math.prod(x.shape[1:]) * math", "-math"),
     "logit: missing term": Mutant("images.py", "math.log(squeeze) - log_p - log_q", "-log_p - log_q"),
     "logit: sign": Mutant("images.py", "math.log(squeeze) - log_p - log_q", "log_p + log_q - math.log(squeeze)"),
-    "squeeze: rows and columns exchanged on the way back": Mutant("images.py", "permute(0, 1, 4, 2, 5, 3)", "permute(0, 1, 4, 3, 5, 2)"),  # noqa: E501
+    "squeeze: rows and columns exchanged on the way back": Mutant(
+        "images.py", "permute(0, 1, 4, 2, 5, 3)", "permute(0, 1, 4, 3, 5, 2)"
+    ),
 }
 
 

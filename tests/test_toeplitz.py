@@ -10,7 +10,8 @@ from torch.nn.functional import conv2d
 import snf_lite as snf
 from snf_lite import linalg, toeplitz
 
-SHAPES = [(1, 8, 8, 3), (2, 5, 6, 3), (3, 7, 5, 5), (4, 2, 2, 3), (2, 3, 3, 7), (3, 4, 4, 1), (16, 2, 2, 3), (4, 7, 7, 3)]
+#: Channels, height, width, kernel size.
+SHAPES = [(1, 8, 8, 3), (2, 5, 6, 3), (3, 7, 5, 5), (4, 2, 2, 3), (2, 3, 3, 7), (3, 4, 4, 1), (16, 2, 2, 3)]
 
 
 def kernel(channels: int, size: int, kind: str, seed: int = 0) -> Tensor:
