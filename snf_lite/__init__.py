@@ -1,32 +1,52 @@
 """snf_lite: self-normalizing flows, their exact twins, and what it takes to train and compare them."""
 
+from . import exercises
 from .activations import RationalQuadraticSpline, SmoothLeakyReLU
+from .checkpoints import CheckpointError, restore, save
 from .checks import NotInvertibleError
 from .conv import ExactConv2d, SelfNormConv2d
+from .datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
 from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
+from .evaluation import Result, evaluate
 from .flow import Flow, FlowLayer
 from .general import self_norm_log_det
+from .history import History
 from .images import Dequantize, Flatten, Logit, Squeeze
 from .models import build, model_names
+from .train import fit
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "CheckpointError",
+    "DataError",
     "Dequantize",
     "ExactConv2d",
     "ExactLinear",
     "Flatten",
     "Flow",
     "FlowLayer",
+    "History",
     "Logit",
     "NotInvertibleError",
     "RationalQuadraticSpline",
     "RelativeGradientLinear",
+    "Result",
     "SelfNormConv2d",
     "SelfNormLinear",
     "SmoothLeakyReLU",
     "Squeeze",
     "build",
+    "dataset_names",
+    "density_names",
+    "evaluate",
+    "exercises",
+    "fit",
+    "load",
+    "mixture_log_prob",
     "model_names",
+    "restore",
+    "sample_density",
+    "save",
     "self_norm_log_det",
 ]

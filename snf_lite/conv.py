@@ -69,6 +69,9 @@ class ConvLayer(FlowLayer):
             factors = self.elimination(height, width)
         return toeplitz.from_rows(factors.solve(centred), channels, height, width).to(z.dtype)
 
+    def forget(self) -> None:
+        self._factor.clear()
+
     def settings(self) -> dict[str, Any]:
         return {"channels": self.channels, "kernel_size": self.kernel_size}
 

@@ -63,6 +63,9 @@ class DenseLayer(FlowLayer):
         self.weight.copy_(directions / deviations @ directions.mT)
         self.bias.copy_(-(self.weight.double() @ mean))
 
+    def forget(self) -> None:
+        self._factor.clear()
+
     def settings(self) -> dict[str, Any]:
         return {"features": self.features}
 

@@ -66,6 +66,9 @@ class FlowLayer(nn.Module):
     def initialise(self, x: Tensor, whiten: bool) -> None:
         """Set parameters from a batch of the layer's own inputs, where the layer has such a rule."""
 
+    def forget(self) -> None:
+        """Drop whatever was remembered from the weights, for a writer that changes them unseen."""
+
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments that make this layer again (its parameters come from the state dict)."""
         return {}
@@ -295,6 +298,11 @@ class Flow(nn.Module):
             h = layer.surrogate(h)[0]
         self.initialised.fill_(True)
         return self
+
+    def forget(self) -> None:
+        """Drop what the layers remember from their weights; ``fit`` does so after each step."""
+        for layer in self.layers:
+            layer.forget()  # type: ignore[operator]
 
     def _check_input(self, x: Tensor) -> None:
         checks.require_tensor(x, "Flow")

@@ -1,0 +1,232 @@
+"""The command line: ``python -m snf_lite list | train MODEL | evaluate CHECKPOINT | sample CHECKPOINT``."""
+
+import argparse
+import ast
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from . import checkpoints, checks, models, runs
+from .atomic import write_whole
+from .datasets import DataError, dataset_names, load
+from .devices import choose_device
+from .evaluation import evaluate
+from .flow import Flow
+from .history import History
+from .sampling import sample_pair
+from .streams import stream
+from .train import fit
+
+#: What a user can cause; anything else is a mistake of ours and shows its traceback.
+EXPECTED = (ValueError, TypeError, DataError, FloatingPointError, OSError)
+#: How many samples a record's distance and times come from.
+RECORDED_SAMPLES = 100
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; 0, or 1 after a failure (2, from argparse, after a wrong command line), 130 when interrupted."""
+    args = _parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except EXPECTED as error:
+        print(f"snf_lite: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("snf_lite: interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        return 130
+    return 0
+
+
+# ---- the commands ----------------------------------------------------------------------------------------------------
+
+
+def list_names(args: argparse.Namespace) -> None:
+    """Print the models and the data sets."""
+    for name, builder in models.BUILDERS.items():
+        print(f"model  {name:<16}  {' '.join((builder.__doc__ or '').split())}")
+    for name in dataset_names():
+        print(f"data   {name}")
+
+
+def train(args: argparse.Namespace) -> None:
+    """Train a model, or take its training up again, and write its checkpoint, record and picture."""
+    folder = args.out / (args.name or f"{args.model}-{args.data}-seed{args.seed}")
+    if not args.restart:
+        _require_same_command(folder, _command(args))
+    training = load(args.data, "train")
+    flow = _fresh_flow(args, tuple(training.shape[1:]), training.levels)
+    history = fit(
+        flow, training, args.epochs, args.batch_size, args.lr, args.device, args.seed, args.whiten,
+        folder / "checkpoint.pt", not args.restart, validation=args.data, warmup_epochs=args.warmup, decay=args.decay,
+        clip_norm=args.clip,
+    )  # fmt: skip
+    _finish(args, folder, flow, history)
+
+
+def _finish(args: argparse.Namespace, folder: Path, flow: Flow, history: History) -> None:
+    result = evaluate(flow, args.data, "test", seed=args.seed)
+    pair = sample_pair(flow, RECORDED_SAMPLES, args.seed)
+    path = folder / "record.json"
+    # A finished run that is asked for again keeps its record: it says which code and machine did the work.
+    if not path.exists() or runs.read_record(path).history != history.as_dict():
+        runs.write_record(
+            runs.make_record(_command(args), args.model, _builder_settings(args), flow, history, result, pair), path
+        )
+    _draw(flow, args.seed, folder / "samples.png")
+    print(f"{result}\nbest epoch {history.best_epoch} of {history.epochs[-1]}; relative distance of g(z) from f⁻¹(z) "
+          f"{pair.relative_distance:.4f}\n{folder}: checkpoint.pt, record.json, samples.png")  # fmt: skip
+
+
+def evaluate_checkpoint(args: argparse.Namespace) -> None:
+    """Print the exact likelihood of a checkpoint's flow."""
+    data = args.data or _data_of(args.checkpoint)
+    flow = checkpoints.restore(args.checkpoint)
+    print(evaluate(flow, data, args.split, args.batch_size, args.seed, choose_device(args.device)))
+
+
+def sample(args: argparse.Namespace) -> None:
+    """Draw samples of a checkpoint's flow into a picture, and print how far the two inverses are apart."""
+    flow = checkpoints.restore(args.checkpoint).to(choose_device(args.device))
+    distance = _draw(flow, args.seed, args.out, args.count)
+    print(f"{args.out}: learned inverse above exact inverse; relative distance {distance:.4f}")
+
+
+# ---- what they share -------------------------------------------------------------------------------------------------
+
+
+def _draw(flow: Flow, seed: int, path: Path, count: int | None = None) -> float:
+    from .plots import sample_grid  # matplotlib, which only those who draw wait for
+
+    figure = sample_grid(flow, count, seed)
+    write_whole(path, figure.png())
+    return figure.relative_distance
+
+
+def _fresh_flow(args: argparse.Namespace, event_shape: tuple[int, ...], levels: int | None) -> Flow:
+    """The model with its builder's settings; the weights depend on the seed alone. A wrong setting is wrong usage."""
+    try:
+        with stream("cpu", args.seed, "weights"):
+            return models.build(args.model, event_shape, levels, **_builder_settings(args))
+    except (ValueError, TypeError) as error:
+        args.parser.error(str(error))
+        raise  # never reached: error() exits
+
+
+def _builder_settings(args: argparse.Namespace) -> dict[str, Any]:
+    weight = {} if args.recon_weight is None else {"recon_weight": args.recon_weight}
+    return {**dict(args.set), **weight}
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command that makes the run again, every choice written out, for defaults may change; no paths."""
+    words = [f"python -m snf_lite train {args.model}"]
+    names = ("data", "epochs", "batch_size", "lr", "warmup", "decay", "clip", "seed")
+    words += [f"--{name.replace('_', '-')} {getattr(args, name)}" for name in names if getattr(args, name) is not None]
+    words += [f"--set {shlex.quote(f'{key}={value!r}')}" for key, value in _builder_settings(args).items()]
+    return " ".join([*words, *["--whiten"] * args.whiten])
+
+
+def _require_same_command(folder: Path, command: str) -> None:
+    """Without its checkpoint a run cannot be compared by ``fit``; its record must not be lost to another command."""
+    record = folder / "record.json"
+    if not record.exists() or (folder / "checkpoint.pt").exists():
+        return
+    there = runs.read_record(record).command
+    if there != command:
+        raise ValueError(f"{record}: comes from '{there}', not from '{command}'. Give another --name, or --restart.")
+
+
+def _data_of(checkpoint: Path) -> str:
+    """The name of the data set that a training checkpoint was trained on."""
+    state = checkpoints.read(checkpoint)["training"]
+    name = state["history"]["settings"]["data"]["name"] if state else "no data set"
+    if name not in dataset_names():
+        raise ValueError(f"{checkpoint}: was trained on {name}, not on data with a name; give --data.")
+    return str(name)
+
+
+# ---- the parser ------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m snf_lite", description="Self-normalizing flows.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add(commands, "list", list_names)
+    _add_train(commands)
+    _add_evaluate(commands)
+    _add_sample(commands)
+    return parser
+
+
+def _add(commands: Any, name: str, run: Any) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=run.__doc__, description=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; unset: cuda if there is one")
+    return parser
+
+
+def _add_train(commands: Any) -> None:
+    parser = _add(commands, "train", train)
+    add = parser.add_argument
+    add("model", metavar="MODEL", choices=models.model_names(), help=", ".join(models.model_names()))
+    add("--data", default="digits", choices=dataset_names(), metavar="NAME", help="a data set that `list` names")
+    add("--epochs", type=_positive_integer, default=100, help="in all; more than before go on with a run")
+    add("--batch-size", type=_positive_integer, default=100, help="events in a step")
+    add("--lr", type=_positive_number, default=1e-3, help="Adam's learning rate")
+    add("--warmup", type=_non_negative, default=1.0, metavar="EPOCHS", help="epochs over which the learning rate rises")
+    add("--decay", choices=("constant", "cosine"), default="constant", help="of the learning rate after that")
+    add("--clip", type=_positive_number, metavar="NORM", help="scale larger gradients down to this norm")
+    add("--whiten", action="store_true", help="start from dense layers that whiten the training data")
+    add("--recon-weight", type=_non_negative, metavar="λ", help="of the reconstruction term; unset: the model's own")
+    add("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", help="another setting of the model")
+    add("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
+    add("--name", help="of the run's folder; unset: MODEL-DATA-seedN")
+    add("--restart", action="store_true", help="throw away the run that has this name")
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _add(commands, "evaluate", evaluate_checkpoint)
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", type=Path, help="a file that `train` or `snf_lite.save` wrote")
+    add("--data", choices=dataset_names(), metavar="NAME", help="unset: the data set of the training run")
+    add("--split", choices=("train", "validation", "test"), default="test", help="which part of it")
+    add("--batch-size", type=_positive_integer, default=1000, help="events at a time")
+
+
+def _add_sample(commands: Any) -> None:
+    parser = _add(commands, "sample", sample)
+    add = parser.add_argument
+    add("checkpoint", metavar="CHECKPOINT", type=Path, help="a file that `train` or `snf_lite.save` wrote")
+    add("--out", type=Path, default=Path("samples.png"), help="the picture to write")
+    add("--count", type=_positive_integer, help="how many; unset: 8 images or 1000 points")
+
+
+def _positive_integer(text: str) -> int:
+    return checks.positive_integer(int(text), "the value", "argument")
+
+
+def _positive_number(text: str) -> float:
+    return checks.number_between(float(text), 0, float("inf"), "the value", "argument")
+
+
+def _non_negative(text: str) -> float:
+    return checks.non_negative(float(text), "the value", "argument")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """KEY=VALUE, the value a Python literal where it is one, else the text itself."""
+    key, equals, value = text.partition("=")
+    if not (key.isidentifier() and equals):
+        raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    try:
+        return key, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return key, value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""What a training run leaves behind besides its weights: its exact validation likelihood, row by row."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from .evaluation import bits_per_dim
+
+
+@dataclass
+class History:
+    """One row for each exact validation: columns of equal length, ready to plot. Row 0 is the flow before training.
+
+    Attributes:
+        settings: what ``fit`` was asked, and the name, split, count and SHA-256 of its data.
+        features: D, the numbers in an event.
+        epochs: after how many epochs.
+        steps: after how many optimiser steps.
+        seconds: after how many seconds of training and validation, summed over interruptions.
+        ms_per_step: milliseconds of a training step, the mean since the row before; 0 in row 0.
+        validation_nats: exact mean of -log p over the validation events, nats an event.
+        resumed_at: the epochs at which a killed or extended run was taken up again.
+    """
+
+    settings: dict[str, Any]
+    features: int
+    epochs: list[int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    ms_per_step: list[float] = field(default_factory=list)
+    validation_nats: list[float] = field(default_factory=list)
+    resumed_at: list[int] = field(default_factory=list)
+
+    @property
+    def validation_bits_per_dim(self) -> list[float]:
+        """``validation_nats`` in bits per dimension."""
+        return [bits_per_dim(nats, self.features) for nats in self.validation_nats]
+
+    @property
+    def best_nats(self) -> float:
+        """The lowest validation value, nats; the flow holds its weights."""
+        return min(self.validation_nats)
+
+    @property
+    def best_epoch(self) -> int:
+        """The first epoch at which ``best_nats`` was reached."""
+        return self.epochs[self.validation_nats.index(self.best_nats)]
+
+    def add(self, epoch: int, step: int, seconds: float, ms_per_step: float, nats: float) -> bool:
+        """Append a row; True if it is the best so far."""
+        best = not self.validation_nats or nats < self.best_nats
+        columns = (self.epochs, self.steps, self.seconds, self.ms_per_step, self.validation_nats)
+        for column, value in zip(columns, (epoch, step, seconds, ms_per_step, nats), strict=True):
+            column.append(value)  # type: ignore[attr-defined]
+        return best
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain lists, numbers and strings, for JSON and checkpoints."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> "History":
+        """The history that ``as_dict`` gave; ValueError if a column is missing or unknown."""
+        wanted = {column.name for column in fields(cls)}
+        if set(stored) != wanted:
+            got = ", ".join(sorted(stored))
+            raise ValueError(f"History: expected the entries {', '.join(sorted(wanted))}, got {got}.")
+        return cls(**stored)

@@ -1,0 +1,247 @@
+"""Training: one loop that can be read from top to bottom, and that survives a kill."""
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from . import checkpoints, checks
+from .checkpoints import CheckpointError
+from .devices import choose_device
+from .evaluation import EVALUATION_BATCH, log_probs
+from .events import Data, Events, training_and_validation
+from .flow import Flow
+from .history import History
+from .schedule import Settings
+from .streams import stream
+
+#: A fresh flow is initialised from at most this many training events.
+INITIAL_EVENTS = 10_000
+
+
+def fit(
+    flow: Flow,
+    data: Data,
+    epochs: int,
+    batch_size: int = 100,
+    lr: float = 1e-3,
+    device: torch.device | str | None = None,
+    seed: int = 0,
+    whiten: bool = False,
+    checkpoint: str | Path | None = None,
+    resume: bool = True,
+    *,
+    validation: Data | None = None,
+    warmup_epochs: float = 1.0,
+    decay: str = "constant",
+    clip_norm: float | None = None,
+    evaluate_every: int = 1,
+    progress: bool | None = None,
+) -> History:
+    """Train a flow by Adam on ``flow.loss``; afterwards it holds the weights of the best exact validation likelihood.
+
+    A fresh flow is first initialised from up to ``INITIAL_EVENTS`` training events. Order and noise of an epoch depend
+    on the seed and the epoch alone, and torch's global generators are left as they were: a run that is killed and taken
+    up again from its checkpoint ends, on the CPU, with the same bits as one that was not.
+
+    Args:
+        flow: moved to the device, where it stays.
+        data: a name that ``load`` knows, a tensor (N, *event_shape), or a map-style Dataset of events or (event, …).
+        epochs: how many in all, those before a resumption included.
+        batch_size: events in a step; the last step of an epoch takes what is left.
+        lr: Adam's learning rate (β = 0.9, 0.999) after the warm-up.
+        device: None takes the CUDA device if there is one, else the CPU.
+        seed: of order and noise. The weights of the fresh flow are not its business: they were drawn when it was built.
+        whiten: passed to ``flow.initialise``.
+        checkpoint: a file written before the first epoch and after each, whole or not at all.
+        resume: take up the run in ``checkpoint`` if there is one; of a finished run the history is given back at once,
+            and more ``epochs`` extend it. False starts anew and overwrites it.
+        validation: what the best weights are chosen by. None: a name's own validation split; of a tensor or Dataset the
+            last tenth is held out and not trained on.
+        warmup_epochs: over how many epochs the learning rate rises linearly.
+        decay: "constant", or "cosine": down to 0 at the last epoch.
+        clip_norm: gradients of a larger norm, over all parameters, are scaled down to it.
+        evaluate_every: validate each so many epochs, and after the last.
+        progress: show a bar with the validation value; None: if stderr is a terminal.
+
+    Raises:
+        ValueError, TypeError: a setting or data that do not fit; the message names what was got and what was wanted.
+        CheckpointError: the checkpoint is damaged, or belongs to another model or run; the message says what differs.
+        FloatingPointError, NotInvertibleError: training has left the finite; the message names layer, step and epoch.
+        OSError: the checkpoint cannot be written; the one before it is intact.
+    """
+    settings = Settings(epochs, batch_size, lr, seed, whiten, warmup_epochs, decay, clip_norm, evaluate_every)
+    training, held_out = training_and_validation(data, validation)
+    run = _Run(flow, training, held_out, settings, choose_device(device), checkpoint)
+    run.start(resume)
+    with tqdm(total=epochs * run.steps_per_epoch, initial=run.step, unit="step", disable=_hidden(progress)) as bar:
+        for epoch in range(run.epoch + 1, epochs + 1):
+            run.train(epoch, bar)
+            if epoch % evaluate_every == 0 or epoch == epochs:
+                run.validate()
+                bar.set_postfix_str(run.standing())
+            run.write()
+    run.take_best_weights()
+    return run.history
+
+
+def _hidden(progress: bool | None) -> bool | None:
+    return None if progress is None else not progress  # None lets tqdm ask whether stderr is a terminal
+
+
+class _Run:
+    """Where a training run stands: all that the next epoch depends on."""
+
+    def __init__(
+        self, flow: Flow, training: Events, held_out: Events, settings: Settings,
+        device: torch.device, checkpoint: str | Path | None,
+    ) -> None:  # fmt: skip
+        for events in (training, held_out):
+            events.require_fit(flow)
+        self.parameters = [weight for weight in flow.to(device).parameters() if weight.requires_grad]
+        if not self.parameters:
+            raise ValueError("fit: expected a flow with something to train, got one without trainable parameters.")
+        self.flow, self.settings, self.device = flow, settings, device
+        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        origin = {"data": training.identity(), "validation": held_out.identity()}
+        self.history = History({**asdict(settings), **origin}, flow.features)
+        self.training, self.held_out = training.on(device), held_out.on(device)
+        self.steps_per_epoch = -(-training.count // settings.batch_size)
+        # fused: one call for all parameters, at small sizes half the time of Adam's own loop
+        self.optimizer = torch.optim.Adam(self.parameters, settings.lr, betas=(0.9, 0.999), fused=True)
+        self.best: dict[str, Tensor] = {}
+        self.epoch = self.step = 0
+        self.written: int | None = None  # the epoch that the checkpoint on disk holds
+        self.clock = {"seconds": 0.0, "stepping": 0.0, "stepped": 0}
+
+    def train(self, epoch: int, bar: Any) -> None:
+        """One epoch: the training loop itself."""
+        started = time.perf_counter()
+        try:
+            with stream(self.device, self.settings.seed, "epoch", epoch):
+                order = torch.randperm(self.training.count).to(self.device)
+                for indices in order.split(self.settings.batch_size):
+                    rate = self.settings.learning_rate(self.step, self.steps_per_epoch)
+                    self.optimizer.param_groups[0]["lr"] = rate
+                    self.optimizer.zero_grad()
+                    self.flow.loss(self.training.at(indices, self.device)).backward()
+                    self._check_and_clip()
+                    self.optimizer.step()
+                    self.flow.forget()
+                    self.step += 1
+                    bar.update()
+        except (FloatingPointError, checks.NotInvertibleError) as error:
+            raise self._located(error, f"at step {self.step + 1}, in epoch {epoch}") from error
+        self.epoch = epoch
+        self._count(time.perf_counter() - started)
+
+    def _check_and_clip(self) -> None:
+        gradients = [weight.grad for weight in self.parameters if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        if not bool(norm.isfinite()):
+            name_non_finite_gradient(self.flow)
+        if self.settings.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.settings.clip_norm, norm)
+
+    def _count(self, seconds: float) -> None:
+        self.clock["seconds"] += seconds
+        self.clock["stepping"] += seconds
+        self.clock["stepped"] += self.steps_per_epoch
+
+    def _located(self, error: Exception, where: str) -> Exception:
+        """The same error, told where in the run it came and what is left of the run."""
+        kept = f"{self.checkpoint} holds the run up to epoch {self.written}, intact."
+        return type(error)(f"{error} This was {where}. {'No checkpoint was kept.' if self.written is None else kept}")
+
+    def validate(self) -> None:
+        """Add a row of the exact validation likelihood to the history; keep the weights if they are the best."""
+        started = time.perf_counter()
+        try:
+            nats = -float(log_probs(self.flow, self.held_out, EVALUATION_BATCH, self.settings.seed).mean())
+        except (FloatingPointError, checks.NotInvertibleError) as error:
+            raise self._located(error, f"at the validation after epoch {self.epoch}, step {self.step}") from error
+        self.clock["seconds"] += time.perf_counter() - started
+        ms_per_step = 1000 * self.clock["stepping"] / max(1, self.clock["stepped"])
+        self.clock |= {"stepping": 0.0, "stepped": 0}
+        if self.history.add(self.epoch, self.step, self.clock["seconds"], ms_per_step, nats):
+            self.best = {name: value.detach().clone() for name, value in self.flow.state_dict().items()}
+
+    def standing(self) -> str:
+        """What the progress bar says: the last exact validation value."""
+        nats, bits = self.history.validation_nats[-1], self.history.validation_bits_per_dim[-1]
+        return f"epoch {self.epoch}: validation {nats:.2f} nats, {bits:.3f} bits/dim"
+
+    def take_best_weights(self) -> None:
+        self.flow.load_state_dict(self.best)
+        self.flow.forget()
+        self.optimizer.zero_grad()
+
+    def start(self, resume: bool) -> None:
+        """Take up the run in the checkpoint, or begin one."""
+        if resume and self.checkpoint is not None and self.checkpoint.exists():
+            return self._resume(checkpoints.read(self.checkpoint))
+        if not bool(self.flow.initialised):
+            with stream(self.device, self.settings.seed, "initialise"):
+                chosen = torch.randperm(self.training.count)[:INITIAL_EVENTS]
+                self.flow.initialise(self.training.at(chosen, self.device), self.settings.whiten)
+        self.validate()
+        self.write()
+
+    def write(self) -> None:
+        """Put the run on disk, if a checkpoint was asked for."""
+        if self.checkpoint is None:
+            return
+        state = {
+            "epoch": self.epoch,
+            "weights": dict(self.flow.state_dict()),
+            "adam": self.optimizer.state_dict(),
+            "history": self.history.as_dict(),
+            "clock": self.clock,
+        }
+        checkpoints.write(self.checkpoint, self.flow, self.best, state)
+        self.written = self.epoch
+
+    def _resume(self, stored: dict[str, Any]) -> None:
+        state = stored["training"]
+        self._require_same_run(stored["architecture"], state)
+        self.flow.load_state_dict(state["weights"])
+        self.flow.forget()
+        self.optimizer.load_state_dict(state["adam"])
+        self.best, self.epoch, self.clock = stored["weights"], state["epoch"], state["clock"]
+        self.written = self.epoch
+        self.step = self.epoch * self.steps_per_epoch
+        self.history = History.from_dict({**state["history"], "settings": self.history.settings})
+        if self.epoch < self.settings.epochs:
+            self.history.resumed_at.append(self.epoch)
+
+    def _require_same_run(self, architecture: dict[str, Any], state: dict[str, Any] | None) -> None:
+        if state is None:
+            raise CheckpointError(f"{self.checkpoint}: holds a flow, not a run; resume=False (--restart) replaces it.")
+        there, here = dict(state["history"]["settings"]), dict(self.history.settings)
+        if here["decay"] == "constant" and here["epochs"] >= state["epoch"]:
+            there["epochs"] = here["epochs"]  # more of the same: the steps before would have been the same
+        found = checkpoints.described_differences(architecture, checkpoints.architecture(self.flow))
+        found += checkpoints.differences(_comparable(there), _comparable(here))
+        if found:
+            message = f"{self.checkpoint}: belongs to another run: {'; '.join(found)}."
+            raise CheckpointError(f"{message} resume=False (--restart) starts anew.")
+
+
+def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings in which data are what they hold, whatever they are called."""
+    contents = {key: settings[key] for key in ("data", "validation")}
+    return {**settings, **{key: f"{c['count']} events, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}}
+
+
+@torch.no_grad()
+def name_non_finite_gradient(flow: Flow) -> None:
+    """Raise FloatingPointError that names the first layer with a gradient that is not finite."""
+    for layer in flow.layers:
+        for name, weight in layer.named_parameters():
+            if weight.grad is not None:
+                checks.require_finite_output(weight.grad, str(layer.label), f"the gradient of {name}")
+    raise FloatingPointError("fit: every gradient is finite, their norm is not: they have overflowed.")

@@ -1,0 +1,355 @@
+"""Checkpoints: they come back as they were, survive a kill and a full disk, and say what is wrong with a bad one."""
+
+import errno
+import os
+import pickle
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import snf_lite as snf
+from snf_lite import atomic, checkpoints
+
+MOONS = snf.sample_density("moons", 300)
+
+
+def fresh(name: str = "dense-selfnorm", **settings: Any) -> snf.Flow:
+    torch.manual_seed(0)
+    return snf.build(name, (2,), **settings)
+
+
+def run(path: Path | None, epochs: int = 4, name: str = "dense-selfnorm", data: Any = MOONS, **changes: Any) -> Any:
+    """A short run of the same flow with the same settings; ``changes`` go to fit."""
+    flow = fresh(name)
+    snf.fit(flow, data, epochs, **{"batch_size": 50, "lr": 1e-2, "checkpoint": path, **changes})
+    return flow
+
+
+def assert_same(one: snf.Flow, other: snf.Flow) -> None:
+    there, here = one.state_dict(), other.state_dict()
+    assert there.keys() == here.keys()
+    for name, value in there.items():
+        assert torch.equal(value, here[name]), name
+        assert value.stride() == here[name].stride() and value.dtype == here[name].dtype, name
+
+
+# ---- there and back --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", snf.model_names())
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_every_model_comes_back_as_it_was(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    flow = snf.build(name, (1, 8, 8), levels=17).to(dtype)
+    pixels = snf.load("digits", "test")
+    flow.initialise(pixels, whiten=True)
+    snf.save(flow, tmp_path / "flow.pt")
+    back = snf.restore(tmp_path / "flow.pt")
+    assert_same(flow, back)
+    assert checkpoints.architecture(flow) == checkpoints.architecture(back)
+    noisy = pixels[:5].to(dtype) + 0.5
+    assert torch.equal(flow.log_prob(noisy), back.log_prob(noisy))
+
+
+def test_settings_of_layers_come_back(tmp_path: Path) -> None:
+    flow = fresh(recon_weight=3.0, depth=3, alpha=0.7)
+    snf.save(flow, tmp_path / "a" / "new" / "folder.pt")
+    back = snf.restore(str(tmp_path / "a" / "new" / "folder.pt"))
+    assert [layer.settings() for layer in back.layers] == [layer.settings() for layer in flow.layers]
+
+
+def test_a_layer_of_ones_own_comes_back_where_it_is_defined(tmp_path: Path) -> None:
+    class Shift(snf.FlowLayer):
+        def __init__(self, by: tuple[float, ...]) -> None:
+            super().__init__()
+            self.by = by
+
+        def settings(self) -> dict[str, Any]:
+            return {"by": self.by}
+
+    path = tmp_path / "flow.pt"
+    snf.save(snf.Flow([Shift((1.0, 2.0))], (2,)), path)
+    assert snf.restore(path).layers[0].by == (1.0, 2.0)
+    del snf.FlowLayer.registry["Shift"]
+    with pytest.raises(snf.CheckpointError, match=r"flow\.pt: needs the layer class Shift, which is not defined here"):
+        snf.restore(path)
+
+
+def test_settings_that_cannot_be_stored_are_refused(tmp_path: Path) -> None:
+    flow = fresh()
+    flow.layers[1].settings = lambda: {"features": print}
+    with pytest.raises(TypeError, match=r"got a builtin_function_or_method at content\['architecture'\].*'features'"):
+        snf.save(flow, tmp_path / "flow.pt")
+    assert os.listdir(tmp_path) == []
+
+
+# ---- a run that is taken up again ------------------------------------------------------------------------------------
+
+CHILD = """
+import sys, torch, snf_lite as snf
+torch.manual_seed(0)
+flow = snf.build("dense-selfnorm", (1, 8, 8), levels=17)
+snf.fit(flow, "digits", 12, whiten=True, clip_norm=50.0, evaluate_every=2, checkpoint=sys.argv[1])
+"""
+
+
+def kill_after(epoch: int, path: Path) -> int:
+    """Run CHILD in a process of its own, kill it with SIGKILL once its checkpoint holds the epoch; how far it came."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], env=environment)
+    while child.poll() is None and not (path.exists() and checkpoints.read(path)["training"]["epoch"] >= epoch):
+        time.sleep(0.002)
+    child.send_signal(signal.SIGKILL)
+    assert child.wait() == -signal.SIGKILL
+    return int(checkpoints.read(path)["training"]["epoch"])
+
+
+def test_a_run_killed_with_sigkill_ends_with_the_same_bits(tmp_path: Path) -> None:
+    came = kill_after(3, tmp_path / "killed.pt")
+    assert 3 <= came < 12
+    flows, histories = [], []
+    for name in ("killed.pt", "whole.pt"):
+        torch.manual_seed(0)
+        flows.append(snf.build("dense-selfnorm", (1, 8, 8), levels=17))
+        histories.append(
+            snf.fit(flows[-1], "digits", 12, whiten=True, clip_norm=50.0, evaluate_every=2, checkpoint=tmp_path / name)
+        )
+    assert_same(*flows)
+    states = [checkpoints.read(tmp_path / name)["training"] for name in ("killed.pt", "whole.pt")]
+    killed, whole = (checkpoints.digest([state["weights"], state["adam"]]) for state in states)
+    assert killed == whole
+    assert histories[0].validation_nats == histories[1].validation_nats and histories[0].epochs == histories[1].epochs
+    assert (histories[0].resumed_at, histories[1].resumed_at) == ([came], [])
+
+
+def test_an_interrupt_in_mid_epoch_loses_that_epoch_alone(tmp_path: Path) -> None:
+    path, flow = tmp_path / "run.pt", fresh()
+    loss, count = flow.loss, iter(range(100))
+
+    def interrupted(x: torch.Tensor) -> torch.Tensor:
+        if next(count) == 14:
+            raise KeyboardInterrupt
+        return loss(x)
+
+    flow.loss = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        snf.fit(flow, MOONS, 4, 50, 1e-2, checkpoint=path)
+    assert checkpoints.read(path)["training"]["epoch"] == 2
+    assert_same(run(path), run(None))
+
+
+def test_a_finished_run_gives_its_history_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    first = snf.fit(fresh(), MOONS, 3, checkpoint=path)
+    before, flow = path.read_bytes(), fresh()
+    assert snf.fit(flow, MOONS, 3, checkpoint=path) == first
+    assert path.read_bytes() == before
+    assert_same(flow, snf.restore(path))
+
+
+def test_more_epochs_extend_a_run(tmp_path: Path) -> None:
+    run(tmp_path / "run.pt", 2)
+    assert_same(run(tmp_path / "run.pt", 5), run(None, 5))
+    assert checkpoints.read(tmp_path / "run.pt")["training"]["history"]["resumed_at"] == [2]
+
+
+def test_resume_false_starts_anew(tmp_path: Path) -> None:
+    run(tmp_path / "run.pt", lr=0.5)
+    assert_same(run(tmp_path / "run.pt", resume=False), run(None))
+
+
+def test_a_tensor_and_the_name_of_the_same_data_are_the_same_run(tmp_path: Path) -> None:
+    run(tmp_path / "run.pt", 1, data="moons", validation="moons")
+    data = torch.Tensor(snf.load("moons")), torch.Tensor(snf.load("moons", "validation"))
+    run(tmp_path / "run.pt", 2, data=data[0], validation=data[1])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lr": 0.02}, r"another run: lr is 0\.01 in the checkpoint, 0\.02 here\. resume=False"),
+        ({"seed": 3}, "seed is 0 in the checkpoint, 3 here"),
+        ({"batch_size": 60}, "batch_size is 50 in the checkpoint, 60 here"),
+        ({"whiten": True}, "whiten is False in the checkpoint, True here"),
+        ({"warmup_epochs": 2}, r"warmup_epochs is 1\.0 in the checkpoint, 2\.0 here"),
+        ({"clip_norm": 1.0}, r"clip_norm is None in the checkpoint, 1\.0 here"),
+        ({"decay": "cosine"}, "decay is constant in the checkpoint, cosine here"),
+        ({"evaluate_every": 2}, "evaluate_every is 1 in the checkpoint, 2 here"),
+        ({"epochs": 1}, "epochs is 4 in the checkpoint, 1 here"),
+        ({"data": MOONS + 1}, "data is 270 events, SHA-256 .* in the checkpoint, 270 events, SHA-256"),
+        ({"lr": 0.02, "seed": 3}, r"lr is .*; seed is"),
+        ({"name": "dense-exact"}, r"layers\[1\] is SelfNormLinear\(features=2, recon_weight=1\.0\) in the checkpoint, "
+                                  r"ExactLinear\(features=2\) here"),
+    ],
+)  # fmt: skip
+def test_another_run_or_model_is_refused_with_what_differs(changes: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    run(path)
+    with pytest.raises(snf.CheckpointError, match=message):
+        run(path, **changes)
+
+
+def test_a_model_with_other_layers_is_refused(tmp_path: Path) -> None:
+    run(tmp_path / "run.pt")
+    with pytest.raises(snf.CheckpointError, match=r"layers\[4\] is missing in the checkpoint, SmoothLeakyReLU"):
+        snf.fit(fresh(depth=3), MOONS, 4, 50, 1e-2, checkpoint=tmp_path / "run.pt")
+
+
+def test_a_cosine_run_cannot_be_extended(tmp_path: Path) -> None:
+    run(tmp_path / "run.pt", 2, decay="cosine")
+    with pytest.raises(snf.CheckpointError, match="epochs is 2 in the checkpoint, 3 here"):
+        run(tmp_path / "run.pt", 3, decay="cosine")
+
+
+def test_a_saved_flow_is_no_run(tmp_path: Path) -> None:
+    snf.save(fresh(), tmp_path / "flow.pt")
+    with pytest.raises(snf.CheckpointError, match=r"flow\.pt: holds a flow, not a run"):
+        run(tmp_path / "flow.pt")
+
+
+# ---- files that are no good ------------------------------------------------------------------------------------------
+
+
+def altered(path: Path, change: Any) -> Path:
+    """A copy of a checkpoint after ``change`` of its content, with the digest as it was."""
+    stored = torch.load(path, weights_only=True)
+    change(stored)
+    torch.save(stored, path.with_name("altered.pt"))
+    return path.with_name("altered.pt")
+
+
+def nudge(stored: dict[str, Any]) -> None:
+    stored["weights"]["layers.1.weight"][0, 0] += 1e-6
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.pt: there is no such checkpoint"):
+        snf.restore(tmp_path / "gone.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "got 0 bytes that cannot be read"),
+        (b"garbage" * 100, "got 700 bytes that cannot be read"),
+        (pickle.dumps({"format": "snf_lite checkpoint"}, protocol=4), "cannot be read|checkpoint format"),
+    ],
+)
+def test_a_file_of_something_else_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "bad.pt").write_bytes(content)
+    with pytest.raises(snf.CheckpointError, match=rf"bad\.pt: .*({message})"):
+        snf.restore(tmp_path / "bad.pt")
+    with pytest.raises(snf.CheckpointError, match=r"bad\.pt"):
+        run(tmp_path / "bad.pt")
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.999])
+def test_a_truncated_file_is_refused(kept: float, tmp_path: Path) -> None:
+    path = tmp_path / "flow.pt"
+    snf.save(fresh(), path)
+    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
+    with pytest.raises(snf.CheckpointError, match="truncated, damaged or something else"):
+        snf.restore(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (nudge, "has been altered"),
+        (lambda stored: stored["weights"].pop("layers.1.bias"), "has been altered"),
+        (lambda stored: stored["architecture"].update(event_shape=[3]), "has been altered"),
+        (lambda stored: stored.update(version=2), "expected checkpoint format 1, got 2"),
+        (lambda stored: stored.update(format="other"), "expected a checkpoint of snf_lite, got something else"),
+        (lambda stored: stored.clear(), "a dict with nothing in it"),
+    ],
+)
+def test_an_altered_file_is_refused(change: Any, message: str, tmp_path: Path) -> None:
+    snf.save(fresh(), tmp_path / "flow.pt")
+    with pytest.raises(snf.CheckpointError, match=rf"altered\.pt: .*{message}"):
+        snf.restore(altered(tmp_path / "flow.pt", change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda stored: stored["weights"].pop("layers.1.bias"), "weights do not fit its own architecture"),
+        (lambda stored: stored["architecture"]["layers"][1][1].update(hue="red"), "does not take its stored settings"),
+    ],
+)
+def test_a_well_signed_file_must_still_make_sense(change: Any, message: str, tmp_path: Path) -> None:
+    def resign(stored: dict[str, Any]) -> None:
+        change(stored)
+        stored["digest"] = checkpoints.digest({key: stored[key] for key in ("architecture", "weights", "training")})
+
+    snf.save(fresh(), tmp_path / "flow.pt")
+    with pytest.raises(snf.CheckpointError, match=message):
+        snf.restore(altered(tmp_path / "flow.pt", resign))
+
+
+def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "sprung"),)
+
+    torch.save({"format": Trap()}, tmp_path / "trap.pt")
+    with pytest.raises(snf.CheckpointError, match="cannot be read"):
+        snf.restore(tmp_path / "trap.pt")
+    assert not (tmp_path / "sprung").exists()
+
+
+# ---- disks that are no good ------------------------------------------------------------------------------------------
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "flow.pt"
+    snf.save(fresh(), path)
+    before = path.read_bytes()
+    fill_disk(monkeypatch)
+    with pytest.raises(OSError, match=r"No space left on device.*that was there is intact: .*flow\.pt") as caught:
+        snf.save(fresh(depth=3), path)
+    assert caught.value.errno == errno.ENOSPC
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["flow.pt"]
+    with pytest.raises(OSError, match="nothing was left there"):
+        snf.save(fresh(), tmp_path / "new.pt")
+    assert os.listdir(tmp_path) == ["flow.pt"]
+
+
+def test_a_write_that_breaks_off_half_way_leaves_nothing(tmp_path: Path) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        with pytest.raises(OSError, match=r"could not write \d+ bytes \(File too large\)"):
+            snf.save(fresh(), tmp_path / "flow.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_disk_that_fills_up_during_a_run_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "run.pt"
+    run(path, 2)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left on device"):
+        fill_disk(patch)
+        run(path, 4)
+    assert_same(run(path, 4), run(None, 4))
+
+
+@pytest.mark.parametrize("path", [".", "file/flow.pt"])
+def test_a_path_that_cannot_be_written_is_named(path: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(OSError, match="could not write"):
+        snf.save(fresh(), tmp_path / path)
+    assert os.listdir(tmp_path) == ["file"]

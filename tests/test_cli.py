@@ -1,0 +1,202 @@
+"""The command line from end to end: train, be killed or finished, evaluate, sample; and one clear line for an error."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import snf_lite as snf
+from snf_lite import runs
+from snf_lite.__main__ import main
+
+TRAIN = ["train", "dense-selfnorm", "--whiten", "--epochs", "2"]
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """The folder of a finished run on the digits."""
+    assert main(TRAIN) == 0
+    capsys.readouterr()
+    return tmp_path / "data" / "runs" / "dense-selfnorm-digits-seed0"
+
+
+def test_train_writes_record_picture_and_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = ["--recon-weight", "2", "--set", "depth=3", "--seed", "5"]
+    assert main([*TRAIN, *chosen, "--out", "there", "--name", "mine"]) == 0
+    out = capsys.readouterr().out
+    assert sorted(os.listdir("there/mine")) == ["checkpoint.pt", "record.json", "samples.png"]
+    assert Path("there/mine/samples.png").read_bytes().startswith(b"\x89PNG")
+    record = runs.read_record("there/mine/record.json")
+    assert record.model["settings"] == {"depth": 3, "recon_weight": 2.0} and record.seed == 5
+    assert record.history["settings"]["whiten"] and record.history["epochs"] == [0, 1, 2]
+    assert f"{record.results['test']['nats']:.2f} ±" in out and "exact, 300 events of digits test" in out
+    flow = snf.restore("there/mine/checkpoint.pt")
+    assert flow.layers[3].recon_weight == 2.0
+    assert snf.evaluate(flow, "digits", seed=5).nats == record.results["test"]["nats"]
+
+
+def test_the_recorded_command_makes_the_same_run(trained: Path, tmp_path: Path) -> None:
+    record = runs.read_record(trained / "record.json")
+    assert record.command.startswith("python -m snf_lite train dense-selfnorm --data digits --epochs 2")
+    assert str(tmp_path) not in json.dumps(record.history) + record.command
+    assert main([*record.command.split()[3:], "--out", "again"]) == 0
+    again = runs.read_record("again/dense-selfnorm-digits-seed0/record.json")
+    assert (again.command, again.results) == (record.command, record.results)
+    assert again.history["validation_nats"] == record.history["validation_nats"]
+
+
+def test_the_same_command_again_keeps_the_record(trained: Path) -> None:
+    before = (trained / "record.json").read_text()
+    assert main(TRAIN) == 0
+    assert (trained / "record.json").read_text() == before
+
+
+def test_more_epochs_go_on(trained: Path) -> None:
+    assert main([*TRAIN[:-1], "3"]) == 0
+    record = runs.read_record(trained / "record.json")
+    assert (record.history["epochs"], record.history["resumed_at"]) == ([0, 1, 2, 3], [2])
+
+
+def test_another_command_under_the_same_name_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TRAIN, "--lr", "0.01"]) == 1
+    error = capsys.readouterr().err
+    assert "lr is 0.001 in the checkpoint, 0.01 here" in error and "--restart" in error and error.count("\n") == 1
+    assert main([*TRAIN, "--lr", "0.01", "--restart"]) == 0
+    assert runs.read_record(trained / "record.json").history["settings"]["lr"] == 0.01
+
+
+def test_a_record_without_its_checkpoint_is_not_lost(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (trained / "checkpoint.pt").unlink()
+    assert main([*TRAIN, "--lr", "0.01"]) == 1
+    assert "--lr 0.001" in capsys.readouterr().err
+    assert main(TRAIN) == 0
+
+
+def test_evaluate_knows_its_data_and_takes_others(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = str(trained / "checkpoint.pt")
+    assert main(["evaluate", checkpoint]) == 0
+    shown, nats = capsys.readouterr().out, runs.read_record(trained / "record.json").results["test"]["nats"]
+    values, events = rf"{nats:.2f} ± \d\.\d\d nats, \d\.\d\d\d bits/dim", r"\(exact, 300 events of digits test\)\n"
+    assert re.fullmatch(f"{values} {events}", shown)
+    assert main(["evaluate", checkpoint, "--split", "validation", "--data", "digits"]) == 0
+    assert "digits validation" in capsys.readouterr().out
+    assert main(["evaluate", checkpoint, "--data", "moons"]) == 1
+    assert "events of shape (1, 8, 8), got (2,)" in capsys.readouterr().err
+
+
+def test_sample_draws_and_prints_the_distance(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    checkpoint = str(trained / "checkpoint.pt")
+    assert main(["sample", checkpoint, "--out", "a.png", "--count", "3", "--seed", "1"]) == 0
+    first = capsys.readouterr().out
+    assert re.search(r"relative distance 0\.\d{4}\n$", first) and Path("a.png").read_bytes().startswith(b"\x89PNG")
+    assert main(["sample", checkpoint, "--out", "a.png", "--count", "3", "--seed", "1"]) == 0
+    assert capsys.readouterr().out == first
+
+
+def test_a_saved_flow_needs_its_data_named(capsys: pytest.CaptureFixture[str]) -> None:
+    snf.save(snf.build("dense-exact", (2,)), "flow.pt")
+    assert main(["evaluate", "flow.pt"]) == 1
+    assert "was trained on no data set, not on data with a name; give --data" in capsys.readouterr().err
+    assert main(["evaluate", "flow.pt", "--data", "moons"]) == 0
+    assert "2000 events of moons test" in capsys.readouterr().out
+
+
+def test_points_of_the_plane_train_too() -> None:
+    assert main(["train", "dense-exact", "--data", "moons", "--epochs", "1", "--batch-size", "2000"]) == 0
+    assert Path("data/runs/dense-exact-moons-seed0/samples.png").exists()
+
+
+def test_list_names_models_and_data(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in [*snf.model_names(), *snf.dataset_names()])
+
+
+# ---- errors ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "arguments are required: COMMAND"),
+        (["dance"], "invalid choice: 'dance'"),
+        (["train"], "arguments are required: MODEL"),
+        (["train", "dense"], "invalid choice: 'dense' .*dense-selfnorm"),
+        ([*TRAIN, "--data", "letters"], "invalid choice: 'letters' .*digits"),
+        ([*TRAIN, "--epochs", "0"], "--epochs: .*'0'"),
+        ([*TRAIN, "--lr", "-1"], "--lr: .*'-1'"),
+        ([*TRAIN, "--clip", "nan"], "--clip: .*'nan'"),
+        ([*TRAIN, "--decay", "step"], "--decay: invalid choice: 'step'"),
+        ([*TRAIN, "--seed", "one"], "--seed: .*'one'"),
+        ([*TRAIN, "--set", "depth"], "--set: expected KEY=VALUE, got 'depth'"),
+        ([*TRAIN, "--set", "colour=red"], "dense-selfnorm has no setting 'colour'; it has .*depth"),
+        (["train", "dense-exact", "--recon-weight", "1"], "dense-exact has no setting 'recon_weight'"),
+        (["sample"], "arguments are required: CHECKPOINT"),
+    ],
+)
+def test_wrong_usage_ends_with_2(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["evaluate", "gone.pt"], r"gone\.pt: there is no such checkpoint"),
+        (["sample", "bad.pt"], r"bad\.pt: expected a checkpoint, got 4 bytes"),
+        ([*TRAIN, "--device", "cuda:99"], "a device out of cpu.*got 'cuda:99'"),
+        ([*TRAIN, "--out", "bad.pt"], r"could not write.*bad\.pt"),
+        (["train", "dense-exact", "--data", "imagenet32"], "imagenet32"),
+        (["train", "conv-selfnorm", "--data", "moons"], ""),
+    ],
+)
+def test_a_failure_is_one_line_and_ends_with_1(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SNF_DATA", raising=False)
+    Path("bad.pt").write_bytes(b"junk")
+    try:
+        code = main(words)
+    except SystemExit as ended:
+        code = ended.code
+    assert code == (2 if message == "" else 1)
+    error = capsys.readouterr().err
+    assert re.search(message, error) and "Traceback" not in error
+    assert message == "" or (error.startswith("snf_lite: ") and error.count("\n") == 1)
+
+
+def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("snf_lite.__main__.fit", interrupted)
+    assert main(TRAIN) == 130
+    assert "The same command goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "train", "evaluate", "sample"])
+def test_each_command_has_help_seed_and_device(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    shown = capsys.readouterr().out
+    assert ended.value.code == 0 and "--seed" in shown and "--device" in shown
+
+
+def test_the_module_runs_as_a_program_and_loads_no_matplotlib_in_vain() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "snf_lite", "evaluate", "gone.pt"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    *imports, said = done.stderr.splitlines()
+    assert said == "snf_lite: gone.pt: there is no such checkpoint."
+    assert any("torch" in line for line in imports) and not any("matplotlib" in line for line in imports)

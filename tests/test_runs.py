@@ -1,0 +1,201 @@
+"""Records and pictures: what a run says about itself, and how the two inverses are shown beside each other."""
+
+import errno
+import io
+import os
+import shutil
+import socket
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from small_runs import HELD_OUT, MOONS, fresh
+
+import snf_lite as snf
+from snf_lite import atomic, runs
+from snf_lite.plots import sample_grid
+from snf_lite.sampling import sample_pair
+
+
+@pytest.fixture(scope="module")
+def record() -> runs.Record:
+    flow = fresh()
+    history = snf.fit(flow, MOONS, 2, validation=HELD_OUT)
+    test, pair = snf.evaluate(flow, "moons"), sample_pair(flow, 50)
+    return runs.make_record("python -m snf_lite train", "dense-selfnorm", {"depth": 2}, flow, history, test, pair)
+
+
+def test_a_record_carries_its_provenance(record: runs.Record) -> None:
+    assert record.model == {"name": "dense-selfnorm", "settings": {"depth": 2}, "parameters": 20}
+    assert [record.data[split]["count"] for split in ("train", "validation", "test")] == [400, 100, 2000]
+    assert record.data["test"]["sha256"] == snf.load("moons", "test").sha256
+    assert record.package["version"] == snf.__version__
+    assert record.libraries["torch"] == torch.__version__ and record.libraries["numpy"] == np.__version__
+    assert record.device.startswith("CPU, ") and record.threads == torch.get_num_threads()
+    assert record.date.endswith("+00:00") and record.seconds == record.history["seconds"][-1]
+    assert record.history["settings"]["lr"] == 1e-3 and record.seed == 0
+    assert record.results["test"]["nats"] == pytest.approx(record.results["test"]["bits_per_dim"] * 2 * np.log(2))
+    assert set(record.sampling) == {"count", "relative_distance", "learned_ms_per_sample", "exact_ms_per_sample"}
+
+
+def test_a_record_tells_nothing_about_the_machine_but_its_kind(record: runs.Record, tmp_path: Path) -> None:
+    runs.write_record(record, tmp_path / "record.json")
+    text = (tmp_path / "record.json").read_text()
+    assert socket.gethostname() not in text
+    assert str(Path.home()) not in text and str(Path(snf.__file__).parent) not in text
+
+
+def test_a_record_comes_back_and_is_strict_json(record: runs.Record, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "record.json"
+    runs.write_record(record, path)
+    assert runs.read_record(path) == record
+    assert os.listdir(path.parent) == ["record.json"]
+    assert len(path.read_text().splitlines()) < 60
+    with pytest.raises(ValueError, match="JSON compliant"):
+        runs.write_record(replace(record, seconds=float("nan")), path)
+    assert runs.read_record(path) == record
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "expected a record in JSON"),
+        ('{"format": 1, ', "expected a record in JSON"),
+        ("[1]", "expected a record of format 1"),
+        ('{"format": 9}', "expected a record of format 1"),
+        ('{"format": 1, "command": ""}', "missing or unknown are data, date, device"),
+    ],
+)
+def test_a_broken_record_is_refused(content: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "record.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"record\.json: .*{message}"):
+        runs.read_record(tmp_path / "record.json")
+
+
+def test_a_missing_record_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"gone\.json: there is no such record"):
+        runs.read_record(tmp_path / "gone.json")
+
+
+def test_a_full_disk_leaves_the_old_record(record: runs.Record, tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "record.json"
+    runs.write_record(record, path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(atomic.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        runs.write_record(replace(record, seed=1), path)
+    assert runs.read_record(path) == record and os.listdir(tmp_path) == ["record.json"]
+
+
+# ---- which code it was -----------------------------------------------------------------------------------------------
+
+
+def git(folder: Path, *words: str) -> str:
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
+    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def copied_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package folder of its own, in which runs.py believes to live."""
+    package = tmp_path / "project" / "snf_lite"
+    package.mkdir(parents=True)
+    shutil.copy(Path(snf.__file__).parent / "runs.py", package)
+    monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
+    return package
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_commit_and_changes_are_the_packages_own(copied_package: Path) -> None:
+    project, nowhere = copied_package.parent, {"version": snf.__version__, "commit": None, "dirty": None}
+    assert runs.package_identity() == nowhere
+    git(project.parent, "init")  # some other repository around it
+    assert runs.package_identity() == nowhere
+    git(project, "init")
+    git(project, "add", ".")
+    git(project, "commit", "-m", "one")
+    clean = {"version": snf.__version__, "commit": git(project, "rev-parse", "HEAD"), "dirty": False}
+    assert runs.package_identity() == clean
+    (project / "record.json").write_text("{}")  # a result beside the package changes no result
+    assert runs.package_identity() == clean
+    (copied_package / "runs.py").write_text("pass")
+    assert runs.package_identity() == {**clean, "dirty": True}
+
+
+def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert runs.package_identity() == {"version": snf.__version__, "commit": None, "dirty": None}
+
+
+# ---- samples ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_pair_comes_from_the_same_codes() -> None:
+    flow = fresh().double()
+    pair = sample_pair(flow, 20, seed=3)
+    z = flow(pair.exact)[0]
+    assert torch.allclose(flow.inverse(z, exact=False), pair.learned)
+    gap = (pair.learned - pair.exact).norm() / pair.exact.norm()
+    assert pair.relative_distance == pytest.approx(gap.item()) and pair.relative_distance > 1e-3
+    assert torch.equal(sample_pair(flow, 20, seed=3).exact, pair.exact)
+    assert not torch.equal(sample_pair(flow, 20, seed=4).exact, pair.exact)
+
+
+def test_two_exact_inverses_are_not_apart() -> None:
+    before = torch.get_rng_state()
+    state = fresh("dense-exact")
+    torch.set_rng_state(before)
+    assert sample_pair(state, 9).relative_distance == 0.0
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("n", [0, -1, 2.5])
+def test_a_bad_number_of_samples_is_refused(n: Any) -> None:
+    with pytest.raises(ValueError, match=f"got {n}"):
+        sample_pair(fresh(), n)
+
+
+def image_flow(channels: int) -> snf.Flow:
+    torch.manual_seed(0)
+    return snf.build("dense-selfnorm", (channels, 4, 4), levels=17)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_stand_in_two_named_rows_on_opaque_white(channels: int) -> None:
+    figure = sample_grid(image_flow(channels), n=5)
+    above, below = figure.axes
+    assert ["learned" in above.get_title(loc="left"), "exact" in below.get_title(loc="left")] == [True, True]
+    assert above.get_position().y0 > below.get_position().y1
+    pixels = matplotlib.image.imread(io.BytesIO(figure.png()))
+    assert pixels.shape[-1] == 3 or (pixels[..., 3] == 1).all()
+    assert (pixels[0, 0, :3] == 1).all()
+    assert figure.relative_distance == sample_pair(image_flow(channels), 5).relative_distance
+
+
+def test_the_rows_show_the_samples() -> None:
+    figure = sample_grid(image_flow(1), n=3, seed=2)
+    for axes, images in zip(figure.axes, (figure.pair.learned, figure.pair.exact), strict=True):
+        shown = np.asarray(axes.get_images()[0].get_array())
+        assert shown.shape == (4, 14)
+        assert np.allclose(shown[:, 5:9] * 16, images[1, 0].numpy())
+
+
+def test_points_lie_beside_points_on_equal_axes() -> None:
+    figure = sample_grid(fresh(), n=30)
+    left, right = figure.axes
+    assert left.get_xlim() == right.get_xlim() and left.get_ylim() == right.get_ylim()
+    assert np.allclose(left.collections[0].get_offsets(), figure.pair.learned.numpy())
+    assert np.allclose(right.collections[0].get_offsets(), figure.pair.exact.numpy())
+
+
+def test_events_that_are_no_picture_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(2,\), \(1, H, W\) or \(3, H, W\), got \(5,\)"):
+        sample_grid(snf.build("dense-selfnorm", (5,)))
