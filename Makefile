@@ -1,0 +1,47 @@
+# A thin wrapper: README.md gives the same commands for a system without make.
+SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help book test lint notebooks clean
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Notebooks and tests compute on one thread, so that what a notebook shows does not depend on the number of cores.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo "The environment is $(VENV), made by the first command with $(PYTHON) (another one: PYTHON=python3.12). Delete it to set up again."
+
+book: $(READY) ## build the pages and say which one to open
+	$(BIN)/jupyter-book build . -q -n -W --keep-going
+
+test: lint ## lint, types, package, notebooks, the book's build, its pages in a browser
+	$(BIN)/pytest -n 2 --dist loadscope
+
+lint: $(READY) ## ruff and mypy alone
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+notebooks: $(READY) ## run every notebook of the book and store what it shows
+	$(BIN)/python book/refresh.py
+
+clean: ## remove what was built; the environment stays
+	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.*' -prune -exec rm -rf {} +
+
+$(READY): requirements.txt constraints.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here. Name the Python to use: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "This needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) --version). Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "$(PYTHON) has no venv. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	@echo "Setting up $(VENV): some minutes, and 1.5 GB on disk (more where torch comes with CUDA) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -r requirements.txt
+	@touch $@
