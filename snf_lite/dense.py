@@ -57,9 +57,11 @@ class DenseLayer(FlowLayer):
 
     def initialise(self, x: Tensor, whiten: bool) -> None:
         """With ``whiten``: W = cov^-1/2 of the batch x, b = -W·mean, so that z has mean 0 and covariance I."""
-        if not whiten:
-            return
-        mean, deviations, directions = principal_axes(x, self.label)
+        if whiten:
+            self.whiten(*principal_axes(x, self.label))
+
+    def whiten(self, mean: Tensor, deviations: Tensor, directions: Tensor) -> None:
+        """Set W and b from what ``principal_axes`` found."""
         self.weight.copy_(directions / deviations @ directions.mT)
         self.bias.copy_(-(self.weight.double() @ mean))
 
@@ -109,12 +111,10 @@ class SelfNormLinear(DenseLayer):
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         return super().invert(z, exact) if exact else linear(z - self.bias, self.inverse_weight)
 
-    def initialise(self, x: Tensor, whiten: bool) -> None:
-        """With ``whiten``: as ``DenseLayer.initialise``, and R = cov^1/2, the exact inverse of W."""
-        super().initialise(x, whiten)
-        if whiten:
-            _, deviations, directions = principal_axes(x, self.label)
-            self.inverse_weight.copy_(directions * deviations @ directions.mT)
+    def whiten(self, mean: Tensor, deviations: Tensor, directions: Tensor) -> None:
+        """Set W and b, and R = cov^1/2, the exact inverse of W."""
+        super().whiten(mean, deviations, directions)
+        self.inverse_weight.copy_(directions * deviations @ directions.mT)
 
     def settings(self) -> dict[str, Any]:
         return {"features": self.features, "recon_weight": self.recon_weight}

@@ -159,6 +159,16 @@ def test_more_epochs_extend_a_run(tmp_path: Path) -> None:
     assert checkpoints.read(tmp_path / "run.pt")["training"]["history"]["resumed_at"] == [2]
 
 
+def test_the_best_weights_survive_a_resumption_after_them(tmp_path: Path) -> None:
+    asked: dict[str, Any] = dict(data=MOONS[:40], validation=MOONS[100:], batch_size=10, lr=1.0)
+    run(tmp_path / "run.pt", 15, **asked)
+    resumed, whole = fresh(), fresh()
+    history = snf.fit(resumed, epochs=20, checkpoint=tmp_path / "run.pt", **asked)
+    assert history.best_epoch < 15
+    snf.fit(whole, epochs=20, **asked)
+    assert_same(resumed, whole)
+
+
 def test_resume_false_starts_anew(tmp_path: Path) -> None:
     run(tmp_path / "run.pt", lr=0.5)
     assert_same(run(tmp_path / "run.pt", resume=False), run(None))

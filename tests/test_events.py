@@ -111,7 +111,7 @@ class Unsized(Dataset[Tensor]):
         (Items([torch.zeros(2)] * 19 + [torch.zeros(3)]), ValueError, r"events of one shape.*got \(2,\), \(3,\)"),
         (Items([torch.zeros(2)] * 20, levels=17), ValueError, "data of None levels, as the flow has, got 17"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else None,
 )
 def test_data_that_do_not_fit_are_refused(data: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

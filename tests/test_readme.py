@@ -1,10 +1,12 @@
 """What the README shows works as it stands there."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from refresh import ROOT
 
 
@@ -12,35 +14,39 @@ def code(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def run(arguments: list[str], folder: Path) -> str:
+def test_ten_lines_work(tmp_path: Path) -> None:
+    (example,) = code("python")
+    lines = [line for line in example.splitlines() if line.strip() and not line.strip().startswith("#")]
+    assert len(lines) <= 10
     done = subprocess.run(
-        [sys.executable, "-W", "error", *arguments],
-        cwd=folder,
+        [sys.executable, "-W", "error", "-c", example],
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    nats, bits = (float(number) for number in re.findall(r"-?\d+\.\d+", done.stdout)[:2])
+    assert 0 < nats and 0 < bits < 6, done.stdout
 
 
-def test_ten_lines_work(tmp_path: Path) -> None:
-    (example,) = code("python")
-    lines = [line for line in example.splitlines() if line.strip() and not line.strip().startswith("#")]
-    assert len(lines) <= 10
-    said = run(["-c", example], tmp_path)
-    nats, bits = (float(number) for number in re.findall(r"-?\d+\.\d+", said)[:2])
-    assert 0 < nats and 0 < bits < 6, said
-
-
-def test_commands_exist(tmp_path: Path) -> None:
-    """Each subcommand of the README is one that the program knows, with the options that the README gives it."""
+def commands() -> list[list[str]]:
+    """What follows ``-m snf_lite`` in each command of the README."""
     lines = "".join(code("sh")).splitlines()
-    commands = [line.split("#")[0].split() for line in lines if "-m snf_lite" in line]
-    assert commands
-    for words in commands:
-        subcommand, *rest = words[words.index("snf_lite") + 1 :]
-        told = run(["-m", "snf_lite", subcommand, "--help"], tmp_path)
-        for option in rest:
-            assert not option.startswith("--") or option in told, f"{subcommand} does not know {option}"
+    return [line.split("#")[0].split("-m snf_lite", 1)[1].split() for line in lines if "-m snf_lite" in line]
+
+
+def test_the_command_line_is_shown() -> None:
+    assert {words[0] for words in commands()} >= {"list", "train", "evaluate", "sample"}
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_command_exists(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The program knows the subcommand, and each option that the README gives it."""
+    monkeypatch.setattr(sys, "argv", ["snf_lite", words[0], "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("snf_lite", run_name="__main__")
+    assert not ended.value.code
+    told = capsys.readouterr().out
+    assert [option for option in words[1:] if option.startswith("--") and option not in told] == []
