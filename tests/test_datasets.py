@@ -318,6 +318,11 @@ def test_python2_batch_and_archive_give_planes(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- damaged and mistaken files
 
+def without_bytes(value: object) -> str | None:
+    """Names for tests: compressed bytes hold the time they were made at, and every test process must find the same."""
+    return "content" if isinstance(value, bytes) else None
+
+
 SMALL = np.zeros((10, 28, 28), np.uint8)
 
 
@@ -342,6 +347,7 @@ SMALL = np.zeros((10, 28, 28), np.uint8)
         ("test_images.npy.xz", lzma.compress(npy(pixels_of(10, 28, 28)))[:4000], "EOFError"),
         ("test_images.npy.xz", npy(SMALL), "LZMAError"),
     ],
+    ids=without_bytes,
 )
 def test_damaged_mnist_is_refused(file: str, content: bytes, words: str, tmp_path: Path) -> None:
     path = put(tmp_path / "mnist", file, content)
@@ -373,6 +379,7 @@ def test_damaged_mnist_is_refused(file: str, content: bytes, words: str, tmp_pat
         ),
         ("cifar-10-python.tar.gz", b"<html>", "ReadError"),
     ],
+    ids=without_bytes,
 )
 def test_damaged_cifar10_is_refused(file: str, content: bytes, words: str, tmp_path: Path) -> None:
     path = put(tmp_path / "cifar10", file, content)
@@ -649,6 +656,7 @@ def test_imagenet32_holds_out_the_last_images(monkeypatch: pytest.MonkeyPatch, t
         ("val_data.npz", b"PK", "on reading"),
         ("val_data.npz", npy(SMALL), "on reading"),
     ],
+    ids=without_bytes,
 )
 def test_damaged_imagenet32_is_refused(file: str, content: bytes, words: str, tmp_path: Path) -> None:
     path = put(tmp_path / "imagenet32", file, content)
