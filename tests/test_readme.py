@@ -1,13 +1,14 @@
 """What the README shows works as it stands there."""
 
 import re
-import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from refresh import ROOT
+
+from snf_lite.__main__ import main
 
 
 def code(language: str) -> list[str]:
@@ -42,11 +43,10 @@ def test_the_command_line_is_shown() -> None:
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
-def test_command_exists(words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_exists(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """The program knows the subcommand, and each option that the README gives it."""
-    monkeypatch.setattr(sys, "argv", ["snf_lite", words[0], "--help"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("snf_lite", run_name="__main__")
+        main([words[0], "--help"])
     assert not ended.value.code
     told = capsys.readouterr().out
     assert [option for option in words[1:] if option.startswith("--") and option not in told] == []
