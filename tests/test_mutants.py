@@ -106,6 +106,7 @@ def _table_in_this_process(folder: Path) -> None:
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the table needs none, and loading them takes a second
     torch.set_num_threads(1)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
     sys.exit(pytest.main([*options, str(folder / "tests" / "test_layers.py")]))

@@ -106,7 +106,7 @@ def test_every_training_loss_is_captured_whole(name: str, settings: dict[str, in
     flow = snf.build(name, (1, 4, 4), levels=17, **settings).double()
     x = 17 * torch.rand(4, 1, 4, 4, dtype=torch.float64)
     torch._dynamo.reset()
-    loss = torch.compile(flow.loss, fullgraph=True, backend="aot_eager")(x)
+    loss = torch.compile(flow.loss, fullgraph=True, backend="eager")(x)
     got = torch.autograd.grad(loss, list(flow.parameters()))
     wanted = torch.autograd.grad(flow.loss(x), list(flow.parameters()))
     for ours, eager in zip(got, wanted, strict=True):
