@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import io
 import shlex
 import sys
 from pathlib import Path
@@ -26,6 +27,9 @@ RECORDED_SAMPLES = 100
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0, or 1 after a failure (2, from argparse, after a wrong command line), 130 when interrupted."""
+    for stream_out in (sys.stdout, sys.stderr):
+        if isinstance(stream_out, io.TextIOWrapper):
+            stream_out.reconfigure(errors="replace")  # a terminal without λ shows a question mark, and goes on
     args = _parser().parse_args(arguments)
     try:
         args.run(args)
@@ -206,15 +210,23 @@ def _add_sample(commands: Any) -> None:
 
 
 def _positive_integer(text: str) -> int:
-    return checks.positive_integer(int(text), "the value", "argument")
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return int(text)
 
 
 def _positive_number(text: str) -> float:
-    return checks.number_between(float(text), 0, float("inf"), "the value", "argument")
+    number = _non_negative(text)
+    if number == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
+    return number
 
 
 def _non_negative(text: str) -> float:
-    return checks.non_negative(float(text), "the value", "argument")
+    try:
+        return checks.non_negative(float(text), "the value", "argument")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a finite number of at least 0, got {text!r}") from None
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -25,12 +25,7 @@ class SmoothLeakyReLU(FlowLayer):
         super().__init__()
         self.alpha = checks.number_between(alpha, 0, 1, "alpha", self.label, high_included=True)
         # near its root Newton doubles the digits; before that a flat left side costs a step for each factor e
-        self.newton_steps = 4 + math.ceil(math.log(1 / self.alpha))
-
-    def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if not event_shape:
-            raise self.shape_error("with at least one axis", event_shape)
-        return event_shape
+        self.newton_steps = 4 + math.ceil(-math.log(self.alpha))
 
     def value(self, x: Tensor) -> Tensor:
         """a(x), elementwise."""
@@ -46,8 +41,10 @@ class SmoothLeakyReLU(FlowLayer):
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         with torch.no_grad():
             x = self.newton(z, self.newton_steps)
-        # one more step, differentiable: ∂x/∂z = 1 / a'(x)
-        return x + (z - self.value(x)) / self.slope(x)
+        # two more steps, differentiable: the first gives x its first derivative, the second the next two
+        for _ in range(2):
+            x = x + (z - self.value(x)) / self.slope(x)
+        return x
 
     def newton(self, z: Tensor, steps: int) -> Tensor:
         """``steps`` Newton steps towards a⁻¹(z), kept between the two lines that bracket it."""
@@ -88,7 +85,7 @@ class RationalQuadraticSpline(FlowLayer):
 
     def __init__(self, shape: tuple[int, ...], bins: int = 5, bound: float = 10.0) -> None:
         super().__init__()
-        self.shape = tuple(checks.positive_integer(n, "each size in shape", self.label) for n in shape)
+        self.shape = checks.shape_tuple(shape, "shape", self.label)
         self.bins = checks.positive_integer(bins, "bins", self.label)
         self.bound = checks.number_between(bound, 0, math.inf, "bound", self.label)
         if bins * self.MIN_BIN >= 1:

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, whatever happens while they are written."""
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,12 @@ def write_whole(path: str | Path, content: bytes) -> None:
         OSError: the disk is full, say; the message names the path and what stands there now. Nothing half-written is
             left.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))  # a link stays a link; what it leads to is replaced
+    if path.exists() and not path.is_file():
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "could not write to a folder as to a file", str(path))
+        path.write_bytes(content)  # a device or a pipe, which no file must replace
+        return
     # In the same folder, because a rename is atomic only within one file system; by process, so that two do not mix.
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:

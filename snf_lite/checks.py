@@ -1,7 +1,9 @@
 """What the package refuses, and the words it uses: every message names the owner, what it got and what it wanted."""
 
 import math
-from typing import Any
+import operator
+from collections.abc import Iterable
+from typing import Any, SupportsIndex
 
 import torch
 from torch import Tensor
@@ -12,20 +14,18 @@ class NotInvertibleError(ValueError):
 
 
 def values_are_readable() -> bool:
-    """False while a compiler traces or a CUDA graph records: a check on values would break either."""
-    if torch.compiler.is_compiling():
+    """False while a compiler traces, a CUDA graph records or a transform of torch.func runs.
+
+    A check on values would break each of them, and a tensor kept from inside one would outlive its meaning.
+    """
+    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
         return False
     return not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
 
 
 def all_finite(x: Tensor) -> bool:
-    """Whether x holds neither NaN nor infinity; True where values cannot be read (compiling, capturing, under vmap)."""
-    if not values_are_readable():
-        return True
-    try:
-        return bool(torch.isfinite(x).all())
-    except RuntimeError:  # torch.func.vmap has no single answer for a batch of batches
-        return True
+    """Whether x holds neither NaN nor infinity; True where values cannot be read."""
+    return not values_are_readable() or bool(torch.isfinite(x).all())
 
 
 def require_finite_input(x: Tensor, owner: str) -> None:
@@ -48,6 +48,15 @@ def require_tensor(x: Any, owner: str) -> None:
         raise TypeError(f"{owner}: expected a torch.Tensor, got {type(x).__name__}.")
 
 
+def require_batch(x: Any, owner: str) -> None:
+    """Refuse anything but a finite float tensor (B, ...) of at least one event."""
+    require_tensor(x, owner)
+    require_dtype(x, None, owner)
+    if x.dim() < 2 or len(x) == 0:
+        raise ValueError(f"{owner}: expected a batch of at least one event, (B, ...), got shape {tuple(x.shape)}.")
+    require_finite_input(x, owner)
+
+
 def require_dtype(x: Tensor, dtype: torch.dtype | None, owner: str) -> None:
     """Refuse integers, and floats that differ from the parameters' dtype (None: any float)."""
     if not x.is_floating_point() or (dtype is not None and x.dtype != dtype):
@@ -61,10 +70,22 @@ def require_batch_of(x: Tensor, event_shape: tuple[int, ...] | str, owner: str) 
         raise ValueError(f"{owner}: expected input of shape ({wanted}), got {tuple(x.shape)}.")
 
 
+def integer(value: Any, name: str, owner: str, *, at_least: int, wanted: str) -> int:
+    """Refuse anything but an integer (numpy's too) of at least so much; ``wanted`` says which in words."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or operator.index(value) < at_least:
+        raise ValueError(f"{owner}: expected {name} {wanted}, got {value!r}.")
+    return operator.index(value)
+
+
 def positive_integer(value: Any, name: str, owner: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{owner}: expected {name} to be a positive integer, got {value!r}.")
-    return value
+    return integer(value, name, owner, at_least=1, wanted="to be a positive integer")
+
+
+def shape_tuple(value: Any, name: str, owner: str) -> tuple[int, ...]:
+    """Refuse anything but a sequence of positive integers."""
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise TypeError(f"{owner}: expected {name} to be a tuple of sizes, got {value!r}.")
+    return tuple(positive_integer(size, f"each size in {name}", owner) for size in value)
 
 
 def odd_integer(value: Any, name: str, owner: str) -> int:

@@ -153,6 +153,8 @@ def readable_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tup
 class _SelfNormConvStep(torch.autograd.Function):
     """``readable_self_norm_conv2d`` in six convolutions: two forward, four backward."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         padding = w.shape[-1] // 2

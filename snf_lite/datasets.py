@@ -50,7 +50,7 @@ _HELD_OUT = 10_000  # ImageNet32's validation images, off the end of its trainin
 
 
 class DataTensor(torch.Tensor):
-    """A tensor that knows where it comes from; whatever is computed from it, a slice included, is a plain tensor.
+    """A tensor that knows where it comes from; so does a part of its events, and what is computed from it is plain.
 
     A class of its own because a plain tensor's `name` belongs to torch and cannot be set. (`split` is a method, which
     torch.split calls: hence `split_name`.)
@@ -70,6 +70,12 @@ class DataTensor(torch.Tensor):
     def sha256(self) -> str:
         """SHA-256 of the values' bytes in the tensor's order, in hexadecimal; computed at each call."""
         return _sha256(self.detach().cpu().contiguous().numpy())
+
+    def __getitem__(self, index: Any) -> torch.Tensor:
+        part = super().__getitem__(index)
+        if part.shape[1:] != self.shape[1:] or part.dim() != self.dim():
+            return part
+        return _described(part, self.name, f"a part of {self.split_name}", self.levels)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "DataTensor":
         return _described(self.clone(), self.name, self.split_name, self.levels)

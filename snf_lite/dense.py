@@ -142,6 +142,8 @@ def readable_self_norm_linear(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tup
 class _SelfNormLinearStep(torch.autograd.Function):
     """``readable_self_norm_linear`` in six products of B·D²: two forward, four backward."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         code = x @ W.T
@@ -189,6 +191,8 @@ class RelativeGradientLinear(DenseLayer):
 
 class _RelativeGradientStep(torch.autograd.Function):
     """G WᵀW = gᵀ(x WᵀW) + s W, multiplied from the side of the batch so that no D×D×D product appears."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -98,6 +98,9 @@ class Events:
         wanted = [flow.dtype] if flow.levels is None else [torch.uint8, flow.dtype]
         if sample.dtype not in wanted:
             raise TypeError(f"{self}: expected {' or '.join(map(str, wanted))}, got {sample.dtype}.")
+        # Floats pass ``Dequantize`` without noise: on whole numbers the density would grow without bound.
+        if flow.levels is not None and sample.is_floating_point() and bool((sample == sample.round()).all()):
+            raise TypeError(f"{self}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
 
     def _require_range(self, sample: Tensor, levels: int | None) -> None:
         if sample.is_floating_point():

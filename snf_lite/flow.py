@@ -22,8 +22,10 @@ class FlowLayer(nn.Module):
     ``surrogate``, the training pass that needs no determinant. Shapes, dtypes and values are checked here, for all.
     """
 
-    #: Subclasses by name, so that a saved flow finds the classes of its layers.
+    #: Subclasses by ``registered_name``, so that a saved flow finds the classes of its layers.
     registry: ClassVar[dict[str, type["FlowLayer"]]] = {}
+    #: The class's name; of a class from elsewhere with its module, so that it cannot stand in for one of the package.
+    registered_name: ClassVar[str]
     #: Whether ``inverse(z, exact=False)`` differs from the exact inverse.
     learned_inverse: ClassVar[bool] = False
     #: How messages name this layer; a flow puts the layer's position in front.
@@ -31,7 +33,9 @@ class FlowLayer(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        FlowLayer.registry[cls.__name__] = cls
+        own = cls.__module__.partition(".")[0] == __package__
+        cls.registered_name = cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"
+        FlowLayer.registry[cls.registered_name] = cls
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,6 +102,8 @@ class FlowLayer(nn.Module):
             shape_rule(tuple(x.shape[1:]))
         except ValueError as error:
             raise ValueError(f"{error} The input's shape is {tuple(x.shape)}, its first axis the batch.") from None
+        if x.dim() < 2:
+            raise ValueError(f"{self.label}: expected a batch of events, (B, ...), got shape {tuple(x.shape)}.")
         if x.is_floating_point():
             checks.require_finite_input(x, self.label)
 
@@ -159,15 +165,16 @@ class Flow(nn.Module):
     def __init__(self, layers: Iterable[FlowLayer], event_shape: Iterable[int]) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
-        self.event_shape = tuple(checks.positive_integer(n, "each size in event_shape", "Flow") for n in event_shape)
+        self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
         self.z_shape = self._bind()
         self.features = math.prod(self.event_shape)
         # Persistent, so that a restored flow is never initialised a second time from other data.
         self.register_buffer("initialised", torch.tensor(False))
         # Empty: it only follows .to(), and so knows dtype and device where no layer has a parameter.
-        self.register_buffer("_anchor", torch.empty(0), persistent=False)
+        self.register_buffer("_anchor", torch.empty(0, dtype=self._common_dtype()), persistent=False)
 
-    def _chain(self) -> list[FlowLayer]:
+    def chain(self) -> list[FlowLayer]:
+        """The layers, data side first, typed as what they are."""
         return cast(list[FlowLayer], list(self.layers))
 
     def _bind(self) -> tuple[int, ...]:
@@ -178,6 +185,13 @@ class Flow(nn.Module):
             layer.label = f"layers[{index}] {type(layer).__name__}"
             shape = layer.bind(shape)
         return shape
+
+    def _common_dtype(self) -> torch.dtype:
+        found = {layer.dtype: layer.label for layer in reversed(self.chain()) if layer.dtype is not None}
+        if len(found) > 1:
+            described = ", ".join(f"{label} has {dtype}" for dtype, label in found.items())
+            raise TypeError(f"Flow: expected layers of one dtype, got several: {described}.")
+        return next(iter(found), torch.get_default_dtype())
 
     @property
     def dtype(self) -> torch.dtype:
@@ -202,7 +216,7 @@ class Flow(nn.Module):
         self._check_input(x)
         log_det = torch.zeros(len(x), dtype=self.dtype, device=x.device)
         h = x
-        for layer in self._chain():
+        for layer in self.chain():
             h, term = layer(h)
             log_det = log_det + term
         return h, log_det
@@ -215,7 +229,7 @@ class Flow(nn.Module):
         checks.require_tensor(z, "Flow.inverse")
         checks.require_dtype(z, self.dtype, "Flow.inverse")
         checks.require_batch_of(z, self.z_shape, "Flow.inverse")
-        for layer in reversed(self._chain()):
+        for layer in reversed(self.chain()):
             z = layer.inverse(z, exact=exact)
         return z
 
@@ -240,8 +254,10 @@ class Flow(nn.Module):
             TypeError, ValueError: as ``forward``.
         """
         self._check_input(x)
+        if len(x) == 0:
+            raise ValueError(f"Flow.loss: expected at least one event, got a batch of shape {tuple(x.shape)}.")
         h, total, penalty = x, torch.zeros((), dtype=self.dtype, device=x.device), None
-        for layer in self._chain():
+        for layer in self.chain():
             h, term, cost = layer.surrogate(h)
             total = total + term
             if cost is not None:
@@ -255,14 +271,17 @@ class Flow(nn.Module):
     @torch.no_grad()
     def name_non_finite_layer(self, x: Tensor) -> None:
         """Raise FloatingPointError that names the first layer whose training pass is not finite on x."""
-        h = x
-        for layer in self._chain():
+        h, largest = x, (0.0, "Flow")
+        for layer in self.chain():
             h, term, cost = layer.surrogate(h)
             checks.require_finite_output(h, layer.label, "z")
             checks.require_finite_output(term, layer.label, "the log-determinant")
             if cost is not None:
                 checks.require_finite_output(cost, layer.label, "the reconstruction penalty")
-        raise FloatingPointError("Flow.loss: every layer is finite, their sum is not: the codes have overflowed.")
+            largest = max(largest, (float(h.abs().max()), layer.label))
+        raise FloatingPointError(
+            f"{largest[1]}: its codes reach {largest[0]:.1e}, and their squares or the sum of all terms overflow."
+        )
 
     @torch.no_grad()
     def sample(self, n: int, exact: bool = False, generator: torch.Generator | None = None) -> Tensor:
@@ -275,8 +294,7 @@ class Flow(nn.Module):
 
     def sample_base(self, n: int, generator: torch.Generator | None = None) -> Tensor:
         """n codes z ~ N(0, I), (n, *z_shape): keep them to compare g(z) with f⁻¹(z)."""
-        if isinstance(n, bool) or not isinstance(n, int) or n < 0:
-            raise ValueError(f"Flow.sample: expected a number of samples ≥ 0, got {n!r}.")
+        n = checks.integer(n, "a", "Flow.sample", at_least=0, wanted="number of samples ≥ 0")
         device = generator.device if generator is not None else self.device
         return torch.randn((n, *self.z_shape), generator=generator, dtype=self.dtype, device=device).to(self.device)
 
@@ -293,7 +311,7 @@ class Flow(nn.Module):
         """
         self._check_input(batch)
         h = batch
-        for layer in self._chain():
+        for layer in self.chain():
             layer.initialise(h, whiten)
             h = layer.surrogate(h)[0]
         self.initialised.fill_(True)
@@ -301,13 +319,15 @@ class Flow(nn.Module):
 
     def forget(self) -> None:
         """Drop what the layers remember from their weights; ``fit`` does so after each step."""
-        for layer in self.layers:
-            layer.forget()  # type: ignore[operator]
+        for layer in self.chain():
+            layer.forget()
 
     def _check_input(self, x: Tensor) -> None:
         checks.require_tensor(x, "Flow")
-        if not (x.dtype == torch.uint8 and self.levels is not None):
+        if self.levels is None:
             checks.require_dtype(x, self.dtype, "Flow")
+        else:
+            self.chain()[0].check_dtype(x)
         checks.require_batch_of(x, self.event_shape, "Flow")
         if x.is_floating_point():
             checks.require_finite_input(x, "Flow")

@@ -1,5 +1,6 @@
 """The general case of the idea: any differentiable f with any learned g ≈ f⁻¹."""
 
+import math
 from collections.abc import Callable
 from typing import cast
 
@@ -33,6 +34,7 @@ def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None) -> T
 
     Source: Keller et al. 2021, the two likelihoods; Draxler et al. 2024 for whole networks with Hutchinson's estimate.
     """
+    checks.require_batch(x, "self_norm_log_det")
     directions = _directions(x, probes)
     z, pull_f = cast(Pullback, vjp(f, x))
     _require_same_count("f", x, z)
@@ -47,13 +49,14 @@ def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None) -> T
 
     products = vmap(one, randomness="different")(directions)
     trace = products.sum(0) if probes is None else products.mean(0)
+    checks.require_finite_output(trace, "self_norm_log_det", "the trace of J_g J_f")
     return trace - trace.detach()
 
 
 def _directions(x: Tensor, probes: int | None) -> Tensor:
     """(D, B, ...) unit vectors, or (probes, B, ...) random signs."""
     if probes is None:
-        features = x[0].numel()
+        features = math.prod(x.shape[1:])
         units = torch.eye(features, dtype=x.dtype, device=x.device).reshape(features, 1, *x.shape[1:])
         return units.expand(features, *x.shape)
     count = checks.positive_integer(probes, "probes", "self_norm_log_det")
@@ -61,8 +64,11 @@ def _directions(x: Tensor, probes: int | None) -> Tensor:
 
 
 def _require_same_count(name: str, given: Tensor, made: Tensor) -> None:
-    if len(made) != len(given) or made[0].numel() != given[0].numel():
+    if not isinstance(made, Tensor):
+        raise TypeError(f"self_norm_log_det: expected {name} to give a tensor, got a {type(made).__name__}.")
+    count = math.prod(given.shape[1:])
+    if made.shape[:1] != given.shape[:1] or math.prod(made.shape[1:]) != count:
         raise ValueError(
-            f"self_norm_log_det: expected {name} to keep the batch and the {given[0].numel()} numbers of an event, "
+            f"self_norm_log_det: expected {name} to keep the batch and the {count} numbers of an event, "
             f"got {tuple(given.shape)} → {tuple(made.shape)}."
         )

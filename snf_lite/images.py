@@ -25,21 +25,26 @@ class Dequantize(FlowLayer):
 
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
-        self.levels = checks.positive_integer(levels, "levels", self.label)
-        if not 2 <= levels <= 256:
+        self.levels = checks.integer(levels, "levels", self.label, at_least=2, wanted="from 2 to 256")
+        if levels > 256:
             raise ValueError(f"{self.label}: expected levels from 2 to 256, got {levels}.")
         # A buffer only to follow .to(): noisy pixels take its dtype.
         self.register_buffer("scale", torch.tensor(1.0 / levels), persistent=False)
 
     def check_dtype(self, x: Tensor) -> None:
         if x.dtype != torch.uint8 and x.dtype != self.scale.dtype:
-            raise TypeError(f"{self.label}: expected uint8 pixels or {self.scale.dtype}, got {x.dtype}.")
+            raise TypeError(f"{self.label}: expected uint8 pixels, or {self.scale.dtype} points, got {x.dtype}.")
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        noisy = x + torch.rand_like(x, dtype=self.scale.dtype) if x.dtype == torch.uint8 else x
+        noisy = x + self._noise(x) if x.dtype == torch.uint8 else x
         self._check_range(x)
         log_det = -math.prod(x.shape[1:]) * math.log(self.levels)
         return noisy / self.levels, torch.full((len(x),), log_det, dtype=self.scale.dtype, device=x.device)
+
+    def _noise(self, x: Tensor) -> Tensor:
+        """u in [0, 1) so far below 1 that x + u cannot round up to the next pixel."""
+        room = self.levels * torch.finfo(self.scale.dtype).eps
+        return torch.rand_like(x, dtype=self.scale.dtype).clamp_max(1 - room)
 
     def _check_range(self, x: Tensor) -> None:
         top = self.levels - 1 if x.dtype == torch.uint8 else self.levels
@@ -116,7 +121,7 @@ class Flatten(FlowLayer):
 
     def __init__(self, event_shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
-        self.event_shape = None if event_shape is None else tuple(event_shape)
+        self.event_shape = None if event_shape is None else checks.shape_tuple(event_shape, "event_shape", self.label)
 
     def bind(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         self.event_shape = self.event_shape or event_shape

@@ -11,30 +11,42 @@ from . import checks
 
 Result = TypeVar("Result")
 
-#: A pivot this many machine epsilons below the numbers it was made from is rounding noise: the matrix has lost rank.
-NOISE_PIVOT = 16.0
+#: A pivot this many machine epsilons above the rounding noise around it needs no second look.
+CLEAR_PIVOT = 1e4
+#: In float64: a pivot less than this many machine epsilons above its noise means that the matrix has lost rank.
+NOISE_PIVOT = 1e5
 
 
-def require_regular(pivots: Tensor, scale: Tensor, owner: str) -> None:
-    """Raise NotInvertibleError if a pivot of an LU factorisation is zero, or noise beside ``scale``.
+def require_regular(matrix: Tensor, lu: Tensor, owner: str) -> None:
+    """Raise NotInvertibleError if a matrix (D, D) that was factorised into ``lu`` has no inverse.
 
-    pivots: (D,); scale: (D,) or (), the largest number in each column of the matrix, or in the whole of it.
+    Rounding leaves tiny pivots where exact arithmetic would leave zeros, and float32 cannot tell them from the pivots
+    of a matrix that is merely badly scaled: what looks doubtful is factorised again in float64.
     """
     if not checks.values_are_readable():
         return
-    pivots, scale = pivots.detach().abs(), scale.detach()
-    if not _pivots_hold(pivots, scale):
-        raise checks.NotInvertibleError(
-            f"{owner}: the weight is singular: its LU factorisation has a pivot of {float(pivots.min()):.1e} where "
-            f"the weight's numbers reach {float(scale.max()):.1e}; it has no inverse, and log|det| is -inf."
-        )
+    if not checks.all_finite(matrix):
+        raise checks.NotInvertibleError(f"{owner}: the weight holds NaN or infinity, so it has no inverse.")
+    if clearance(lu) > CLEAR_PIVOT:
+        return
+    above = clearance(torch.linalg.lu_factor_ex(matrix.detach().double())[0])
+    if above < NOISE_PIVOT:
+        raise singular(owner, f"a pivot of its LU factorisation stands {above:.1g} roundings above zero")
 
 
-def _pivots_hold(pivots: Tensor, scale: Tensor) -> bool:
-    try:
-        return bool((pivots > NOISE_PIVOT * torch.finfo(pivots.dtype).eps * scale).all())
-    except RuntimeError:  # under torch.func.vmap there is no single answer
-        return True
+def clearance(lu: Tensor) -> float:
+    """The least ratio of a pivot to its rounding noise: to eps times the sum of |l||u| that it was left over from."""
+    sizes = lu.detach().abs()
+    pivots = sizes.diagonal()
+    noise = (sizes.tril(-1) * sizes.triu(1).mT).sum(1) + pivots
+    return float((pivots / (torch.finfo(lu.dtype).eps * noise)).nan_to_num(0.0).min())
+
+
+def singular(owner: str, why: str) -> checks.NotInvertibleError:
+    """The error to raise when a weight has lost its inverse."""
+    return checks.NotInvertibleError(
+        f"{owner}: the weight is singular: {why}; it has no inverse, and log|det| is -inf."
+    )
 
 
 class _LogAbsDet(torch.autograd.Function):
@@ -72,7 +84,7 @@ def log_abs_det(matrix: Tensor, owner: str = "log_abs_det") -> Tensor:
         NotInvertibleError: M is singular to working precision.
     """
     value, lu, _ = cast(tuple[Tensor, Tensor, Tensor], _LogAbsDet.apply(matrix))
-    require_regular(lu.diagonal(), matrix.abs().amax(0), owner)
+    require_regular(matrix, lu, owner)
     return value
 
 
@@ -96,7 +108,7 @@ class Factor:
 def factor(matrix: Tensor, owner: str) -> Factor:
     """Factorise M (D, D); NotInvertibleError if it is singular."""
     lu, pivots, _ = torch.linalg.lu_factor_ex(matrix)
-    require_regular(lu.diagonal(), matrix.abs().amax(0), owner)
+    require_regular(matrix, lu, owner)
     return Factor(lu, pivots)
 
 

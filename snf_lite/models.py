@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from . import checks
 from .activations import RationalQuadraticSpline, SmoothLeakyReLU
 from .conv import ConvLayer, ExactConv2d, SelfNormConv2d
 from .dense import DenseLayer, ExactLinear, RelativeGradientLinear, SelfNormLinear
@@ -19,6 +20,7 @@ def dense(
     linear: Callable[[int], DenseLayer], event_shape: tuple[int, ...], levels: int | None, depth: int, alpha: float
 ) -> Flow:
     """``depth`` dense layers with a smooth leaky ReLU between them (the paper: 2 layers of 784, α = 0.3)."""
+    checks.positive_integer(depth, "depth", "build")
     flat = Flatten(event_shape)
     (features,) = flat.output_shape(event_shape)
     layers: list[FlowLayer] = [*preprocessing(levels), flat]
@@ -35,6 +37,8 @@ def conv(
 
     The paper: 3 blocks of 3 convolutions 3×3, splines of 5 bins.
     """
+    checks.positive_integer(blocks, "blocks", "build")
+    checks.positive_integer(depth, "depth", "build")
     layers, shape = preprocessing(levels), event_shape
     for block in range(blocks):
         if block:
@@ -110,7 +114,7 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
     for key in settings:
         if key not in known:
             raise ValueError(f"build: {name} has no setting {key!r}; it has {', '.join(known)}.")
-    return BUILDERS[name](tuple(event_shape), levels, **settings)
+    return BUILDERS[name](checks.shape_tuple(event_shape, "event_shape", "build"), levels, **settings)
 
 
 def _settings_of(name: str) -> list[str]:

@@ -24,6 +24,10 @@ from . import checks, linalg
 
 #: Largest relative residual of a solve at which the elimination without exchanges between blocks is believed.
 RESIDUAL_BOUND = 1e-11
+#: Where even the careful elimination leaves such a residual, no digit of a solve is right: T(w) has lost rank.
+HOPELESS_RESIDUAL = 1e-3
+#: A pivot of the careful elimination below this share of the largest tap is rounding noise: T(w) has lost rank.
+NOISE_PIVOT = 3.5e-15
 
 
 def matrix(weight: Tensor, height: int, width: int) -> Tensor:
@@ -211,7 +215,9 @@ def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") 
     if not checks.values_are_readable() or residual(quick, weight, height, width) < RESIDUAL_BOUND:
         return quick
     careful = PivotedElimination(blocks)
-    linalg.require_regular(careful.diagonal(), weight.double().abs().max(), owner)
+    pivots, scale = careful.diagonal().detach().abs(), weight.detach().double().abs().max()
+    if not bool((pivots > NOISE_PIVOT * scale).all()) or residual(careful, weight, height, width) > HOPELESS_RESIDUAL:
+        raise linalg.singular(owner, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}")
     return careful
 
 

@@ -240,8 +240,11 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
 @torch.no_grad()
 def name_non_finite_gradient(flow: Flow) -> None:
     """Raise FloatingPointError that names the first layer with a gradient that is not finite."""
-    for layer in flow.layers:
+    largest = (0.0, "fit", "")
+    for layer in flow.chain():
         for name, weight in layer.named_parameters():
             if weight.grad is not None:
-                checks.require_finite_output(weight.grad, str(layer.label), f"the gradient of {name}")
-    raise FloatingPointError("fit: every gradient is finite, their norm is not: they have overflowed.")
+                checks.require_finite_output(weight.grad, layer.label, f"the gradient of {name}")
+                largest = max(largest, (float(weight.grad.abs().max()), layer.label, name))
+    size, label, name = largest
+    raise FloatingPointError(f"{label}: the gradient of {name} reaches {size:.1e}, and the norm of all overflows.")

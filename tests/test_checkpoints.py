@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -76,8 +77,8 @@ def test_a_layer_of_ones_own_comes_back_where_it_is_defined(tmp_path: Path) -> N
     path = tmp_path / "flow.pt"
     snf.save(snf.Flow([Shift((1.0, 2.0))], (2,)), path)
     assert snf.restore(path).layers[0].by == (1.0, 2.0)
-    del snf.FlowLayer.registry["Shift"]
-    with pytest.raises(snf.CheckpointError, match=r"flow\.pt: needs the layer class Shift, which is not defined here"):
+    del snf.FlowLayer.registry[Shift.registered_name]
+    with pytest.raises(snf.CheckpointError, match=r"flow\.pt: needs the layer class test_checkpoints\..*Shift, which is not defined here"):
         snf.restore(path)
 
 
@@ -363,3 +364,33 @@ def test_a_path_that_cannot_be_written_is_named(path: str, tmp_path: Path) -> No
     with pytest.raises(OSError, match="could not write"):
         snf.save(fresh(), tmp_path / path)
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_link_stays_a_link_and_a_device_a_device(tmp_path: Path) -> None:
+    target, link = tmp_path / "real.pt", tmp_path / "link.pt"
+    link.symlink_to(target)
+    snf.save(snf.build("dense-exact", (2,)), link)
+    assert link.is_symlink() and snf.restore(target).event_shape == (2,)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=pipe.read_bytes)
+    reader.start()
+    snf.save(snf.build("dense-exact", (2,)), pipe)
+    reader.join(timeout=10)
+    assert pipe.is_fifo()
+
+
+def test_a_class_from_elsewhere_does_not_stand_in_for_one_of_the_package(tmp_path: Path) -> None:
+    flow = snf.build("dense-exact", (2,))
+    snf.save(flow, tmp_path / "flow.pt")
+    impostor = type("ExactLinear", (snf.FlowLayer,), {"__module__": __name__})
+    assert type(snf.restore(tmp_path / "flow.pt").layers[1]) is snf.ExactLinear
+    del snf.FlowLayer.registry[impostor.registered_name]
+
+
+def test_only_flows_of_different_layers_are_saved(tmp_path: Path) -> None:
+    layer = snf.ExactLinear(2)
+    with pytest.raises(TypeError, match="one that uses a layer twice"):
+        snf.save(snf.Flow([layer, layer], (2,)), tmp_path / "flow.pt")
+    with pytest.raises(TypeError, match="expected a Flow, got a Linear"):
+        snf.save(torch.nn.Linear(2, 2), tmp_path / "flow.pt")  # type: ignore[arg-type]

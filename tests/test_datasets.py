@@ -183,7 +183,10 @@ def test_digits_and_densities_ignore_the_data_folder(monkeypatch: pytest.MonkeyP
 def test_what_is_computed_from_data_is_a_plain_tensor() -> None:
     data = load("digits", "test")
     assert isinstance(data, torch.Tensor)
-    assert {type(data[:5]), type(data / 16), type(data.float()), type(torch.cat([data]))} == {torch.Tensor}
+    assert {type(data[0]), type(data / 16), type(data.float()), type(torch.cat([data]))} == {torch.Tensor}
+    part = data[5:9]
+    assert (part.levels, part.name, part.split_name) == (17, "digits", "a part of test")
+    assert torch.equal(part, torch.Tensor(data)[5:9].to(torch.uint8))
     assert [len(chunk) for chunk in torch.split(data, 200)] == [200, 100]
 
 

@@ -110,3 +110,22 @@ def test_preprocessing_log_det_of_mnist() -> None:
     assert torch.allclose(flow(x)[1], torch.tensor(-784 * math.log(256), dtype=torch.float64))
     with_logit = snf.Flow([snf.Dequantize(256), snf.Logit()], (1, 28, 28)).double()
     assert (with_logit(x)[1] - flow(x)[1] > 784 * (math.log(4) - 1e-5)).all()
+
+
+def test_the_inverse_of_the_smooth_leaky_relu_has_two_right_derivatives() -> None:
+    torch.manual_seed(0)
+    z = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    layer = snf.SmoothLeakyReLU()
+    assert torch.autograd.gradcheck(layer.inverse, (z,))
+    assert torch.autograd.gradgradcheck(layer.inverse, (z,))
+
+
+def test_noise_never_rounds_up_to_the_next_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The largest float32 below 1, which torch.rand does give, added to a large pixel would be the next pixel."""
+    largest = float(torch.nextafter(torch.tensor(1.0), torch.tensor(0.0)))
+    monkeypatch.setattr(torch, "rand_like", lambda x, dtype: torch.full_like(x, largest, dtype=dtype))
+    for levels in (17, 256):
+        layer = snf.Dequantize(levels)
+        pixels = torch.arange(levels, dtype=torch.uint8)[None]
+        z, _ = layer(pixels)
+        assert z.max() < 1 and torch.equal(layer.inverse(z), pixels)

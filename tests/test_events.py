@@ -53,6 +53,16 @@ def test_double_precision_and_floats_as_pixels() -> None:
     assert math.isfinite(snf.fit(images, 17 * torch.rand(40, 1, 8, 8), 1).best_nats)
 
 
+def test_a_part_of_a_data_set_still_knows_its_levels() -> None:
+    with pytest.raises(ValueError, match="expected data of 256 levels, as the flow has, got 17"):
+        snf.fit(snf.build("dense-selfnorm", (1, 8, 8), levels=256), snf.load("digits")[:100], 1)
+
+
+def test_pixels_as_floats_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"expected pixels as torch\.uint8, got whole numbers as torch\.float32"):
+        snf.fit(snf.build("dense-selfnorm", (1, 8, 8), levels=17), snf.load("digits").float(), 1)
+
+
 # ---- what is refused -------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +174,7 @@ def test_evaluate_sums_in_float64() -> None:
     flow = snf.Flow([Constant()], (1,))
     value = float(flow.log_prob(torch.zeros(1, 1)))
     assert snf.evaluate(flow, torch.zeros(100_000, 1), batch_size=50_000).nats == pytest.approx(-value, rel=1e-14)
-    del snf.FlowLayer.registry["Constant"]
+    del snf.FlowLayer.registry[Constant.registered_name]
 
 
 def test_evaluate_depends_on_its_seed_alone() -> None:

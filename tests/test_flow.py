@@ -2,6 +2,7 @@
 
 import math
 
+import numpy
 import pytest
 import torch
 from torch import Tensor
@@ -281,6 +282,11 @@ def test_overflow_is_named() -> None:
         flow.layers[2].weight.mul_(1e200)
     with pytest.raises(FloatingPointError, match=r"layers\[2\] SelfNormLinear"):
         flow.loss(x)
+    quiet = snf.build("dense-exact", (2,))
+    with torch.no_grad():
+        quiet.layers[-1].weight.mul_(1e30)  # finite codes, whose squares are not
+    with pytest.raises(FloatingPointError, match=r"layers\[3\] ExactLinear: its codes reach .*overflow"):
+        quiet.loss(torch.ones(3, 2))
 
 
 @pytest.mark.parametrize(
@@ -304,9 +310,35 @@ def test_overflow_is_named() -> None:
         (lambda: snf.build("dense-snf", (2,)), "a model among dense-selfnorm.*, got 'dense-snf'"),
         (lambda: snf.build("dense-exact", (2,), recon_weight=1.0), "no setting 'recon_weight'; it has depth, alpha"),
         (lambda: snf.Flatten().inverse(torch.zeros(2, 4)), "no shape to come back to"),
+        (lambda: snf.build("dense-exact", (2,), depth=0), "depth to be a positive integer, got 0"),
+        (lambda: snf.build("conv-exact", (1, 8, 8), blocks=-1), "blocks to be a positive integer, got -1"),
         (lambda: snf.build("conv-exact", (1, 6, 6)), r"even H and W, got \(4, 3, 3\)"),
     ],
 )
 def test_refuses_bad_settings(make: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()  # type: ignore[operator]
+
+
+def test_a_flow_has_the_dtype_of_its_layers() -> None:
+    flow = snf.Flow([snf.SelfNormLinear(2).double(), snf.SmoothLeakyReLU()], (2,))
+    assert flow.dtype == flow.log_prob(torch.ones(1, 2, dtype=torch.float64)).dtype == flow.sample(1).dtype
+    with pytest.raises(TypeError, match=r"layers of one dtype.*layers\[0\] SelfNormLinear has torch.float64"):
+        snf.Flow([snf.SelfNormLinear(2).double(), snf.SelfNormLinear(2)], (2,))
+
+
+def test_refuses_empty_batches_and_events_without_axes() -> None:
+    flow = snf.build("dense-selfnorm", (2,))
+    with pytest.raises(ValueError, match=r"at least one event, got a batch of shape \(0, 2\)"):
+        flow.loss(torch.zeros(0, 2))
+    assert flow.log_prob(torch.zeros(0, 2)).shape == (0,)
+    for layer in (snf.Logit(), snf.Dequantize(17), snf.Flatten(), snf.SmoothLeakyReLU()):
+        for shape in ((), (5,)):
+            with pytest.raises(ValueError, match="expected a batch of events"):
+                layer(torch.rand(shape))
+
+
+def test_integers_of_numpy_are_integers() -> None:
+    three = numpy.int64(3)
+    flow = snf.Flow([snf.SelfNormLinear(three)], (three,))
+    assert flow.sample(three).shape == (3, 3)

@@ -400,3 +400,84 @@ def toeplitz_or_slogdet(layer: FlowLayer, case: Case) -> Tensor:
     weight = layer.weight
     matrix = weight if weight.dim() == 2 else toeplitz.matrix(weight, *case.event_shape[1:])
     return torch.linalg.slogdet(matrix)[1]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("features", [8, 64])
+@pytest.mark.parametrize("learning", [True, False])
+def test_refuses_weights_that_are_singular_but_for_rounding(features: int, dtype: torch.dtype, learning: bool) -> None:
+    """The last row is the sum of the others: exactly singular, and yet LU leaves pivots far from zero."""
+    x = torch.ones(2, features, dtype=dtype)
+    for seed in range(10):
+        torch.manual_seed(seed)
+        weight = torch.randint(-3, 4, (features, features)).to(dtype)
+        weight[-1] = weight[:-1].sum(0)
+        dense_layer, conv_layer = snf.ExactLinear(features).to(dtype), snf.ExactConv2d(features, 1).to(dtype)
+        dense_layer.weight.data.copy_(weight)
+        conv_layer.weight.data.copy_(weight[:, :, None, None])
+        for layer, events in ((dense_layer, x), (conv_layer, x[:, :, None, None])):
+            with torch.set_grad_enabled(learning), pytest.raises(snf.NotInvertibleError, match="singular"):
+                layer(events)
+
+
+def test_takes_weights_that_are_badly_scaled_but_regular() -> None:
+    layer = snf.ExactLinear(2)
+    layer.weight.data.copy_(torch.tensor([[1.0, 0.5], [0.3e-6, 1e-6]]))
+    assert layer(torch.ones(1, 2))[1].item() == pytest.approx(math.log(0.85e-6), abs=1e-5)
+    rotated = torch.linalg.qr(torch.randn(64, 64))[0] * torch.logspace(0, -6, 64)
+    wide = snf.ExactLinear(64)
+    wide.weight.data.copy_(rotated @ torch.linalg.qr(torch.randn(64, 64))[0])
+    assert wide(torch.ones(1, 64))[1].item() == pytest.approx(-32.0 * 6 * math.log(10), rel=1e-3)
+
+
+@pytest.mark.parametrize("name", [n for n in CASES if "Linear" in n or "Conv" in n])
+def test_refuses_a_weight_that_is_not_finite(name: str) -> None:
+    case = CASES[name]
+    layer, x = case.layer(), case.events()
+    with torch.no_grad():
+        layer.weight.view(-1)[0] = math.nan
+        with pytest.raises((snf.NotInvertibleError, FloatingPointError)):
+            layer(x)
+    with pytest.raises((snf.NotInvertibleError, FloatingPointError)):
+        layer(x)
+
+
+@ALL
+def test_works_under_the_transforms_of_torch_func_and_keeps_nothing_from_inside(name: str) -> None:
+    case = CASES[name]
+    layer, x = case.layer(), case.events()
+    with torch.no_grad():
+        one_by_one = torch.func.vmap(lambda event: layer(event[None])[1][0])(x)
+        close(one_by_one, layer(x)[1], 1e-10)
+    z = layer(x)[0].detach()
+    if name != "Dequantize":
+        torch.func.jacrev(lambda code: layer.inverse(code[None])[0])(z[0])
+    copy.deepcopy(layer)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch's own: addcmul_ is batched by a loop
+@pytest.mark.parametrize("name", LEARNED)
+def test_gradients_of_single_events(name: str) -> None:
+    case = CASES[name]
+    layer, x = case.layer(), case.events()
+    parameters = dict(layer.named_parameters())
+
+    class Objective(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = layer
+
+        def forward(self, event: Tensor) -> Tensor:
+            z, term, penalty = self.layer.surrogate(event[None])
+            return (z.sin().sum() + term + penalty).sum()
+
+    objective = Objective()
+
+    def value(weights: dict[str, Tensor], event: Tensor) -> Tensor:
+        return torch.func.functional_call(objective, {f"layer.{key}": w for key, w in weights.items()}, (event,))
+
+    single = torch.func.vmap(torch.func.grad(value), in_dims=(None, 0))(parameters, x)
+    layer.zero_grad()
+    sum(objective(event) for event in x).backward()
+    for key, weight in parameters.items():
+        close(single[key].sum(0), weight.grad, 1e-10)
