@@ -8,10 +8,11 @@ from .conv import ExactConv2d, SelfNormConv2d
 from .datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
 from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from .evaluation import Result, evaluate
-from .flow import Flow, FlowLayer
+from .flow import Flow
 from .general import self_norm_log_det
 from .history import History
 from .images import Dequantize, Flatten, Logit, Squeeze
+from .layer import FlowLayer
 from .models import build, model_names
 from .train import fit
 

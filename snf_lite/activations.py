@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, sigmoid, softmax, softplus
 
 from . import checks
-from .flow import FlowLayer
+from .layer import FlowLayer
 
 
 class SmoothLeakyReLU(FlowLayer):

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from .atomic import write_whole
 from .events import sha256_of
-from .flow import Flow, FlowLayer
+from .flow import Flow
+from .layer import FlowLayer
 from .streams import stream
 
 FORMAT = "snf_lite checkpoint"

@@ -8,7 +8,7 @@ from torch.nn.functional import conv2d
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from . import checks, linalg, toeplitz
-from .flow import FlowLayer
+from .layer import FlowLayer
 
 #: Standard deviation of the noise that separates a fresh kernel from the identity, over √(C·k²).
 INITIAL_NOISE = 0.05

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from . import checks, linalg
-from .flow import FlowLayer
+from .layer import FlowLayer
 
 #: Spectral norm, roughly, of the noise that separates a fresh weight from the identity.
 INITIAL_NOISE = 0.1

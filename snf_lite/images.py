@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from . import checks
-from .flow import FlowLayer
+from .layer import FlowLayer
 
 
 class Dequantize(FlowLayer):

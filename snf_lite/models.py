@@ -7,8 +7,9 @@ from . import checks
 from .activations import RationalQuadraticSpline, SmoothLeakyReLU
 from .conv import ConvLayer, ExactConv2d, SelfNormConv2d
 from .dense import DenseLayer, ExactLinear, RelativeGradientLinear, SelfNormLinear
-from .flow import Flow, FlowLayer
+from .flow import Flow
 from .images import Dequantize, Flatten, Logit, Squeeze
+from .layer import FlowLayer
 
 
 def preprocessing(levels: int | None) -> list[FlowLayer]:

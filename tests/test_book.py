@@ -183,6 +183,14 @@ def test_links_inside_the_project_lead_somewhere(name: str) -> None:
     assert not missing
 
 
+def test_every_numbered_equation_is_somewhere_in_the_package() -> None:
+    """A label of the book stands in a docstring of the function that computes it, where a reader can search for it."""
+    pages_text = "\n".join(path.read_text("utf-8") for path in [*notebooks(), *(ROOT / "book").glob("*.md")])
+    labels = set(re.findall(r"\$\$ \((eq-[\w-]+)\)", pages_text))
+    package = "\n".join(path.read_text("utf-8") for path in (ROOT / "snf_lite").glob("*.py"))
+    assert labels and labels <= set(re.findall(r"eq-[\w-]+\w", package))
+
+
 # -- what is built ----------------------------------------------------------------------------------------------------
 
 
