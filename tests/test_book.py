@@ -104,6 +104,15 @@ def test_every_picture_has_words(path: Path) -> None:
 
 
 @EACH_NOTEBOOK
+def test_every_moving_figure_is_shown(path: Path) -> None:
+    """`explore(...)` shows itself only as a cell's last expression."""
+    for cell in code_cells(path):
+        if re.search(r"^explore\(", cell.source, re.MULTILINE):
+            shown = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
+            assert shown.count('type="range"') == 1, f"end the cell with explore(...):\n{cell.source}"
+
+
+@EACH_NOTEBOOK
 def test_stored_pictures_are_what_they_claim(path: Path) -> None:
     for _, output in outputs(path):
         if picture := output.get("data", {}).get("image/png"):
