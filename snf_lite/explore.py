@@ -8,6 +8,7 @@ a slider of ipywidgets, for which a kernel must run.
 import base64
 import html
 import io
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -68,7 +69,7 @@ class Frames:
 
 def explore(
     draw: Draw, values: Sequence[Any], *,
-    name: str, control: str, label: Describe = str, alt: Describe, live: bool = False,
+    name: str, control: str, label: Describe = str, alt: Describe, live: bool | None = None,
 ) -> Any:  # fmt: skip
     """A figure that the reader moves through ``values`` with a slider.
 
@@ -79,7 +80,7 @@ def explore(
         control: what the slider changes, as the reader sees it.
         label: value → the words beside the slider.
         alt: value → what the picture shows, for those who do not see it.
-        live: give a widget of ipywidgets in place of the precomputed frames.
+        live: give a widget of ipywidgets in place of the precomputed frames; None: if the environment has SNF_FULL=1.
 
     Returns:
         ``Frames``, or with ``live`` an ``ipywidgets.VBox``.
@@ -91,7 +92,7 @@ def explore(
         raise ValueError(f"explore: expected at least two values to move through, got {len(values)}.")
     if not re.fullmatch(r"[a-z0-9-]+", name):
         raise ValueError(f"explore: expected a name of small letters, digits and hyphens, got {name!r}.")
-    if live:
+    if os.environ.get("SNF_FULL") == "1" if live is None else live:
         return _widget(draw, values, control, label)
     pictures = [picture(draw(value)) for value in values]
     return Frames(name, control, [label(value) for value in values], [alt(value) for value in values], pictures)

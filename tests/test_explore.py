@@ -60,6 +60,15 @@ def test_live_twin_redraws_on_a_move() -> None:
     assert image.value != first and image.value == picture(draw(5))
 
 
+def test_the_environment_asks_for_the_live_twin(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ipywidgets")
+    monkeypatch.setenv("SNF_FULL", "1")
+    assert len(frames().children) == 2
+    assert len(frames(live=False)) == 3
+    monkeypatch.delenv("SNF_FULL")
+    assert len(frames()) == 3
+
+
 def test_refuses_one_value_and_odd_names() -> None:
     with pytest.raises(ValueError, match="at least two values to move through, got 1"):
         explore(draw, [1], name="a", control="b", alt=str)
