@@ -63,16 +63,19 @@ def require_dtype(x: Tensor, dtype: torch.dtype | None, owner: str) -> None:
         raise TypeError(f"{owner}: expected {dtype or 'floating-point'} input, got {x.dtype}.")
 
 
-def require_batch_of(x: Tensor, event_shape: tuple[int, ...] | str, owner: str) -> None:
-    """Refuse x unless its shape is (B, *event_shape); a string describes shapes that a tuple cannot."""
-    if isinstance(event_shape, str) or tuple(x.shape[1:]) != event_shape or x.dim() == 0:
-        wanted = event_shape if isinstance(event_shape, str) else ", ".join(["B", *map(str, event_shape)])
+def require_batch_of(x: Tensor, event_shape: tuple[int, ...], owner: str) -> None:
+    """Refuse x unless its shape is (B, *event_shape)."""
+    if tuple(x.shape[1:]) != event_shape or x.dim() == 0:
+        wanted = ", ".join(["B", *map(str, event_shape)])
         raise ValueError(f"{owner}: expected input of shape ({wanted}), got {tuple(x.shape)}.")
 
 
-def integer(value: Any, name: str, owner: str, *, at_least: int, wanted: str) -> int:
-    """Refuse anything but an integer (numpy's too) of at least so much; ``wanted`` says which in words."""
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex) or operator.index(value) < at_least:
+def integer(
+    value: Any, name: str, owner: str, *, at_least: int, at_most: float = math.inf, wanted: str
+) -> int:  # fmt: skip
+    """Refuse anything but an integer (numpy's too) within bounds; ``wanted`` says which in words."""
+    integral = isinstance(value, SupportsIndex) and not isinstance(value, bool)
+    if not integral or not at_least <= operator.index(value) <= at_most:
         raise ValueError(f"{owner}: expected {name} {wanted}, got {value!r}.")
     return operator.index(value)
 

@@ -49,7 +49,7 @@ class ConvLayer(FlowLayer):
 
     def log_abs_det(self, height: int, width: int) -> Tensor:
         """log|det T(w)| in nats for images of height × width (eq-block-banded), float64."""
-        if (torch.is_grad_enabled() and self.weight.requires_grad) or not checks.values_are_readable():
+        if linalg.gradient_wanted(self.weight) or not checks.values_are_readable():
             return toeplitz.log_abs_det(self.weight, height, width, self.label)
         return self.elimination(height, width).log_abs_det
 
@@ -61,9 +61,9 @@ class ConvLayer(FlowLayer):
         )
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
-        centred = to_float64_rows(z - self.bias[:, None, None])
+        centred = toeplitz.to_rows((z - self.bias[:, None, None]).double())
         _, channels, height, width = z.shape
-        if torch.is_grad_enabled() and (centred.requires_grad or self.weight.requires_grad):
+        if linalg.gradient_wanted(centred, self.weight):
             factors = toeplitz.eliminate(self.weight, height, width, self.label)
         else:
             factors = self.elimination(height, width)
@@ -74,10 +74,6 @@ class ConvLayer(FlowLayer):
 
     def settings(self) -> dict[str, Any]:
         return {"channels": self.channels, "kernel_size": self.kernel_size}
-
-
-def to_float64_rows(x: Tensor) -> Tensor:
-    return toeplitz.to_rows(x.double())
 
 
 class ExactConv2d(ConvLayer):
@@ -115,9 +111,7 @@ class SelfNormConv2d(ConvLayer):
         self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).clone())
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        z, log_det, recon, _, _ = _SelfNormConvStep.apply(
-            x, self.weight, self.inverse_weight, self.bias
-        )
+        z, log_det, recon, _, _ = _SelfNormConvStep.apply(x, self.weight, self.inverse_weight, self.bias)
         return z, log_det, self.recon_weight * recon
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:

@@ -39,7 +39,7 @@ class DenseLayer(FlowLayer):
 
     def log_abs_det(self) -> Tensor:
         """log|det W| in nats; differentiable, or remembered where no gradient is asked for. O(D³)."""
-        if (torch.is_grad_enabled() and self.weight.requires_grad) or not checks.values_are_readable():
+        if linalg.gradient_wanted(self.weight) or not checks.values_are_readable():
             return linalg.log_abs_det(self.weight, self.label)
         return self.factor().log_abs_det
 
@@ -50,7 +50,7 @@ class DenseLayer(FlowLayer):
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         centred = z - self.bias
-        if torch.is_grad_enabled() and (centred.requires_grad or self.weight.requires_grad):
+        if linalg.gradient_wanted(centred, self.weight):
             self.factor()  # refuses a singular W by name
             return torch.linalg.solve(self.weight, centred.mT).mT
         return self.factor().solve(centred)

@@ -25,9 +25,7 @@ class Dequantize(FlowLayer):
 
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
-        self.levels = checks.integer(levels, "levels", self.label, at_least=2, wanted="from 2 to 256")
-        if levels > 256:
-            raise ValueError(f"{self.label}: expected levels from 2 to 256, got {levels}.")
+        self.levels = checks.integer(levels, "levels", self.label, at_least=2, at_most=256, wanted="from 2 to 256")
         # A buffer only to follow .to(): noisy pixels take its dtype.
         self.register_buffer("scale", torch.tensor(1.0 / levels), persistent=False)
 

@@ -29,7 +29,8 @@ def require_regular(matrix: Tensor, lu: Tensor, owner: str) -> None:
         raise checks.NotInvertibleError(f"{owner}: the weight holds NaN or infinity, so it has no inverse.")
     if clearance(lu) > CLEAR_PIVOT:
         return
-    above = clearance(torch.linalg.lu_factor_ex(matrix.detach().double())[0])
+    precise = lu if lu.dtype == torch.float64 else torch.linalg.lu_factor_ex(matrix.detach().double())[0]
+    above = clearance(precise)
     if above < NOISE_PIVOT:
         raise singular(owner, f"a pivot of its LU factorisation stands {above:.1g} roundings above zero")
 
@@ -86,6 +87,11 @@ def log_abs_det(matrix: Tensor, owner: str = "log_abs_det") -> Tensor:
     value, lu, _ = cast(tuple[Tensor, Tensor, Tensor], _LogAbsDet.apply(matrix))
     require_regular(matrix, lu, owner)
     return value
+
+
+def gradient_wanted(*tensors: Tensor) -> bool:
+    """Whether what is computed from the tensors will be differentiated: then nothing remembered will do."""
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """One short function for each row of the paper's tables, by name."""
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -111,13 +112,8 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
     """
     if name not in BUILDERS:
         raise ValueError(f"build: expected a model among {', '.join(BUILDERS)}, got {name!r}.")
-    known = [key for key in _settings_of(name)]
+    known = list(inspect.signature(BUILDERS[name]).parameters)[2:]  # after event_shape and levels
     for key in settings:
         if key not in known:
             raise ValueError(f"build: {name} has no setting {key!r}; it has {', '.join(known)}.")
     return BUILDERS[name](checks.shape_tuple(event_shape, "event_shape", "build"), levels, **settings)
-
-
-def _settings_of(name: str) -> list[str]:
-    code = BUILDERS[name].__code__
-    return list(code.co_varnames[2 : code.co_argcount])

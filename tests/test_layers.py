@@ -61,21 +61,27 @@ def test_fused_step_equals_the_readable_lines(name: str) -> None:
         close(fused[key], parameter.grad, 1e-12)
 
 
-@pytest.mark.parametrize("name", DENSE_LEARNED)
-def test_dense_gradients_follow_the_formula(name: str) -> None:
+def by_formula(
+    W: Tensor, R: Tensor, lam: float, batch: Tensor, pull: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
     """eq-dense-gradients: ½(δz xᵀ + Rᵀ) - 2λ Rᵀ(x̂-x)xᵀ and ½(-δx(Wx)ᵀ - Wᵀ) - 2λ (x̂-x)(Wx)ᵀ, written event by event."""
-    case = CASES[name]
-    layer, batch = case.layer(), case.events()
-    pull, weights = drawn(layer, batch)
-    got = training_gradients(layer, batch, pull, weights)
-    W, R, lam = layer.weight.detach(), layer.inverse_weight.detach(), layer.recon_weight
     ascend_W, ascend_R = torch.zeros_like(W), torch.zeros_like(R)
     for x, g, s in zip(batch, pull, weights, strict=True):
         delta_z = -g / s
         error = R @ W @ x - x
-        data_W, data_R = torch.outer(delta_z, x), -torch.outer(W.T @ delta_z, W @ x)
-        ascend_W += s * (0.5 * (data_W + R.T) - 2 * lam * torch.outer(R.T @ error, x))
-        ascend_R += s * (0.5 * (data_R - W.T) - 2 * lam * torch.outer(error, W @ x))
+        ascend_W += s * (0.5 * (torch.outer(delta_z, x) + R.T) - 2 * lam * torch.outer(R.T @ error, x))
+        ascend_R += s * (0.5 * (-torch.outer(W.T @ delta_z, W @ x) - W.T) - 2 * lam * torch.outer(error, W @ x))
+    return ascend_W, ascend_R
+
+
+@pytest.mark.parametrize("name", DENSE_LEARNED)
+def test_dense_gradients_follow_the_formula(name: str) -> None:
+    case = CASES[name]
+    layer, batch = case.layer(), case.events()
+    pull, weights = drawn(layer, batch)
+    got = training_gradients(layer, batch, pull, weights)
+    W, R = layer.weight.detach(), layer.inverse_weight.detach()
+    ascend_W, ascend_R = by_formula(W, R, layer.recon_weight, batch, pull, weights)
     close(-got["weight"], ascend_W, 1e-9)
     close(-got["inverse_weight"], ascend_R, 1e-9)
     close(got["bias"], pull.sum(0), 1e-12)  # no half: the bias takes the whole gradient
@@ -90,14 +96,9 @@ def test_conv_gradients_follow_the_formula(name: str) -> None:
     got = training_gradients(layer, batch, pull, weights)
     w, r = (p.detach().clone().requires_grad_() for p in (layer.weight, layer.inverse_weight))
     size = case.event_shape[1:]
-    T_w, T_r, lam = toeplitz.matrix(w, *size), toeplitz.matrix(r, *size), layer.recon_weight
-    W, R = T_w.detach(), T_r.detach()
-    ascend_W, ascend_R = torch.zeros_like(W), torch.zeros_like(R)
-    for x, g, s in zip(batch.flatten(1), pull.flatten(1), weights, strict=True):
-        delta_z = -g / s
-        error = R @ W @ x - x
-        ascend_W += s * (0.5 * (torch.outer(delta_z, x) + R.T) - 2 * lam * torch.outer(R.T @ error, x))
-        ascend_R += s * (0.5 * (-torch.outer(W.T @ delta_z, W @ x) - W.T) - 2 * lam * torch.outer(error, W @ x))
+    T_w, T_r = toeplitz.matrix(w, *size), toeplitz.matrix(r, *size)
+    events, pulls = batch.flatten(1), pull.flatten(1)
+    ascend_W, ascend_R = by_formula(T_w.detach(), T_r.detach(), layer.recon_weight, events, pulls, weights)
     close(-got["weight"], torch.autograd.grad((T_w * ascend_W).sum(), w)[0], 1e-9)
     close(-got["inverse_weight"], torch.autograd.grad((T_r * ascend_R).sum(), r)[0], 1e-9)
     close(got["bias"], pull.sum((0, 2, 3)), 1e-12)
