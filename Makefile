@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book test lint notebooks clean
+.PHONY: help book test lint notebooks address clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -30,6 +30,9 @@ lint: $(READY) ## ruff and mypy alone
 
 notebooks: $(READY) ## run every notebook of the book and store what it shows
 	$(BIN)/python book/refresh.py
+
+address: $(READY) ## move the project to another public address: URL=https://github.com/someone/theirs
+	@$(BIN)/python book/address.py "$(URL)"
 
 clean: ## remove what was built; the environment stays
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -36,6 +36,7 @@ class SmoothLeakyReLU(FlowLayer):
         return self.alpha + (1 - self.alpha) * sigmoid(x)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z = a(x), and Σ log a'(x) in nats: of one number the log-slope that carries a density (eq-change-1d)."""
         return self.value(x), self.slope(x).log().flatten(1).sum(1)
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:

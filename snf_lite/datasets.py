@@ -90,7 +90,7 @@ def load(name: str, split: str = "train", root: str | Path | None = None) -> Dat
     """One split of a data set, always in the same order, with attributes `levels`, `name`, `split_name`, `sha256`.
 
     Images are uint8 (N, C, H, W), channels red, green, blue; points of a 2-D density are float32 (N, 2). Sizes and
-    splits stand at the top of this file.
+    splits stand at the top of `snf_lite/datasets.py`.
 
     Args:
         name: one of `dataset_names()`.
@@ -98,7 +98,9 @@ def load(name: str, split: str = "train", root: str | Path | None = None) -> Dat
         root: folder with a sub-folder `name` that holds the files (formats: `data/README.md`); default SNF_DATA, and
             where that is unset or empty, a download. ImageNet32 is never downloaded.
 
-    Raises ValueError (unknown name or split) or DataError (a file missing, damaged or altered; no network).
+    Raises:
+        ValueError: unknown name or split.
+        DataError: a file is missing, damaged or altered, or there is no network.
     """
     if split not in SPLITS:
         raise ValueError(f"Expected a split out of {', '.join(SPLITS)}; got {split!r}.")

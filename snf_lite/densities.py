@@ -37,7 +37,9 @@ def sample_density(name: str, n: int, seed: int = 0) -> torch.Tensor:
     The same `name`, `n` and `seed` give the same points, whatever the state of torch's and numpy's global generators,
     which stay as they are. `moons` and `circles` space their points evenly along the curve and then add the noise.
 
-    Raises ValueError (unknown name, negative n, seed outside [0, 2³²)) or TypeError (n or seed is no integer).
+    Raises:
+        ValueError: unknown name, negative n, seed outside [0, 2³²).
+        TypeError: n or seed is no integer.
     """
     if name not in _DENSITIES:
         raise ValueError(f"Expected a density out of {', '.join(_DENSITIES)}; got {name!r}.")
@@ -54,7 +56,9 @@ def mixture_log_prob(x: torch.Tensor) -> torch.Tensor:
 
     log p(x) = log ⅛ Σₖ N(x; mₖ, σ² I), with mₖ = 2.8 (cos kπ/4, sin kπ/4), k = 0…7, and σ = 0.35.
 
-    Raises TypeError (x is no floating-point tensor) or ValueError (another shape, NaN or infinity).
+    Raises:
+        TypeError: x is no floating-point tensor.
+        ValueError: another shape, NaN or infinity.
     """
     checks.require_tensor(x, "mixture_log_prob")
     checks.require_dtype(x, None, "mixture_log_prob")

@@ -62,6 +62,8 @@ def evaluate(
 ) -> Result:  # fmt: skip
     """The exact likelihood of data, preprocessing included; sums are taken in float64, torch's generators left alone.
 
+    ``nats`` is the mean of -log p over the data: their entropy plus a Kullback–Leibler divergence (eq-likelihood).
+
     Args:
         flow: stays where it is, or is moved to ``device``.
         data: as for ``fit``; of a name the ``split`` is taken, of a tensor or Dataset all of it.

@@ -22,6 +22,10 @@ Describe = Callable[[Any], str]
 #: Colours of a frame's picture: drawings need no more, and a page of frames stays small.
 COLOURS = 256
 
+# A light ground in every theme, for the words and the slider as for the pictures.
+_LIGHT = "margin:1em 0;padding:.5em;background:white;color:black;color-scheme:light"
+# On a line of its own, above the words: however long they become, the slider stays where the finger is.
+_SLIDER = "display:block;width:100%;max-width:32em;height:2em;margin:0"
 # Shows the frame that the slider stands at, and says its label aloud and in print.
 _ON_INPUT = (
     "const f=this.closest('figure'),n=Number(this.value);"
@@ -50,12 +54,12 @@ class Frames:
         """The figure as a piece of HTML that needs nothing else: no library, no style sheet, no network."""
         control, first = html.escape(self.control), html.escape(self.labels[0])
         return (
-            f'<figure class="snf-explore" id="explore-{self.name}" style="margin:1em 0;background:white;color:black">'
+            f'<figure class="snf-explore" id="explore-{self.name}" style="{_LIGHT}">'
             f"{''.join(self._image(index) for index in range(len(self)))}"
-            f'<label style="display:block;padding:.4em">{control} '
-            f'<input type="range" min="0" max="{len(self) - 1}" step="1" value="0" style="width:60%"'
-            f' aria-label="{control}" aria-valuetext="{first}" oninput="{html.escape(_ON_INPUT)}">'
-            f" <output>{first}</output></label></figure>"
+            f'<label style="display:inline"><input type="range" min="0" max="{len(self) - 1}" step="1" value="0"'
+            f' autocomplete="off" style="{_SLIDER}" aria-label="{control}" aria-valuetext="{first}"'
+            f' oninput="{html.escape(_ON_INPUT)}">'
+            f'{control}</label> <output aria-live="off" style="font-weight:bold">{first}</output></figure>'
         )
 
     def _image(self, index: int) -> str:

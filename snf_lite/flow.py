@@ -77,6 +77,8 @@ class Flow(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z = f(x) of shape (B, *z_shape) and the exact log|det J_f|, (B,) in nats, preprocessing included.
 
+        The log-determinant is the sum of the layers' own, each at its own input (eq-compose).
+
         Raises:
             TypeError, ValueError, FloatingPointError: as ``FlowLayer.forward``; the message names the layer.
         """

@@ -17,7 +17,7 @@ class FlowLayer(nn.Module):
     ``surrogate``, the training pass that needs no determinant. Shapes, dtypes and values are checked here, for all.
     """
 
-    #: Subclasses by ``registered_name``, so that a saved flow finds the classes of its layers.
+    # Subclasses by ``registered_name``, so that a saved flow finds the classes of its layers.
     registry: ClassVar[dict[str, type["FlowLayer"]]] = {}
     #: The class's name; of a class from elsewhere with its module, so that it cannot stand in for one of the package.
     registered_name: ClassVar[str]
@@ -133,8 +133,7 @@ class FlowLayer(nn.Module):
         Returns:
             x (B, *event_shape).
 
-        Raises:
-            The errors of ``forward``.
+        Raises the errors of ``forward``.
         """
         self._check(z, self.input_shape)
         checks.require_dtype(z, self.dtype, self.label)

@@ -2,21 +2,20 @@
 
 import base64
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import nbformat
 import pytest
+import status
 import yaml
 from bs4 import BeautifulSoup, Tag
 from built_book import built_book
-from refresh import ROOT, RUNTIME, RUNTIMES, first_cell, notebooks, pages, public_address, runtime_words
+from marks import RUNTIME, marks, measurements, without_marks
+from project import ROOT, RUNTIMES, first_cell, notebooks, pages, public_address, text_files
+from refresh import runtime_words
 
 import snf_lite
 
@@ -38,14 +37,10 @@ def outputs(path: Path) -> Iterator[tuple[nbformat.NotebookNode, nbformat.Notebo
 
 def tracked_text() -> list[Path]:
     """Every text file that is in the repository, or is about to be."""
-    git = shutil.which("git")
-    if not git or not (ROOT / ".git").exists():
-        pytest.skip("this is no git checkout, so nothing tells which files belong to the project")
-    listed = subprocess.run(
-        [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
-    )
-    paths = [ROOT / os.fsdecode(name) for name in listed.stdout.split(b"\0") if name]
-    return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()[:4096]]
+    try:
+        return text_files()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
 
 
 # -- what is stored ---------------------------------------------------------------------------------------------------
@@ -130,24 +125,43 @@ def test_shows_nothing_that_no_page_can_show(path: Path) -> None:
 
 
 def test_hardly_any_output_goes_uncompared() -> None:
-    cells = [cell for path in notebooks() for cell in code_cells(path)]
-    ignored = [
-        cell.source
-        for cell in cells
-        if {"nbval-ignore-output", "nbval-skip"} & set(cell.metadata.get("tags", []))
-        or re.search(r"#\s*(NBVAL_IGNORE_OUTPUT|NBVAL_SKIP|PYTEST_VALIDATE_IGNORE_OUTPUT)", cell.source)
-    ]
-    print(f"{len(ignored)} of {len(cells)} code cells are not compared")
-    assert len(ignored) < 0.03 * len(cells), "\n---\n".join(ignored)
+    book = status.chapters()
+    ignored, cells = (sum(counts) for counts in zip(*((len(c.uncompared), len(c.code)) for c in book), strict=True))
+    print(f"{ignored} of {cells} code cells are not compared")
+    assert ignored < 0.03 * cells, status.uncompared(book)
+
+
+def prose(path: Path) -> str:
+    return "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
 
 
 @EACH_NOTEBOOK
-def test_the_run_time_it_states_was_measured(path: Path) -> None:
+def test_numbers_in_the_text_are_those_of_the_run(path: Path) -> None:
+    """Each mark holds what the stored run measured, and each thing measured for the text is in it."""
     seconds = json.loads(RUNTIMES.read_text("utf-8"))[path.relative_to(ROOT).as_posix()]
-    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
-    stated = [found.group() for found in RUNTIME.finditer(text)]
-    assert stated, "say how long it takes: <!-- runtime -->…<!-- /runtime -->, which `make notebooks` fills in"
-    assert all(runtime_words(seconds) in words for words in stated), "run `make notebooks`"
+    measured = {RUNTIME: runtime_words(seconds), **measurements(nbformat.read(path, as_version=4))}
+    stated = marks(prose(path))
+    assert {name for name, _ in stated} == set(measured)
+    assert all(measured[name] == number for name, number in stated), "run `make notebooks`"
+
+
+TYPED = re.compile(r"(?<![\w.-])\d+\.\d+(?![\w.-]*\w)|(?<![\w.])\d+(?:\.\d+)?\s*(?:nats|seconds|ms|%|GB|kB)(?!\w)")
+NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|https?://\S+", re.DOTALL)
+
+
+def typed_results(text: str) -> list[str]:
+    """Numbers that look like results and stand in a text by hand: decimals, and those with a unit of measurement."""
+    return TYPED.findall(NOT_PROSE.sub(" ", without_marks(text)))
+
+
+@EACH_NOTEBOOK
+def test_no_result_is_typed_into_the_text(path: Path) -> None:
+    assert not typed_results(prose(path)), "let the run say it: snf_lite.prose.measured, and a mark in the text"
+
+
+def test_typed_results_are_found() -> None:
+    text = "a <!-- gap -->1.08<!-- / --> is 1.3, [2](x.ipynb#a-1.5), $0.3x$, `0.7`, 8×8, at 20 % or 12 nats, v. 1.2.3"
+    assert typed_results(text) == ["1.3", "20 %", "12 nats"]
 
 
 def test_the_public_address_is_the_same_everywhere() -> None:
@@ -190,14 +204,6 @@ def test_links_inside_the_project_lead_somewhere(name: str) -> None:
     local = [target for pair in targets for target in pair if target and not re.match(r"[a-z]+:|#", target)]
     missing = [target for target in local if not (path.parent / unquote(target.split("#")[0])).exists()]
     assert not missing
-
-
-def test_every_numbered_equation_is_somewhere_in_the_package() -> None:
-    """A label of the book stands in a docstring of the function that computes it, where a reader can search for it."""
-    pages_text = "\n".join(path.read_text("utf-8") for path in [*notebooks(), *(ROOT / "book").glob("*.md")])
-    labels = set(re.findall(r"\$\$ \((eq-[\w-]+)\)", pages_text))
-    package = "\n".join(path.read_text("utf-8") for path in (ROOT / "snf_lite").glob("*.py"))
-    assert labels and labels <= set(re.findall(r"eq-[\w-]+\w", package))
 
 
 # -- what is built ----------------------------------------------------------------------------------------------------
@@ -264,61 +270,3 @@ def test_colab_opens_the_notebook_that_is_there(html: Path) -> None:
         place = path.relative_to(ROOT).as_posix()
         page = (html / place).with_suffix(".html").read_text("utf-8")
         assert f"https://colab.research.google.com/github/{base}/blob/main/{place}" in page
-
-
-# -- the first cell, where the package is not installed ---------------------------------------------------------------
-
-
-def everything_but_the_package(folder: Path) -> Path:
-    """This environment's packages again, without snf_lite: a stand-in for Colab, which has all the others."""
-    site = Path(yaml.__file__).parents[1]
-    folder.mkdir()
-    for entry in site.iterdir():
-        if not re.search(r"snf_lite|^_virtualenv|\.pth$|^__pycache__$", entry.name):
-            (folder / entry.name).symlink_to(entry, target_is_directory=entry.is_dir())
-    return folder
-
-
-def as_public_repository(folder: Path) -> Path:
-    """A git repository with what pip needs to build the package."""
-    shutil.copytree(ROOT / "snf_lite", folder / "snf_lite", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ["pyproject.toml", "README.md", "LICENSE"]:
-        shutil.copy(ROOT / name, folder)
-    identity = ["-c", "user.name=a reader", "-c", "user.email=reader@example.org", "-c", "commit.gpgsign=false"]
-    for arguments in (["init", "-q"], ["add", "."], [*identity, "commit", "-q", "-m", "the package"]):
-        subprocess.run(["git", *arguments], cwd=folder, check=True)
-    return folder
-
-
-@pytest.mark.skipif(os.name == "nt" or not shutil.which("git"), reason="needs git and symbolic links")
-def test_first_cell_installs_the_package_alone(tmp_path: Path) -> None:
-    """In a fresh environment and an empty folder, from the very address in the cell, led by git to this checkout."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "env"], check=True)
-    own = next((tmp_path / "env").glob("lib/python*/site-packages"))
-    (own / "others.pth").write_text(f"{everything_but_the_package(tmp_path / 'others')}\n")
-    public = as_public_repository(tmp_path / "public")
-    environment = {
-        **{name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")},
-        "GIT_CONFIG_COUNT": "1",
-        "GIT_CONFIG_KEY_0": f"url.{public.as_uri()}.insteadOf",
-        "GIT_CONFIG_VALUE_0": public_address(),
-        "PIP_NO_BUILD_ISOLATION": "0",  # read as the answer to "isolate?": build with the setuptools at hand
-        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        "IPYTHONDIR": str(tmp_path / "ipython"),
-    }
-    session = tmp_path / "session.ipy"
-    session.write_text(first_cell() + "\nprint('names', len(snf.model_names()), 'from', snf.__file__)\n")
-    (tmp_path / "empty").mkdir()
-    done = subprocess.run(
-        [tmp_path / "env" / "bin" / "python", "-m", "IPython", "--no-banner", "--colors=nocolor", session],
-        cwd=tmp_path / "empty",
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert str(own / "snf_lite") in done.stdout, done.stdout
-    installed = {entry.name.split("-")[0] for entry in own.glob("*.dist-info")}
-    assert installed == {"snf_lite"}, f"the first cell installed more than the package: {installed}"

@@ -30,6 +30,7 @@ def grid(half_width: float, steps: int) -> tuple[Tensor, float]:
     return torch.cartesian_prod(line, line), float(line[1] - line[0]) ** 2
 
 
+@pytest.mark.equation("eq-change")
 @pytest.mark.parametrize("linear", [snf.SelfNormLinear, snf.ExactLinear, snf.RelativeGradientLinear])
 def test_density_integrates_to_one(linear: type) -> None:
     flow = two_dimensional(linear)
@@ -39,6 +40,7 @@ def test_density_integrates_to_one(linear: type) -> None:
     assert abs(float(mass) - 1) < 1e-3
 
 
+@pytest.mark.equation("eq-change")
 def test_samples_follow_the_density() -> None:
     """Mean log-density of exact samples against the integral of p log p, and the mass of a half-plane."""
     flow = two_dimensional()
@@ -53,6 +55,7 @@ def test_samples_follow_the_density() -> None:
     assert abs(float((x[:, 0] > 1).double().mean()) - mass_right) < 4 * 0.5 / len(x) ** 0.5
 
 
+@pytest.mark.equation("eq-change")
 def test_log_prob_is_base_plus_log_dets() -> None:
     flow, x = two_dimensional(), torch.randn(5, 2, dtype=torch.float64)
     z, log_det = flow(x)
@@ -104,6 +107,7 @@ def test_loss_of_an_exact_flow_is_its_negative_log_likelihood() -> None:
     assert all(torch.allclose(a, b, atol=1e-10) for a, b in zip(from_loss, exact, strict=True))
 
 
+@pytest.mark.equation("eq-objective")
 def test_with_true_inverses_the_loss_gradients_are_exact_or_half() -> None:
     """Weights get half of the exact gradient (the other half belongs to R), everything else the whole."""
     flow, x = two_dimensional(), torch.randn(6, 2, dtype=torch.float64)
@@ -120,6 +124,7 @@ def test_with_true_inverses_the_loss_gradients_are_exact_or_half() -> None:
         assert torch.allclose(parameters[name].grad, share * gradient, atol=1e-10), name
 
 
+@pytest.mark.equation("eq-objective")
 def test_reconstruction_terms_are_local() -> None:
     """The penalty of a later layer sends nothing to the layers before it."""
     x = torch.randn(6, 2, dtype=torch.float64)

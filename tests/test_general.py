@@ -1,11 +1,14 @@
 """``self_norm_log_det``: exact where g inverts f, the formula elsewhere, Hutchinson's estimate unbiased."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 import snf_lite as snf
 from snf_lite import self_norm_log_det
+from snf_lite.flow import standard_normal_log_prob
 
 
 class Bend(nn.Module):
@@ -47,6 +50,7 @@ def test_with_the_true_inverse_the_gradient_is_exact(drawn: tuple[Bend, Tensor])
         assert (ours - autograds).abs().max() < 1e-10
 
 
+@pytest.mark.equation("eq-general")
 def test_elsewhere_the_gradient_is_the_trace_of_jg_and_the_change_of_jf(drawn: tuple[Bend, Tensor]) -> None:
     f, x = drawn
     g = Bend(4)
@@ -108,3 +112,37 @@ def test_refuses_bad_arguments(drawn: tuple[Bend, Tensor]) -> None:
         self_norm_log_det(torch.log, torch.exp, -x.abs())
     with pytest.raises(ValueError, match=r"expected g to keep the batch and the 4 numbers"):
         self_norm_log_det(f, lambda z: z[:, :3], x)
+
+
+@pytest.mark.equation("eq-general")
+def test_with_the_true_inverse_both_halves_are_the_exact_gradients() -> None:
+    """f and g, two readings of one bent map: f(x) = arsinh(W x + b), g(z) = R (sinh z - b) with R = W⁻¹."""
+    torch.manual_seed(3)
+    W, b, x = torch.randn(4, 4).double(), torch.randn(4).double(), torch.randn(6, 4).double().requires_grad_()
+    W.requires_grad_()
+    R = torch.linalg.inv(W).detach().requires_grad_()
+    z = f_of(W, b)(x)
+    (delta_x,) = torch.autograd.grad(log_prob(z, x, W).sum(), x, retain_graph=True)
+    first = (standard_normal_log_prob(z) + self_norm_log_det(f_of(W, b), g_of(R, b), x)).sum()
+    code = z.detach()
+    trace = self_norm_log_det(g_of(R, b), f_of(W, b), code)
+    second = (-(delta_x * g_of(R, b)(code)).sum(1) - trace).sum()
+    exact_f = log_prob(z, x, W).sum()
+    y = f_of(torch.linalg.inv(R), b)(x.detach())
+    exact_g = log_prob(y, x.detach(), torch.linalg.inv(R)).sum()
+    for ours, exact, weight in ((first, exact_f, W), (second, exact_g, R)):
+        got, wanted = (torch.autograd.grad(value, weight, retain_graph=True)[0] for value in (ours, exact))
+        assert (got - wanted).abs().max() < 1e-9 * wanted.abs().max()
+
+
+def f_of(W: Tensor, b: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda x: torch.arcsinh(x @ W.T + b)
+
+
+def g_of(R: Tensor, b: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda z: (torch.sinh(z) - b) @ R.T
+
+
+def log_prob(z: Tensor, x: Tensor, W: Tensor) -> Tensor:
+    """log p(x) of z = arsinh(W x + b), whose slopes are 1/cosh z."""
+    return standard_normal_log_prob(z) - torch.cosh(z).log().sum(1) + torch.linalg.slogdet(W).logabsdet

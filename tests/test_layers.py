@@ -74,6 +74,7 @@ def by_formula(
     return ascend_W, ascend_R
 
 
+@pytest.mark.equation("eq-dense-gradients")
 @pytest.mark.parametrize("name", DENSE_LEARNED)
 def test_dense_gradients_follow_the_formula(name: str) -> None:
     case = CASES[name]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from refresh import ROOT
+from project import ROOT
 
 from snf_lite.__main__ import main
 

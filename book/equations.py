@@ -1,0 +1,87 @@
+"""The book's numbered equations, each with the function that computes it and the tests that check it.
+
+``equations.yml`` gives the function; a test says ``@pytest.mark.equation("eq-…")``, and goes red unless it enters that
+function (``tests/conftest.py``). An equation that only defines a word says ``definition`` in place of a function.
+This file reads all three, and writes the page ``equations.md`` from them.
+"""
+
+import ast
+import functools
+import importlib
+import inspect
+from collections.abc import Iterator
+from types import CodeType
+from typing import Any
+
+import yaml
+from chapters import chapters
+from project import ROOT, write
+
+DEFINITION = "definition"
+HEAD = """\
+# Equations
+
+Every numbered equation of the book, the function of `snf_lite` that computes it, and the tests that check the function.
+A test of this list has to enter the function; if it does not, it fails. This page is written by `make notebooks`.
+
+| equation | what it says | function | tests |
+|---|---|---|---|
+"""
+
+
+@functools.cache
+def registry() -> dict[str, dict[str, str]]:
+    """Label → ``says``, what the equation states, and ``function``, its dotted name, or ``definition``."""
+    return yaml.safe_load((ROOT / "book" / "equations.yml").read_text("utf-8"))
+
+
+def resolved(name: str) -> Any:
+    """The object with a dotted name. Raises ModuleNotFoundError or AttributeError if there is none."""
+    parts = name.split(".")
+    for split in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(parts[:split]))
+        except ModuleNotFoundError:
+            if split == 1:
+                raise
+            continue
+        return functools.reduce(getattr, parts[split:], found)
+    raise ModuleNotFoundError(f"No module begins {name!r}.")
+
+
+def code_of(label: str) -> CodeType:
+    """The code that a test of this equation has to enter."""
+    return inspect.unwrap(resolved(registry()[label]["function"])).__code__
+
+
+@functools.cache
+def proofs() -> dict[str, list[str]]:
+    """Label → the tests marked with it, as file and function."""
+    found: dict[str, list[str]] = {}
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        for label, name in _marked(ast.parse(path.read_text("utf-8"))):
+            found.setdefault(label, []).append(f"{path.name}::{name}")
+    return found
+
+
+def _marked(module: ast.Module) -> Iterator[tuple[str, str]]:
+    for node in module.body:
+        for decorator in node.decorator_list if isinstance(node, ast.FunctionDef) else []:
+            if isinstance(decorator, ast.Call) and ast.unparse(decorator.func) == "pytest.mark.equation":
+                yield from ((ast.literal_eval(argument), node.name) for argument in decorator.args)
+
+
+def page() -> str:
+    """The Markdown of the page."""
+    return HEAD + "".join(_row(label) for chapter in chapters() for label in chapter.labels)
+
+
+def _row(label: str) -> str:
+    entry = registry()[label]
+    function = "a definition" if entry["function"] == DEFINITION else f"`{entry['function']}`"
+    listed = "<br>".join(f"`{name}`" for name in proofs().get(label, []))
+    return f"| [{label}](#{label}) | {entry['says']} | {function} | {listed} |\n"
+
+
+def main() -> None:
+    write(ROOT / "book" / "equations.md", page())

@@ -1,0 +1,81 @@
+"""What the project knows about itself: its pages, its public address, and how its files are named and written."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNTIMES = ROOT / "book" / "runtimes.json"
+
+FIRST_CELL = """\
+# Does nothing where snf_lite is installed. Elsewhere (on Colab, say) it installs this book's package alone:
+# the torch and the numpy that are there stay as they are.
+try:
+    import snf_lite as snf
+except ModuleNotFoundError:
+    %pip install --quiet --no-deps pooch platformdirs "snf-lite @ git+{address}"
+    import snf_lite as snf"""
+
+
+def public_address() -> str:
+    """The project's public address, from the one place where it stands."""
+    return yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["repository"]["url"]
+
+
+def first_cell() -> str:
+    """The code cell that every notebook begins with."""
+    return FIRST_CELL.format(address=public_address())
+
+
+def pages() -> list[str]:
+    """The pages of ``_toc.yml`` in reading order, as it names them: relative to the root, without suffix."""
+
+    def walk(entry: object) -> Iterator[str]:
+        if isinstance(entry, dict):
+            for key, value in entry.items():
+                yield from [value] if key in ("root", "file") else walk(value)
+        elif isinstance(entry, list):
+            for item in entry:
+                yield from walk(item)
+
+    return list(walk(yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))))
+
+
+def notebooks() -> list[Path]:
+    """The notebooks among the pages."""
+    return [path for page in pages() if (path := ROOT / f"{page}.ipynb").exists()]
+
+
+def text_files() -> list[Path]:
+    """Every text file that is in the repository, or is about to be. FileNotFoundError where git cannot tell."""
+    git = shutil.which("git")
+    if not git or not (ROOT / ".git").exists():
+        raise FileNotFoundError(f"{ROOT} is no git checkout, so nothing tells which files belong to the project.")
+    command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    paths = [ROOT / os.fsdecode(name) for name in sorted(set(listed.split(b"\0"))) if name]
+    return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()[:4096]]
+
+
+def cell_names(sources: Iterable[str]) -> Iterator[str]:
+    """The id of each cell of a notebook: by what it contains, so that storing it again changes nothing."""
+    seen: dict[str, int] = {}
+    for source in sources:
+        name = hashlib.sha256(source.encode()).hexdigest()[:8]
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name}-{seen[name]}"
+
+
+def write(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old text or the new, never half of one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
+    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+    os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+    os.replace(temporary, path)

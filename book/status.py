@@ -1,0 +1,89 @@
+"""The status page: for each chapter what it holds, how long it took, and what of it the tests do not compare.
+
+``make notebooks`` writes the page; so does this file alone, without running a chapter: ``python book/status.py``.
+The words of ``status.md`` are written by hand, its table between marks (``marks.py``) from the stored notebooks.
+"""
+
+import json
+import platform
+from collections.abc import Iterable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from chapters import Chapter, chapters
+from marks import fill
+from project import ROOT, RUNTIMES, write
+
+PAGE = ROOT / "book" / "status.md"
+VERSIONS = ROOT / "book" / "versions.json"
+LIBRARIES = ("torch", "numpy", "matplotlib")
+HEADINGS = ("code cells", "not compared", "moving figures", "exercises", "equations")
+
+
+def counts(chapter: Chapter) -> list[int]:
+    """The numbers under ``HEADINGS``."""
+    own = len(chapter.code), len(chapter.uncompared), chapter.moving_figures, chapter.exercises, len(chapter.labels)
+    return list(own)
+
+
+def stored(path: Path) -> dict[str, float | str]:
+    """A record of ``make notebooks``; empty where there is none."""
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def table(book: list[Chapter]) -> str:
+    """A row for each chapter, and one for all."""
+    seconds = [stored(RUNTIMES).get(chapter.path.relative_to(ROOT).as_posix()) for chapter in book]
+    sizes = [chapter.path.stat().st_size for chapter in book]
+    rows = [
+        [chapter.link, _total([time]), *map(str, counts(chapter)), f"{size / 1000:.0f}"]
+        for chapter, time, size in zip(book, seconds, sizes, strict=True)
+    ]
+    cells, uncompared, *others = (sum(column) for column in zip(*map(counts, book), strict=True))
+    share = f"{uncompared} ({100 * uncompared / cells:.1f}\N{NO-BREAK SPACE}%)"
+    rows.append(["**all**", _total(seconds), str(cells), share, *map(str, others), f"{sum(sizes) / 1000:.0f}"])
+    heading = ["chapter", "seconds", *HEADINGS, "kB stored"]
+    return "\n".join(_lines([heading, ["---", *["---:"] * (len(heading) - 1)], *rows]))
+
+
+def _lines(rows: Iterable[list[str]]) -> Iterator[str]:
+    return (f"| {' | '.join(row)} |" for row in rows)
+
+
+def _total(seconds: list[float | None]) -> str:
+    return "not measured" if None in seconds else f"{sum(seconds):.0f}"
+
+
+def uncompared(book: list[Chapter]) -> str:
+    """Each cell that is not compared, by its chapter and first line."""
+    cells = [f"- {chapter.title}: `` {line} ``" for chapter in book for line in chapter.uncompared]
+    return "\n".join(cells) or "None: every cell of every chapter is compared."
+
+
+def versions() -> str:
+    """The versions with which all chapters were last run together."""
+    record = stored(VERSIONS)
+    return ", ".join(f"{name} {number}" for name, number in record.items()) or "not recorded"
+
+
+def record_versions() -> None:
+    """Note what this environment computes with."""
+    found = {"Python": platform.python_version(), **{name: version(name) for name in LIBRARIES}}
+    write(VERSIONS, json.dumps(found, indent=2) + "\n")
+
+
+def page() -> str:
+    """The page as it should stand."""
+    book = chapters()
+    values = {"chapters": table(book), "uncompared": uncompared(book), "versions": versions()}
+    blocks = {name: f"\n\n{value}\n\n" if name != "versions" else value for name, value in values.items()}
+    return fill(PAGE.read_text("utf-8"), blocks)
+
+
+def main() -> None:
+    write(PAGE, page())
+    print(f"Cells that are not compared:\n{uncompared(chapters())}")
+
+
+if __name__ == "__main__":
+    main()

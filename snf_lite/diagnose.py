@@ -1,0 +1,131 @@
+"""How good the learned inverses of a flow are, and how far they turn its gradient."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from .flow import Flow, standard_normal_log_prob
+from .layer import FlowLayer
+from .streams import stream
+
+
+def learned_layers(flow: Flow) -> list[FlowLayer]:
+    """The layers that learn their inverse, data side first."""
+    return [layer for layer in flow.chain() if layer.learned_inverse]
+
+
+@torch.no_grad()
+def inverse_errors(flow: Flow) -> list[float]:
+    """‖E‖ for each layer that learns its inverse: the largest factor by which E = RW − I stretches a vector (eq-error).
+
+    For a convolution R and W are the matrices T(r) and T(w) on the flow's own image size. O(D³): a diagnosis, not a
+    part of training.
+    """
+    found, shape = [], flow.event_shape
+    for layer in flow.chain():
+        if layer.learned_inverse:
+            found.append(float(torch.linalg.matrix_norm(error_matrix(layer, shape), ord=2)))
+        shape = layer.output_shape(shape)
+    return found
+
+
+@torch.no_grad()
+def error_matrix(layer: FlowLayer, event_shape: tuple[int, ...]) -> Tensor:
+    """E = RW − I of a layer with a linear part W and a learned inverse R, (D, D), events flattened (eq-error).
+
+    With it Rᵀ − W⁻ᵀ = W⁻ᵀEᵀ, so that ‖Rᵀ − W⁻ᵀ‖ ≤ ‖E‖ ‖W⁻¹‖.
+
+    Raises:
+        ValueError: the layer learns no inverse.
+    """
+    if not layer.learned_inverse:
+        raise ValueError(f"{layer.label}: expected a layer that learns its inverse, got {type(layer).__name__}.")
+    features = math.prod(event_shape)
+    identity = torch.eye(features, dtype=layer.dtype, device=next(layer.parameters()).device)
+    back = layer.invert(layer.surrogate(identity.reshape(features, *event_shape))[0], exact=False)
+    return (back.reshape(features, features) - identity).T
+
+
+def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """The self-normalised and the exact gradient by w, a pair for each layer that learns its inverse, data side first.
+
+    Both are gradients of the mean log-likelihood of the batch x, to ascend, without the reconstruction terms. The first
+    is twice what ``flow.loss`` leaves of it, for there W takes half: δ_z xᵀ + Rᵀ, against δ_z xᵀ + W⁻ᵀ. Noise that the
+    flow adds to pixels is the same for both; the parameters' ``.grad`` stay as they are.
+
+    Args:
+        x: (B, *event_shape), as for ``flow.log_prob``.
+
+    Raises:
+        ValueError: as ``flow.log_prob``; its ``NotInvertibleError`` where a layer has lost its inverse.
+    """
+    weights = [layer.get_parameter("weight") for layer in learned_layers(flow)]
+    if not weights:
+        return []
+    with stream(x.device, "weight_gradients"):
+        exact = torch.autograd.grad(flow.log_prob(x).mean(), weights)
+    with stream(x.device, "weight_gradients"):
+        halves = torch.autograd.grad(_self_normalised_objective(flow, x), weights)
+    return [(2 * half, whole) for half, whole in zip(halves, exact, strict=True)]
+
+
+def gradient_angles(flow: Flow, x: Tensor) -> list[float]:
+    """The angle in degrees between the two gradients G̃ and G of ``weight_gradients``, one a layer (eq-angle).
+
+    cos φ = ⟨G̃, G⟩ / (‖G̃‖_F ‖G‖_F). Below 90° a small step along G̃ still raises the exact likelihood.
+
+    Args:
+        x: (B, *event_shape), as for ``flow.log_prob``.
+
+    Raises:
+        ValueError: as ``weight_gradients``; a gradient is zero.
+    """
+    return [angle(learned, exact) for learned, exact in weight_gradients(flow, x)]
+
+
+def angle(a: Tensor, b: Tensor) -> float:
+    """The angle between two tensors of one shape, seen as vectors, in degrees.
+
+    Raises:
+        ValueError: the shapes differ, or one of the two is zero or not finite and so has no direction.
+    """
+    if a.shape != b.shape:
+        raise ValueError(f"angle: expected tensors of one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")
+    a, b = _direction(a), _direction(b)
+    # atan2 of sum and difference of the unit vectors: exact also near 0° and 180°, where the arccos loses digits
+    return math.degrees(2 * math.atan2(float((a - b).norm()), float((a + b).norm())))
+
+
+def _direction(a: Tensor) -> Tensor:
+    a = a.detach().double().flatten()
+    size = float(a.norm())
+    if not 0 < size < math.inf:
+        raise ValueError(f"angle: expected two vectors with a direction, got one of length {size}.")
+    return a / size
+
+
+def _self_normalised_objective(flow: Flow, x: Tensor) -> Tensor:
+    """What ``Flow.loss`` climbs, without the penalties."""
+    h, total = x, torch.zeros((), dtype=flow.dtype, device=x.device)
+    for layer in flow.chain():
+        h, term, _ = layer.surrogate(h)
+        total = total + term
+    return (standard_normal_log_prob(h) + total).mean()
+
+
+def slope_and_floor(W: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:
+    """How steeply log|det W| rises along Rᵀ, and the least that ‖E‖ allows (eq-ascent).
+
+    Args:
+        W, R: (..., D, D).
+
+    Returns:
+        ⟨Rᵀ, W⁻ᵀ⟩ and (1 − ‖RW − I‖) ‖W⁻¹‖²_F, (...) each. The first is never below the second.
+
+    Raises:
+        RuntimeError: W is singular (``torch.linalg.LinAlgError``).
+    """
+    inverse = torch.linalg.inv(W)
+    size = torch.linalg.matrix_norm(R @ W - torch.eye(W.shape[-1], dtype=W.dtype, device=W.device), ord=2)
+    return (R * inverse).sum((-2, -1)), (1 - size) * inverse.square().sum((-2, -1))

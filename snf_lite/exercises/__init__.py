@@ -1,0 +1,27 @@
+"""The checkers behind the book's exercises: each takes the reader's answer and says what is wrong with it.
+
+One file a chapter. A checker never raises for what a reader writes: it gives a ``Verdict``, and a notebook shows its
+words.
+"""
+
+from .densities import check_densities_1, check_densities_2, check_densities_3
+from .gradient import check_gradient_1, check_gradient_2, check_gradient_3
+from .learned_inverse import check_learned_inverse_1, check_learned_inverse_2, check_learned_inverse_3
+from .two_dimensional import check_two_dimensional_1, check_two_dimensional_2, check_two_dimensional_3
+from .verdict import Verdict
+
+__all__ = [
+    "Verdict",
+    "check_densities_1",
+    "check_densities_2",
+    "check_densities_3",
+    "check_gradient_1",
+    "check_gradient_2",
+    "check_gradient_3",
+    "check_learned_inverse_1",
+    "check_learned_inverse_2",
+    "check_learned_inverse_3",
+    "check_two_dimensional_1",
+    "check_two_dimensional_2",
+    "check_two_dimensional_3",
+]

@@ -1,0 +1,165 @@
+"""One command moves the project to another public address, and back without a trace."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from address import moved, parts
+from project import ROOT, cell_names, public_address, text_files
+
+OLD = "https://github.com/alice/flows"
+NEW = "https://github.com/" + "Bob-2/nets.v2"  # in two parts, or the way back would change this line
+GIT = shutil.which("git")
+needs_git = pytest.mark.skipif(not GIT or not (ROOT / ".git").exists(), reason="only git tells the project's files")
+
+
+@pytest.mark.parametrize(
+    "mention",
+    [
+        "at <https://github.com/{}/{}>.",
+        "It lives at https://github.com/{}/{}.",
+        "pip install git+https://github.com/{}/{}",
+        "https://github.com/{}/{}.git",
+        "git@github.com:{}/{}.git",
+        "https://github.com/{}/{}/issues",
+        "https://api.github.com/repos/{}/{}",
+        "https://raw.githubusercontent.com/{}/{}/main/README.md",
+        "https://colab.research.google.com/github/{}/{}/blob/main/a.ipynb",
+        "https://{}.github.io/{}/index.html",
+    ],
+)
+def test_every_way_to_write_it_follows(mention: str) -> None:
+    there = moved(mention.format("alice", "flows"), OLD, NEW)
+    assert there == mention.format("Bob-2", "nets.v2")
+    assert moved(there, NEW, OLD) == mention.format("alice", "flows")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://github.com/alice/flows-data",
+        "https://github.com/alice/flows.jl",
+        "https://github.com/alice/flowsheet",
+        "https://github.com/malice/flows",
+        "https://malice.github.io/flows",
+        "https://alice.github.io/flowsheet",
+        "https://gitlab.com/alice/flows",
+        "alice/flows",
+    ],
+)
+def test_what_only_looks_like_it_stays(other: str) -> None:
+    assert moved(other, OLD, NEW) == other
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "",
+        "alice/flows",
+        "http://github.com/alice/flows",
+        "https://gitlab.com/alice/flows",
+        "https://github.com/alice",
+        "https://github.com/alice/flows/",
+        "https://github.com/alice/flows.git",
+        "https://github.com/alice/..",
+        "https://github.com/-alice/flows",
+        "https://github.com/al ice/flows",
+        "https://github.com/alice/flows\n",
+    ],
+)
+def test_another_form_is_refused_by_name(wrong: str) -> None:
+    with pytest.raises(ValueError, match=re.escape("https://github.com/OWNER/NAME")) as refusal:
+        parts(wrong)
+    assert repr(wrong) in str(refusal.value)
+
+
+def test_cells_are_named_by_what_they_contain() -> None:
+    first, other, again = cell_names(["a", "b", "a"])
+    assert first != other and again == f"{first}-2"
+    assert [first, other] == list(cell_names(["a", "b"]))
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project's text files once more, as a git checkout, with two further mentions of its address."""
+    folder = tmp_path_factory.mktemp("copy")
+    for path in text_files():
+        target = folder / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    subprocess.run([GIT, "init", "-q"], cwd=folder, check=True)
+    owner, name = parts(public_address())
+    mentions = f"https://{owner}.github.io/{name}/ and\r\ngit@github.com:{owner}/{name}.git\r\n"
+    (folder / "mentions.txt").write_bytes(mentions.encode())
+    done(folder, "book/status.py")  # the table may be behind the notebooks, and follows them
+    return folder
+
+
+def done(folder: Path, *command: str, fails: bool = False) -> str:
+    """What a Python command in a folder says."""
+    command = (sys.executable, *command)
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert bool(ran.returncode) is fails, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files of a folder but for git's own and Python's."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    inside = {path.relative_to(folder): path.read_bytes() for path in found}
+    return {path.as_posix(): text for path, text in inside.items() if not {".git", "__pycache__"} & set(path.parts)}
+
+
+@needs_git
+def test_there_and_back(copy: Path) -> None:
+    before = contents(copy)
+    owner, name = parts(public_address())
+    said = done(copy, "book/address.py", NEW)
+    there = contents(copy)
+    assert not [path for path, text in there.items() if f"{owner}/{name}".encode() in text]
+    assert not [path for path, text in there.items() if f"{owner}.github.io/{name}".encode() in text]
+    assert {path for path in before if before[path] != there[path]} >= set(re.findall(r"^  (.+)$", said, re.MULTILINE))
+    assert said.splitlines()[-1] == "  _config.yml", "it gives the old address, and has to be the last to lose it"
+    assert b"\r\ngit@github.com:%b.git\r\n" % "/".join(parts(NEW)).encode() in there["mentions.txt"]
+    done(copy, "book/address.py", public_address())
+    assert contents(copy) == before
+
+
+@needs_git
+def test_the_tests_of_the_address_hold_afterwards(copy: Path) -> None:
+    longer = f"{NEW}-{'x' * 1000}"  # so much that the sizes on the status page change
+    done(copy, "book/address.py", longer)
+    chosen = "public_address or first_cell_installs_the_package_or or stored_as_refresh or page_says_what"
+    try:
+        said = done(copy, "-m", "pytest", "-q", "-k", chosen, "tests/test_book.py", "tests/test_status.py")
+        cells = json.loads(done(copy, "-c", FIRST_CELLS))
+    finally:
+        done(copy, "book/address.py", public_address())
+    assert int(re.search(r"(\d+) passed", said)[1]) >= 4
+    assert f"git+{longer}" in cells["source"]
+    assert cells["found"] and all(found == [cells["source"], cells["name"]] for found in cells["found"])
+
+
+FIRST_CELLS = """
+import json, sys
+sys.path.insert(0, "book")
+import nbformat
+from project import cell_names, first_cell, notebooks
+books = [nbformat.read(path, as_version=4).cells for path in notebooks()]
+code = [next(cell for cell in cells if cell.cell_type == "code") for cells in books]
+found = [[cell.source, cell.id] for cell in code]
+print(json.dumps({"found": found, "source": first_cell(), "name": next(cell_names([first_cell()]))}))
+"""
+
+
+@needs_git
+def test_a_refused_address_changes_nothing(copy: Path) -> None:
+    before = contents(copy)
+    said = done(copy, "book/address.py", "http://example.org/theirs", fails=True)
+    assert "http://example.org/theirs" in said and "https://github.com/OWNER/NAME" in said
+    assert "Traceback" not in said
+    assert contents(copy) == before

@@ -1,0 +1,145 @@
+"""The page of the package: each public name is on it, its docstring comes out as it was written, its links lead on."""
+
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+from _ext.package_rooms import as_rst
+from bs4 import BeautifulSoup, Tag
+from built_book import built_book
+from project import notebooks
+
+import snf_lite
+
+LABEL = re.compile(r"eq-[a-z0-9-]*[a-z0-9]")
+EACH_NAME = pytest.mark.parametrize("name", snf_lite.__all__)
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built_book(tmp_path_factory) / "book"
+
+
+@pytest.fixture(scope="module")
+def page(html: Path) -> Tag:
+    article = BeautifulSoup((html / "api.html").read_text("utf-8"), "html.parser").find("article")
+    assert isinstance(article, Tag)
+    return article
+
+
+def docstring(name: str) -> str:
+    """What somebody wrote about a public name; a dataclass without a docstring has one that nobody wrote."""
+    text = inspect.cleandoc(getattr(snf_lite, name).__doc__ or "")
+    return "" if text.startswith(f"{name}(") else text
+
+
+LABELS = sorted({label for name in snf_lite.__all__ for label in LABEL.findall(docstring(name))})
+
+
+def plain(text: str) -> str:
+    """Text with one kind of space and of quotation mark."""
+    return " ".join(text.translate(str.maketrans("’‘“”", "''\"\"")).split())
+
+
+@EACH_NAME
+def test_public_name_has_its_entry(page: Tag, name: str) -> None:
+    prefix = "module-" if isinstance(getattr(snf_lite, name), ModuleType) else ""
+    assert page.find(id=f"{prefix}snf_lite.{name}"), f"no room of book/api.md shows snf_lite.{name}"
+
+
+def imported() -> list[str]:
+    """The functions and classes that a chapter imports from a room of the package, by their full names."""
+    code = [cell.source for path in notebooks() for cell in nbformat.read(path, as_version=4).cells]
+    found = re.findall(r"^from (snf_lite\.\w+) import (.+)$", "\n".join(code), re.MULTILINE)
+    names = {f"{room}.{name.strip()}" for room, listed in found for name in listed.strip("()").split(",")}
+    return sorted(name for name in names if not name.rpartition(".")[2].isupper())
+
+
+@pytest.mark.parametrize("name", imported())
+def test_what_a_chapter_imports_has_its_entry(page: Tag, name: str) -> None:
+    short = f"snf_lite.{name.rpartition('.')[2]}"
+    assert page.find(id=[name, short]), f"no room of book/api.md shows {name}"
+
+
+@EACH_NAME
+def test_docstring_comes_out_as_it_was_written(page: Tag, name: str) -> None:
+    """Its first paragraph, with all its ``|``, ``*`` and ``_``, without backticks; equation labels apart."""
+    assert docstring(name), f"snf_lite.{name} has no docstring"
+    first = docstring(name).split("\n\n")[0].replace("`", "")
+    shown = plain(page.get_text())
+    lost = [piece for piece in LABEL.split(first) if plain(piece) not in shown]
+    assert not lost
+
+
+@EACH_NAME
+def test_arguments_described_are_arguments_taken(name: str) -> None:
+    """In their order. Some are described under another, as ``split`` of ``evaluate`` is under ``data``."""
+    section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", docstring(name), re.MULTILINE)
+    described = re.findall(r"^    (\w+(?:, \w+)*):", section[1] if section else "", re.MULTILINE)
+    told = [argument for group in described for argument in group.split(", ")]
+    assert not told or told == [name for name in inspect.signature(getattr(snf_lite, name)).parameters if name in told]
+
+
+def test_no_signature_and_no_description_is_left_raw(page: Tag) -> None:
+    signatures = [tag.get_text() for tag in page.find_all("dt", class_="sig")]
+    assert not [text for text in signatures if re.search(r"<factory>|<class '|~\w", text)]
+    fields = [tag.get_text().strip() for tag in page.select("dl.field-list dd, dl.field-list li")]
+    assert fields and not [text for text in fields if text.endswith("–")]
+    assert not re.search(r":(raises|param|py|numbered)\b", page.get_text())
+
+
+@pytest.mark.parametrize(
+    ("written", "rst"),
+    [
+        ("|det J| and log|det W|", r"\|det J\| and log\|det W\|"),
+        ("(B, *event_shape)", r"(B, \*event_shape)"),
+        ("fill_ and W_1", r"fill\_ and W_1"),
+        ("features: D.", r"features: D\."),
+        (
+            "through ``Flow.loss``, `load` and `load()`",
+            "through :py:obj:`Flow.loss <Flow.loss>`, :py:obj:`load <load>` and :py:obj:`load() <load>`",
+        ),
+        ("``-log|J_|``, `a b`", "``-log|J_|``, ``a b``"),
+        ("(eq-change), eq-a-bc.", "(:numbered:`eq-change`), :numbered:`eq-a-bc`."),
+    ],
+)
+def test_what_a_docstring_says_is_made_safe(written: str, rst: str) -> None:
+    assert as_rst(written) == rst
+
+
+def test_an_equation_of_a_chapter_is_a_link_to_it(html: Path, page: Tag) -> None:
+    entry = page.find(id="snf_lite.Flow.log_prob")
+    assert isinstance(entry, Tag)
+    link = entry.find_next("a", string=re.compile(r"^equation \d"))
+    assert isinstance(link, Tag)
+    chapter, _, place = str(link["href"]).partition("#")
+    assert place == "equation-eq-change"
+    assert BeautifulSoup((html / chapter).read_text("utf-8"), "html.parser").find(id=place)
+
+
+@pytest.mark.parametrize("label", LABELS)
+def test_each_label_is_a_link_or_stays_as_it_is(html: Path, page: Tag, label: str) -> None:
+    in_the_book = any(f'id="equation-{label}"' in path.read_text("utf-8") for path in html.glob("*.html"))
+    links = page.find_all("a", href=re.compile(rf"#equation-{label}$"))
+    as_text = re.search(rf"{label}(?![\w-])", page.get_text())
+    assert (bool(links), bool(as_text)) == (in_the_book, not in_the_book)
+
+
+@pytest.mark.parametrize(
+    ("entry", "target"),
+    [
+        ("snf_lite.fit", "snf_lite.Flow"),  # a type in a signature
+        ("snf_lite.SelfNormLinear", "snf_lite.dense.DenseLayer"),  # a base class
+        ("snf_lite.evaluate", "snf_lite.fit"),  # a name in a sentence
+        ("snf_lite.restore", "snf_lite.CheckpointError"),  # an error raised
+        ("snf_lite.explore.explore", "snf_lite.explore.Frames"),
+        ("snf_lite.plots.sample_grid", "snf_lite.plots.SampleFigure"),
+    ],
+)
+def test_names_are_links(page: Tag, entry: str, target: str) -> None:
+    place = page.find(id=entry)
+    assert isinstance(place, Tag) and isinstance(place.parent, Tag)
+    assert place.parent.find("a", href=f"#{target}")

@@ -1,0 +1,62 @@
+"""Every numbered equation of the book has a function, a docstring that names it, and a test that enters it."""
+
+import inspect
+import re
+from collections import Counter
+
+import pytest
+from chapters import Chapter, chapters
+from equations import DEFINITION, page, proofs, registry, resolved
+from project import ROOT
+
+pytest_plugins = ["pytester"]
+ALL = [label for chapter in chapters() for label in chapter.labels]
+EACH_CHAPTER = pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.path.stem)
+
+
+def test_the_book_and_the_registry_name_the_same_equations() -> None:
+    assert set(ALL) == set(registry())
+    assert max(Counter(ALL).values()) == 1, "a label stands twice"
+
+
+@EACH_CHAPTER
+def test_a_chapter_has_two_to_five_numbered_equations_and_refers_to_each(chapter: Chapter) -> None:
+    assert 2 <= len(chapter.labels) <= 5
+    assert set(chapter.labels) <= set(chapter.referred)
+
+
+@EACH_CHAPTER
+def test_references_lead_to_equations(chapter: Chapter) -> None:
+    """As ``[words](#eq-…)``, also to another chapter: of a file and a label the book makes no link."""
+    assert set(chapter.referred) <= set(ALL)
+    assert not re.findall(r"\]\([\w-]+\.ipynb#eq-", chapter.text)
+
+
+@pytest.mark.parametrize("label", registry())
+def test_function_exists_and_its_docstring_names_the_equation(label: str) -> None:
+    function = registry()[label]["function"]
+    assert re.fullmatch(r"eq-[a-z0-9-]+", label)
+    if function == DEFINITION:
+        return
+    owner = resolved(function.rpartition(".")[0])
+    words = [inspect.getdoc(resolved(function)) or "", (inspect.getdoc(owner) or "") if inspect.isclass(owner) else ""]
+    assert re.search(rf"\b{label}\b(?!-)", " ".join(words)), f"the docstring of {function} does not name {label}"
+
+
+@pytest.mark.parametrize("label", [label for label in registry() if registry()[label]["function"] != DEFINITION])
+def test_has_a_test(label: str) -> None:
+    assert proofs().get(label), f'no test is marked @pytest.mark.equation("{label}")'
+
+
+def test_the_page_says_what_the_registry_says() -> None:
+    assert (ROOT / "book" / "equations.md").read_text("utf-8") == page(), "run `make notebooks`"
+
+
+@pytest.mark.parametrize("enters", [True, False])
+def test_a_marked_test_has_to_enter_the_function(pytester: pytest.Pytester, enters: bool) -> None:
+    pytester.makeconftest((ROOT / "tests" / "conftest.py").read_text("utf-8"))
+    marked = '@pytest.mark.equation("eq-change")\ndef test_it():\n'
+    call = "Flow([], (2,)).log_prob(torch.ones(1, 2))" if enters else "Flow([], (2,))"
+    pytester.makepyfile(f"import pytest, torch\nfrom snf_lite import Flow\n\n{marked}    {call}\n")
+    pytester.syspathinsert(ROOT / "book")
+    pytester.runpytest_inprocess("-p", "no:nbval").assert_outcomes(passed=int(enters), failed=int(not enters))

@@ -1,0 +1,84 @@
+"""The status page says what the stored notebooks hold."""
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+
+import nbformat
+import pytest
+import status
+from chapters import Chapter, chapters
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+SLIDER = new_output("display_data", data={"text/html": '<input type="range">'})
+CELLS = [
+    new_markdown_cell("# A made-up chapter\n\n$$\nx\n$$ (eq-one)\n\nand $$ y $$ (eq-two), and $$ z $$"),
+    new_code_cell("compared = 1"),
+    new_code_cell("explore(draw)", outputs=[SLIDER]),
+    new_code_cell("snf.exercises.check_it(answer)"),
+    new_code_cell("print('# NBVAL_IGNORE_OUTPUT')  # a word in a line is no mark"),
+    new_code_cell("# NBVAL_IGNORE_OUTPUT\n\nby_comment()"),
+    new_code_cell("by_tag()\nmore()", metadata={"tags": ["nbval-ignore-output"]}),
+    new_code_cell("skipped()", metadata={"tags": ["hide-input", "nbval-skip"]}),
+]
+
+
+def test_the_page_says_what_the_notebooks_hold() -> None:
+    assert status.PAGE.read_text("utf-8") == status.page(), "run `make notebooks`"
+
+
+def test_counts_of_a_chapter() -> None:
+    chapter = Chapter(Path("a.ipynb"), new_notebook(cells=CELLS))
+    assert chapter.title == "A made-up chapter"
+    assert dict(zip(status.HEADINGS, status.counts(chapter), strict=True)) == {
+        "code cells": 7,
+        "not compared": 3,
+        "moving figures": 1,
+        "exercises": 1,
+        "equations": 2,
+    }
+    assert chapter.uncompared == ["by_comment()", "by_tag()", "skipped()"]
+
+
+@pytest.fixture
+def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Chapter]:
+    """A book of two chapters, of which one has been measured."""
+    for name, value in {"ROOT": tmp_path, "RUNTIMES": tmp_path / "seconds", "VERSIONS": tmp_path / "versions"}.items():
+        monkeypatch.setattr(status, name, value)
+    (tmp_path / "seconds").write_text('{"a.ipynb": 12.6}')
+    found = []
+    for name, cells in {"a": CELLS[:4], "b": CELLS}.items():
+        path = tmp_path / f"{name}.ipynb"
+        path.write_text(f"{name * 1600}")
+        found.append(Chapter(path, new_notebook(cells=cells)))
+    return found
+
+
+def test_the_table_adds_up(book: list[Chapter]) -> None:
+    rows = [[entry.strip() for entry in line.strip("|").split("|")] for line in status.table(book).splitlines()]
+    title = "A made-up chapter"
+    assert rows[2] == [f"[{title}](a.ipynb)", "13", "3", "0", "1", "1", "2", "2"]
+    assert rows[3] == [f"[{title}](b.ipynb)", "not measured", "7", "3", "1", "1", "2", "2"]
+    assert rows[4] == ["**all**", "not measured", "10", "3 (30.0\N{NO-BREAK SPACE}%)", "2", "2", "4", "3"]
+    (status.ROOT / "seconds").write_text('{"a.ipynb": 12.6, "b.ipynb": 30.6}')
+    assert status.table(book).splitlines()[-1].startswith("| **all** | 43 |")
+
+
+def test_cells_that_are_not_compared_are_listed(book: list[Chapter]) -> None:
+    listed = status.uncompared(book).splitlines()
+    assert listed == [f"- A made-up chapter: `` {line} ``" for line in ("by_comment()", "by_tag()", "skipped()")]
+    assert status.uncompared(book[:1]).startswith("None")
+
+
+def test_versions_come_from_the_record(book: list[Chapter]) -> None:
+    assert status.versions() == "not recorded"
+    status.record_versions()
+    record = json.loads(status.VERSIONS.read_text("utf-8"))
+    assert list(record) == ["Python", "torch", "numpy", "matplotlib"]
+    assert record["torch"] == version("torch")
+    assert status.versions().startswith(f"Python {record['Python']}, torch {record['torch']}, numpy ")
+
+
+def test_notebooks_hold_no_versions() -> None:
+    for chapter in chapters():
+        assert "version" not in nbformat.writes(new_notebook(metadata=chapter.notebook.metadata)).split("nbformat")[0]
