@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from refresh import ROOT
+from project import ROOT
 
 
 def built_book(temporary: pytest.TempPathFactory) -> Path:

@@ -38,6 +38,14 @@ def test_frames_hold_a_picture_and_words_for_each_value() -> None:
     assert slider["aria-label"] == "slope <k>" and slider["aria-valuetext"] == figure.output.text == "k = 1"
 
 
+def test_slider_has_a_label_and_begins_anew() -> None:
+    """Each frame's words are said once, by the slider; and no browser puts the slider back where no picture follows."""
+    figure = BeautifulSoup(frames().html(), "html.parser").figure
+    assert figure.label.input is figure.input and figure.label.text == "slope <k>"
+    assert figure.input["autocomplete"] == "off" and figure.output["aria-live"] == "off"
+    assert {"background:white", "color:black", "color-scheme:light"} <= set(figure["style"].split(";"))
+
+
 def test_frames_need_nothing_from_outside_and_repeat() -> None:
     html = frames().html()
     assert not re.search(r"https?://|<script|<link", html)

@@ -1,108 +1,71 @@
-"""The built pages in a real browser that reaches nothing but this machine."""
+"""Every page of the book, at each size, in a real browser that reaches nothing but this machine."""
 
-import functools
-import http.server
-import os
-import shutil
-import threading
+import io
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-import nbformat
 import pytest
-from built_book import built_book
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request, Response, Route, ViewportSize, sync_playwright
-from refresh import ROOT, notebooks, pages
+from accessible import ALL, CONTRAST, KNOWN, judged
+from browser import (
+    CUT_OFF,
+    FIGURE,
+    FITS,
+    NARROWEST,
+    OFFER_THE_TOP,
+    ON_PAPER,
+    ON_SCREEN,
+    OUT_OF_REACH,
+    SCREENSHOTS,
+    SHOWN,
+    SIZES,
+    SLIDERS,
+    WORDS,
+    Visit,
+    dark,
+    on_paper,
+    opened,
+    sized,
+    stored_sliders,
+)
+from PIL import Image, ImageChops, ImageOps
+from playwright.sync_api import Browser, BrowserContext, ElementHandle
+from project import ROOT, notebooks, pages
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-SCREENSHOTS = ROOT / "_build" / "screenshots"
-SIZES: dict[str, ViewportSize] = {
-    "desktop": {"width": 1280, "height": 900},
-    "phone": {"width": 390, "height": 844},
-}
-FLAGS = ["--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update"]
+pytest_plugins = ["browser_fixtures"]
 
-# The pictures of a figure that can be seen now, by what they show.
-SHOWN = """figure => [...figure.querySelectorAll('img, svg, canvas')]
-    .filter(picture => picture.checkVisibility({opacityProperty: true, visibilityProperty: true}))
-    .map(picture => picture.currentSrc || picture.src || picture.outerHTML)"""
-# The element that a slider and its pictures share.
-FIGURE = "slider => slider.closest('figure, .snf-explore')"
-MATHS_IS_READY = "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise.then(() => true))"
 WITHOUT_WORDS = """main => [...main.querySelectorAll('img')]
     .filter(image => !image.alt.trim()).map(image => image.outerHTML.slice(0, 200))"""
 NOT_LOADED = """main => [...main.querySelectorAll('img')]
     .filter(image => image.complete && !image.naturalWidth).map(image => image.outerHTML.slice(0, 200))"""
-FITS = "() => document.documentElement.scrollWidth <= window.innerWidth"
-
-
-@dataclass
-class Visit:
-    """One page, opened, and what went wrong on it."""
-
-    name: str
-    page: Page
-    troubles: list[str] = field(default_factory=list)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if path is None and os.environ.get("CI"):
-        pytest.fail("No Chromium or Chrome is installed, and in continuous integration the pages have to be tested.")
-    if path is None:
-        pytest.skip("No Chromium or Chrome is installed, so nobody looked at the pages.")
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield running
-        running.close()
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *args: object) -> None:
-        """Say nothing: what failed is reported by the browser's side."""
-
-
-@pytest.fixture(scope="module")
-def address(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The built book, served on this machine. (After the browser: without one there is no need to build.)"""
-    handler = functools.partial(Quiet, directory=str(built_book(tmp_path_factory)))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
-def opened(browser: Browser, address: str, name: str, size: str) -> Visit:
-    """A page with everything but this machine blocked, loaded, its maths set."""
-    visit = Visit(name, browser.new_page(viewport=SIZES[size]))
-
-    def only_here(route: Route, request: Request) -> None:
-        if request.url.startswith((f"{address}/", "data:", "blob:")):
-            return route.continue_()
-        visit.troubles.append(f"asked for {request.url}")
-        return route.abort()
-
-    def answered(response: Response) -> None:
-        if response.status >= 400:
-            visit.troubles.append(f"status {response.status} for {response.url}")
-
-    def said(message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning"):
-            visit.troubles.append(f"console {message.type}: {message.text}")
-
-    visit.page.route("**/*", only_here)
-    visit.page.on("response", answered)
-    visit.page.on("requestfailed", lambda request: visit.troubles.append(f"failed: {request.url}"))
-    visit.page.on("pageerror", lambda error: visit.troubles.append(f"script error: {error}"))
-    visit.page.on("console", said)
-    visit.page.goto(f"{address}/{name}.html", wait_until="load")
-    visit.page.wait_for_function(MATHS_IS_READY)
-    visit.page.wait_for_load_state("networkidle")
-    return visit
+# The addresses of all fonts that the page's style sheets name, used or not.
+FONTS = """() => {
+    const fonts = sheet => [...sheet.cssRules].flatMap(rule => {
+        if (rule instanceof CSSImportRule) return fonts(rule.styleSheet);
+        if (!(rule instanceof CSSFontFaceRule)) return [];
+        const base = sheet.href || document.baseURI, source = rule.style.getPropertyValue('src');
+        return [...source.matchAll(/url\\("?([^")]+)/g)].map(found => new URL(found[1], base).href);
+    });
+    return [...document.styleSheets].flatMap(fonts);
+}"""
+BROKEN_FONTS = "() => [...document.fonts].filter(font => font.status === 'error').map(font => font.family)"
+# How far a picture has its own colours, on white.
+DIMMED = """() => [...document.querySelectorAll('.bd-article img')].filter(image => {
+    for (let box = image; box; box = box.parentElement)
+        if (getComputedStyle(box).filter !== 'none' || getComputedStyle(box).opacity !== '1') return true;
+    return getComputedStyle(image).backgroundColor !== 'rgb(255, 255, 255)';
+}).map(image => image.outerHTML.slice(0, 200))"""
+BLUR = "() => document.activeElement.blur()"
+FOLDED_TEXT = "main details:not([open]) > :not(summary)"
+HIDDEN_TEXT = """() => [...document.querySelectorAll('.bd-article :is(p, li, td, pre, h2, h3)')]
+    .filter(text => !text.closest('details:not([open])') && !text.checkVisibility({visibilityProperty: true}))
+    .map(text => text.outerHTML.slice(0, 200))"""
+CONTROLS = """() => [...document.querySelectorAll(
+        'button, input, select, .bd-sidebar-primary, .bd-sidebar-secondary, .prev-next-footer')]
+    .filter(control => control.checkVisibility({opacityProperty: true, visibilityProperty: true}))
+    .map(control => control.outerHTML.slice(0, 200))"""
+WASTE = """() => [...document.querySelectorAll('.tag_hide-input > details.above-input:not([open])')]
+    .filter(folded => folded.getBoundingClientRect().height).length"""
 
 
 @pytest.fixture(scope="module", params=SIZES)
@@ -110,21 +73,41 @@ def size(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="module")
+def context(browser: Browser, size: str) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport=SIZES[size], has_touch=size == "phone", reduced_motion="reduce")
+    yield context
+    context.close()
+
+
 @pytest.fixture(scope="module", params=pages())
-def visit(browser: Browser, address: str, size: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+def visit(context: BrowserContext, address: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """Each page at each size, opened once for all tests below."""
-    visit = opened(browser, address, request.param, size)
+    visit = opened(context, address, request.param)
     yield visit
     visit.page.close()
 
 
+AT_ONE_SIZE = pytest.mark.parametrize("size", ["desktop"], indirect=True)  # what does not depend on the width
+
+
+def sliders(visit: Visit) -> list[tuple[ElementHandle, ElementHandle]]:
+    """Each slider of a page with the figure it stands in."""
+    found = []
+    for slider in visit.page.query_selector_all(SLIDERS):
+        figure = slider.evaluate_handle(FIGURE).as_element()
+        assert figure is not None, "a slider stands outside of a figure"
+        found.append((slider, figure))
+    return found
+
+
 def test_opens_without_trouble(visit: Visit, size: str) -> None:
-    visit.page.screenshot(path=SCREENSHOTS / f"{Path(visit.name).name}-{size}.png", full_page=True)
+    picture = SCREENSHOTS / f"{Path(visit.name).name}-{size}.jpg"
+    visit.page.screenshot(path=picture, type="jpeg", quality=70, full_page=True)
     main = visit.page.wait_for_selector("main")
     assert main is not None and visit.page.title()
     assert not main.evaluate(WITHOUT_WORDS)
     assert not main.evaluate(NOT_LOADED)
-    assert visit.page.evaluate(FITS), "the page is wider than the screen"
     assert not visit.troubles
 
 
@@ -136,30 +119,109 @@ def test_maths_is_set(visit: Visit) -> None:
     assert rendered or ROOT / f"{visit.name}.ipynb" not in notebooks(), "a chapter without a formula"
 
 
-def stored_sliders(name: str) -> int:
-    """How many sliders the notebook behind a page has stored."""
-    path = ROOT / f"{name}.ipynb"
-    if not path.exists():
-        return 0
-    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
-    html = [output.get("data", {}).get("text/html", "") for cell in cells for output in cell.outputs]
-    return sum(text.count('type="range"') for text in html)
+@AT_ONE_SIZE
+def test_fonts_come_from_here(visit: Visit, address: str) -> None:
+    fonts = visit.page.evaluate(FONTS)
+    assert fonts and not [font for font in fonts if not font.startswith((f"{address}/", "data:"))]
+    assert not visit.page.evaluate(BROKEN_FONTS)
 
 
-def test_every_step_of_a_slider_changes_its_picture(visit: Visit, size: str) -> None:
+def test_nothing_reaches_out_of_the_window(visit: Visit) -> None:
+    """The page does not scroll sideways, at this size or on the narrowest screen.
+
+    What is wide scrolls in a box of its own, and the keyboard can get there.
+    """
+    assert visit.page.evaluate(FITS), "the page is wider than the screen"
+    assert not visit.page.evaluate(CUT_OFF, ON_SCREEN)
+    assert not visit.page.evaluate(OUT_OF_REACH)
+    with sized(visit.page, NARROWEST):
+        assert visit.page.evaluate(FITS), "the page is wider than the narrowest screen"
+        assert not visit.page.evaluate(CUT_OFF, ON_SCREEN)
+
+
+def test_sliders_fit_the_narrowest_screen(visit: Visit) -> None:
+    with sized(visit.page, NARROWEST):
+        for slider, _ in sliders(visit):
+            box = slider.bounding_box()
+            assert box is not None and box["width"] >= 200 and box["height"] >= 24, "too small for a finger"
+            assert box["x"] >= 0 and box["x"] + box["width"] <= NARROWEST["width"]
+
+
+def test_every_step_of_a_slider_changes_its_picture_and_words(visit: Visit, size: str) -> None:
     """By keyboard, as a reader without a mouse would: the home key, then one step to the right after another."""
-    sliders = visit.page.query_selector_all("main input[type=range]")
-    assert len(sliders) == stored_sliders(visit.name)
-    for number, slider in enumerate(sliders, start=1):
-        figure = slider.evaluate_handle(FIGURE).as_element()
-        assert figure is not None, f"slider {number} stands outside of a figure"
+    found = sliders(visit)
+    assert len(found) == stored_sliders(visit.name)
+    for number, (slider, figure) in enumerate(found, start=1):
         slider.press("Home")
         steps = slider.evaluate("slider => Math.round((slider.max - slider.min) / (slider.step || 1))")
-        shown = [figure.evaluate(SHOWN)]
+        shown, words = [figure.evaluate(SHOWN)], [figure.evaluate(WORDS)]
         for _ in range(steps):
-            slider.press("ArrowRight")
+            visit.page.keyboard.press("ArrowRight")
             shown.append(figure.evaluate(SHOWN))
+            words.append(figure.evaluate(WORDS))
         assert steps and all(shown), f"slider {number}: no step, or no picture to be seen"
         assert all(before != after for before, after in pairwise(shown)), f"slider {number}: a step changes nothing"
+        assert all(before != after for before, after in pairwise(words)), f"slider {number}: a step says nothing new"
+        assert all(len(said) == 3 and len(set(said)) == 1 for said in words), f"slider {number} speaks of another frame"
         figure.screenshot(path=SCREENSHOTS / f"{Path(visit.name).name}-{size}-slider-{number}.png")
     assert not visit.troubles
+
+
+def test_a_slider_follows_the_pointer(visit: Visit, size: str) -> None:
+    """A click of the mouse, on the phone a tap of the finger, at the middle of the slider."""
+    for slider, figure in sliders(visit):
+        slider.press("Home")
+        before = figure.evaluate(SHOWN)
+        slider.tap() if size == "phone" else slider.click()
+        value, last = slider.evaluate("slider => [Number(slider.value), Number(slider.max)]")
+        assert 0 < value < last or last == 1, "the middle of the slider is neither its beginning nor its end"
+        assert len(figure.evaluate(SHOWN)) == 1 and figure.evaluate(SHOWN) != before
+        assert len(set(figure.evaluate(WORDS))) == 1
+
+
+def pixels(figure: ElementHandle) -> Image.Image:
+    """What is seen of a figure, without its rim, which may share a pixel with what lies around."""
+    return ImageOps.crop(Image.open(io.BytesIO(figure.screenshot())).convert("RGB"), 2)
+
+
+@AT_ONE_SIZE
+def test_pictures_keep_their_ground_in_the_dark(visit: Visit) -> None:
+    """Every picture has its own colours on white, and a moving figure looks the same to the last pixel."""
+    visit.page.evaluate(BLUR)
+    figures = [figure for _, figure in sliders(visit)][:1]
+    light = [pixels(figure) for figure in figures]
+    with dark(visit.page):
+        assert not visit.page.evaluate(DIMMED)
+        changed = [ImageChops.difference(*both).getbbox() for both in zip(light, map(pixels, figures), strict=True)]
+        assert not any(changed), f"the theme shows in the figure, in the box {changed}"
+
+
+@AT_ONE_SIZE
+def test_everybody_can_read_it(visit: Visit) -> None:
+    """Nothing serious or critical is found by axe-core but what ``accessible.KNOWN`` lists, and that is still there.
+
+    In the light by all of its rules, in the dark by the one that looks at colours.
+    """
+    new, met = judged(visit.page, visit.name, ALL)
+    with dark(visit.page):
+        new += judged(visit.page, visit.name, CONTRAST)[0]
+    assert not new, "\n\n".join(new)
+    assert met == {one for one in KNOWN if one.page == visit.name}, "mended: take it off the list of what is known"
+
+
+@AT_ONE_SIZE
+def test_prints(visit: Visit) -> None:
+    """On paper stand the whole text and, of a moving figure, the frame that was shown last and its words.
+
+    Not on paper: other frames, sliders, buttons, side bars, the line that stands for folded code. What a reader has
+    left folded (a solution) stays folded. Nothing is cut off at the margin, since nobody can scroll there.
+    """
+    shown = [figure.evaluate(SHOWN) for _, figure in sliders(visit)]
+    visit.page.evaluate(OFFER_THE_TOP)
+    with on_paper(visit.page):
+        assert not visit.page.evaluate(HIDDEN_TEXT)
+        assert not visit.page.evaluate(CONTROLS)
+        assert not visit.page.evaluate(WASTE), "folded code takes room"
+        assert not visit.page.evaluate(CUT_OFF, ON_PAPER)
+        assert [figure.evaluate(SHOWN) for _, figure in sliders(visit)] == shown
+        assert all(figure.query_selector("output").is_visible() for _, figure in sliders(visit))

@@ -1,0 +1,173 @@
+"""A page of the book in Chromium that reaches nothing but this machine, and what can be asked of it."""
+
+import functools
+import http
+import http.server
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nbformat
+from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, ViewportSize
+from project import ROOT
+
+SCREENSHOTS = ROOT / "_build" / "screenshots"
+SIZES: dict[str, ViewportSize] = {
+    "desktop": {"width": 1280, "height": 900},
+    "phone": {"width": 390, "height": 844},
+}
+NARROWEST: ViewportSize = {"width": 320, "height": 640}
+PAPER: ViewportSize = {"width": 718, "height": 1047}  # A4 less a margin of a centimetre, at 96 to the inch
+SLIDERS = "main input[type=range]"
+
+MATHS_IS_READY = "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise.then(() => true))"
+FONTS_ARE_READY = "() => document.fonts.ready.then(() => true)"
+# Brings every movement to its end: themes fade in, and a colour halfway is nobody's colour.
+SETTLE = """() => document.getAnimations()
+    .filter(moving => moving.effect.getComputedTiming().endTime < Infinity)
+    .forEach(moving => moving.finish())"""
+# The theme's button back to the top is seen only by who has scrolled down and turned round. It counts as well.
+OFFER_THE_TOP = "() => { document.querySelector('#pst-back-to-top').style.display = 'block'; }"
+# The pictures of a figure that can be seen now, by the end of their data: there a PNG keeps its checksums.
+SHOWN = """figure => [...figure.querySelectorAll('img, svg, canvas')]
+    .filter(picture => picture.checkVisibility({opacityProperty: true, visibilityProperty: true}))
+    .map(picture => (picture.currentSrc || picture.src || '').slice(-64) || picture.outerHTML)"""
+# The element that a slider and its pictures share.
+FIGURE = "slider => slider.closest('figure, .snf-explore')"
+# What a moving figure says: beside the slider, aloud, and what it should say of the picture that is seen.
+WORDS = """figure => [
+    figure.querySelector('output').textContent,
+    figure.querySelector('input').getAttribute('aria-valuetext'),
+    ...[...figure.querySelectorAll('img')].filter(image => image.checkVisibility()).map(image => image.dataset.label),
+]"""
+FITS = "() => document.documentElement.scrollWidth <= window.innerWidth"
+# What nobody can read: it reaches out of the window, or of a box that hides the rest, and nothing around it scrolls.
+CUT_OFF = """scrolls => [...document.querySelectorAll('.bd-article *')].filter(element => {
+    if (!element.checkVisibility() || element.closest('mjx-container > *')) return false;
+    const {left, right} = element.getBoundingClientRect(), overflow = getComputedStyle(element).overflowX;
+    const reached = overflow === 'visible' || scrolls.includes(overflow);
+    if (!reached && element.scrollWidth > element.clientWidth + 1) return true;
+    if (left > -1 && right < innerWidth + 1) return false;
+    for (let box = element.parentElement; !box.matches('.bd-article'); box = box.parentElement)
+        if (scrolls.includes(getComputedStyle(box).overflowX)) return false;
+    return true;
+}).map(element => element.outerHTML.slice(0, 200))"""
+# What scrolls sideways and no key reaches.
+OUT_OF_REACH = """() => [...document.querySelectorAll('.bd-article *')].filter(box =>
+    ['auto', 'scroll'].includes(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1
+    && box.checkVisibility() && box.tabIndex < 0 && !box.querySelector('a[href], input, button, [tabindex="0"]')
+).map(box => box.outerHTML.slice(0, 200))"""
+ON_SCREEN, ON_PAPER = ["auto", "scroll"], []  # the boxes in which the rest can be reached
+
+
+@dataclass
+class Visit:
+    """One page, opened, and what went wrong on it."""
+
+    name: str
+    page: Page
+    troubles: list[str] = field(default_factory=list)
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def end_headers(self) -> None:
+        """The pages share scripts and fonts: let the browser keep them."""
+        self.send_header("Cache-Control", "max-age=3600")
+        super().end_headers()
+
+    def do_GET(self) -> None:
+        """A browser asks for this one by itself, and at the root of whatever machine serves the book."""
+        if self.path == "/favicon.ico":
+            self.send_response(http.HTTPStatus.NO_CONTENT)
+            return self.end_headers()
+        return super().do_GET()
+
+    def log_message(self, *args: object) -> None:
+        """Say nothing: what failed is reported by the browser's side."""
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address at which this machine serves a folder."""
+    handler = functools.partial(Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def opened(context: BrowserContext, home: str, name: str) -> Visit:
+    """A page below ``home``, loaded, its maths set. What it asks of anybody else is among its troubles."""
+    visit = Visit(name, context.new_page())
+
+    def asked(request: Request) -> None:
+        if not request.url.startswith((f"{home}/", "data:", "blob:")):
+            visit.troubles.append(f"asked for {request.url}")
+
+    def answered(response: Response) -> None:
+        if response.status >= 400:
+            visit.troubles.append(f"status {response.status} for {response.url}")
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            visit.troubles.append(f"console {message.type}: {message.text}")
+
+    visit.page.on("request", asked)
+    visit.page.on("response", answered)
+    visit.page.on("requestfailed", lambda request: visit.troubles.append(f"failed: {request.url}"))
+    visit.page.on("pageerror", lambda error: visit.troubles.append(f"script error: {error}"))
+    visit.page.on("console", said)
+    go(visit.page, f"{home}/{name}.html")
+    return visit
+
+
+def go(page: Page, address: str) -> None:
+    """Open an address and wait until its maths is set, in the fonts it is meant for."""
+    page.goto(address, wait_until="load")
+    page.wait_for_function(MATHS_IS_READY)
+    page.wait_for_function(FONTS_ARE_READY)
+
+
+@contextmanager
+def dark(page: Page) -> Iterator[None]:
+    """The page as a reader sees it whose system is set to dark."""
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
+    page.evaluate(SETTLE)
+    yield
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function("() => document.documentElement.dataset.theme === 'light'")
+    page.evaluate(SETTLE)
+
+
+@contextmanager
+def sized(page: Page, size: ViewportSize) -> Iterator[None]:
+    """The page in a window of another size."""
+    before = page.viewport_size
+    assert before is not None
+    page.set_viewport_size(size)
+    page.evaluate(SETTLE)
+    yield
+    page.set_viewport_size(before)
+    page.evaluate(SETTLE)
+
+
+@contextmanager
+def on_paper(page: Page) -> Iterator[None]:
+    """The page as it is laid out for a printer."""
+    with sized(page, PAPER):
+        page.emulate_media(media="print")
+        yield
+        page.emulate_media(media="screen")
+
+
+def stored_sliders(name: str) -> int:
+    """How many sliders the notebook behind a page has stored."""
+    path = ROOT / f"{name}.ipynb"
+    if not path.exists():
+        return 0
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    html = [output.get("data", {}).get("text/html", "") for cell in cells for output in cell.outputs]
+    return sum(text.count('type="range"') for text in html)

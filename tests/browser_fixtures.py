@@ -1,0 +1,47 @@
+"""Chromium and the built book, for the test modules that name this file in ``pytest_plugins``."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from browser import SCREENSHOTS, served
+from built_book import built_book
+from playwright.sync_api import Browser, sync_playwright
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = [
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no other machine has a name here
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None and os.environ.get("CI"):
+        pytest.fail("No Chromium or Chrome is installed, and in continuous integration the pages have to be tested.")
+    if path is None:
+        pytest.skip("No Chromium or Chrome is installed, so nobody looked at the pages.")
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def html(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the built book. (After the browser: without one there is no need to build.)"""
+    return built_book(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def address(html: Path) -> Iterator[str]:
+    """The built book, served on this machine."""
+    with served(html) as home:
+        yield home

@@ -1,0 +1,156 @@
+"""The book where something that a browser usually has is missing or different: scripts, a server, a screen."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from accessible import ALL, judged
+from browser import FIGURE, SHOWN, SIZES, SLIDERS, WORDS, Visit, dark, go, on_paper, opened, stored_sliders
+from playwright.sync_api import Browser, BrowserContext, ElementHandle
+from project import ROOT, notebooks, pages
+
+pytest_plugins = ["browser_fixtures"]
+
+ALL_TEXT_IS_SEEN = """() => [...document.querySelectorAll('.bd-article :is(h1, h2, p, li, td, pre)')].every(
+    text => text.closest('details:not([open])') || text.checkVisibility({visibilityProperty: true}))"""
+THEME = "() => [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor]"
+# The text whose colour, on white, has a contrast below 4.5 : 1.
+PALE_ON_WHITE = """() => [...document.querySelectorAll('.bd-article *')].filter(element => {
+    const text = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
+    if (!text || !element.checkVisibility()) return false;
+    const light = getComputedStyle(element).color.match(/[\\d.]+/g).slice(0, 3).map(part => part / 255)
+        .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 1.05 / (0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] + 0.05) < 4.5;
+}).map(element => element.outerHTML.slice(0, 200))"""
+PICTURES = """() => [...document.querySelectorAll('.bd-article img')].filter(image => image.checkVisibility())
+    .map(image => `${image.naturalWidth} ${image.naturalHeight}`)"""
+IMAGE_IN_PDF = rb"/Subtype /Image\s+/Width (\d+)\s+/Height (\d+)"
+MATHS_FONTS = "() => [...document.fonts].filter(font => font.family.startsWith('MJX')).map(font => font.status)"
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport=SIZES["desktop"], reduced_motion="reduce")
+    yield context
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def chapter() -> str:
+    """The first page with a moving figure."""
+    return next(page for page in pages() if stored_sliders(page))
+
+
+@pytest.fixture
+def visit(context: BrowserContext, address: str, chapter: str) -> Iterator[Visit]:
+    visit = opened(context, address, chapter)
+    yield visit
+    visit.page.close()
+
+
+def slider_and_figure(visit: Visit) -> tuple[ElementHandle, ElementHandle]:
+    slider = visit.page.wait_for_selector(SLIDERS)
+    assert slider is not None
+    figure = slider.evaluate_handle(FIGURE).as_element()
+    assert figure is not None
+    return slider, figure
+
+
+@pytest.fixture(scope="module")
+def without_scripts(browser: Browser) -> Iterator[BrowserContext]:
+    context = browser.new_context(viewport=SIZES["desktop"], java_script_enabled=False)
+    yield context
+    context.close()
+
+
+@pytest.mark.parametrize("name", pages())
+def test_can_be_read_without_scripts(without_scripts: BrowserContext, address: str, name: str) -> None:
+    """All text, and of a moving figure the first frame and its words. A slider or button that is dead is not shown."""
+    page = without_scripts.new_page()
+    page.goto(f"{address}/{name}.html")
+    assert page.locator("main").inner_text().strip() and page.evaluate(ALL_TEXT_IS_SEEN)
+    figures = page.query_selector_all("main figure.snf-explore")
+    assert len(figures) == stored_sliders(name)
+    for figure in figures:
+        first, output = figure.query_selector("img"), figure.query_selector("output")
+        assert first is not None and output is not None and first.is_visible() and output.is_visible()
+        assert figure.evaluate(WORDS) == [first.get_attribute("data-label")] * 3
+    assert not [control for control in page.query_selector_all("main :is(input, button)") if control.is_visible()]
+    page.close()
+
+
+def test_opens_from_disk(context: BrowserContext, html: Path, chapter: str) -> None:
+    visit = opened(context, html.as_uri(), chapter)
+    rendered = visit.page.locator("main .math mjx-container").count()
+    assert rendered and rendered == visit.page.locator("main .math").count()
+    fonts = visit.page.evaluate(MATHS_FONTS)
+    assert "loaded" in fonts and "error" not in fonts
+    slider, figure = slider_and_figure(visit)
+    before = figure.evaluate(SHOWN)
+    slider.press("End")
+    assert figure.evaluate(SHOWN) != before and len(set(figure.evaluate(WORDS))) == 1
+    # The theme fetches the fonts of its icons ahead in a way that browsers refuse from disk; scripts draw the icons.
+    refused = re.compile(r"fontawesome|Failed to load resource: net::ERR_FAILED$")
+    assert not [trouble for trouble in visit.troubles if not refused.search(trouble)]
+    visit.page.close()
+
+
+def test_the_theme_can_be_switched_and_stays(visit: Visit, address: str) -> None:
+    page = visit.page
+    assert page.evaluate(THEME)[0] == "light"
+    light = page.evaluate(THEME)[1]
+    for _ in range(2):  # the button goes through three settings: as the system, dark, light
+        if page.evaluate(THEME)[0] == "light":
+            page.click(".theme-switch-button:visible")
+    assert page.evaluate(THEME)[0] == "dark" and page.evaluate(THEME)[1] != light
+    go(page, f"{address}/{pages()[0]}.html")
+    assert page.evaluate(THEME)[0] == "dark"
+    page.evaluate("() => localStorage.clear()")
+    assert not visit.troubles
+
+
+def test_search_finds_a_chapter(context: BrowserContext, address: str) -> None:
+    visit = opened(context, address, "search")
+    visit.page.fill("main input[name=q]", "inverse")
+    visit.page.press("main input[name=q]", "Enter")
+    visit.page.wait_for_selector("#search-results li a")
+    found = visit.page.locator("#search-results li a").evaluate_all("links => links.map(link => link.href)")
+    chapters = [path.relative_to(ROOT).with_suffix(".html").as_posix() for path in notebooks()]
+    assert [link for link in found if link.removeprefix(f"{address}/").split("?")[0].split("#")[0] in chapters]
+    assert not judged(visit.page, "search", ALL)[0]
+    assert not visit.troubles
+    visit.page.close()
+
+
+def test_a_slider_and_its_picture_agree_after_going_back(visit: Visit, address: str) -> None:
+    """A browser may put a slider where it was left; a picture it does not."""
+    slider, _ = slider_and_figure(visit)
+    slider.press("End")
+    go(visit.page, f"{address}/{pages()[0]}.html")
+    visit.page.go_back(wait_until="load")
+    slider, figure = slider_and_figure(visit)
+    words = figure.evaluate(WORDS)
+    frame = figure.query_selector_all("img")[int(slider.input_value())]
+    assert words == [frame.get_attribute("data-label")] * 3
+
+
+def test_a_printed_file_has_the_pictures_that_were_shown(visit: Visit) -> None:
+    slider, _ = slider_and_figure(visit)
+    slider.press("End")
+    shown = Counter(visit.page.evaluate(PICTURES))
+    file = visit.page.pdf(format="A4")
+    printed = [f"{int(width)} {int(height)}" for width, height in re.findall(IMAGE_IN_PDF, file)]
+    assert file.startswith(b"%PDF") and shown
+    assert {size: printed.count(size) for size in shown} == shown
+
+
+def test_prints_dark_on_white_from_the_dark_theme_too(visit: Visit) -> None:
+    """A browser leaves the dark ground out when it prints; light letters would stand on white paper."""
+    with on_paper(visit.page):
+        assert not visit.page.evaluate(PALE_ON_WHITE)
+    with dark(visit.page):
+        assert visit.page.evaluate(PALE_ON_WHITE)
+        with on_paper(visit.page):
+            assert not visit.page.evaluate(PALE_ON_WHITE)
