@@ -78,9 +78,10 @@ def page() -> str:
 
 def _row(label: str) -> str:
     entry = registry()[label]
+    says = entry["says"].replace("|", "\\|")  # in a table a bar would end the column
     function = "a definition" if entry["function"] == DEFINITION else f"`{entry['function']}`"
     listed = "<br>".join(f"`{name}`" for name in proofs().get(label, []))
-    return f"| [{label}](#{label}) | {entry['says']} | {function} | {listed} |\n"
+    return f"| [{label}](#{label}) | {says} | {function} | {listed} |\n"
 
 
 def main() -> None:
