@@ -53,8 +53,8 @@ def test_public_name_has_its_entry(page: Tag, name: str) -> None:
 def imported() -> list[str]:
     """The functions and classes that a chapter imports from a room of the package, by their full names."""
     code = [cell.source for path in notebooks() for cell in nbformat.read(path, as_version=4).cells]
-    found = re.findall(r"^from (snf_lite\.\w+) import (.+)$", "\n".join(code), re.MULTILINE)
-    names = {f"{room}.{name.strip()}" for room, listed in found for name in listed.strip("()").split(",")}
+    found = re.findall(r"^from (snf_lite\.\w+) import (\([^)]+\)|.+)$", "\n".join(code), re.MULTILINE)
+    names = {f"{room}.{name}" for room, listed in found for name in re.findall(r"\w+", listed)}
     return sorted(name for name in names if not name.rpartition(".")[2].isupper())
 
 
