@@ -13,6 +13,7 @@ from .general import self_norm_log_det
 from .history import History
 from .images import Dequantize, Flatten, Logit, Squeeze
 from .layer import FlowLayer
+from .lu import LULinear
 from .models import build, model_names
 from .train import fit
 
@@ -28,6 +29,7 @@ __all__ = [
     "Flow",
     "FlowLayer",
     "History",
+    "LULinear",
     "Logit",
     "NotInvertibleError",
     "RationalQuadraticSpline",

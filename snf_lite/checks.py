@@ -18,9 +18,14 @@ def values_are_readable() -> bool:
 
     A check on values would break each of them, and a tensor kept from inside one would outlive its meaning.
     """
-    if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None:
+    if torch.compiler.is_compiling() or transformed():
         return False
     return not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
+
+
+def transformed() -> bool:
+    """Whether a transform of torch.func runs, such as vmap. torch has no public word for it."""
+    return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def all_finite(x: Tensor) -> bool:

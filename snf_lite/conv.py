@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv2d
-from torch.nn.grad import conv2d_input, conv2d_weight
+from torch.nn.grad import conv2d_weight
 
 from . import checks, linalg, toeplitz
 from .layer import FlowLayer
@@ -32,7 +32,7 @@ class ConvLayer(FlowLayer):
         noise = torch.randn_like(kernel) * (INITIAL_NOISE / (channels**0.5 * kernel_size))
         self.weight = nn.Parameter(kernel + noise)
         self.bias = nn.Parameter(torch.zeros(channels))
-        self._factor: linalg.Remembered[toeplitz.Elimination] = linalg.Remembered()
+        self._factor: linalg.Remembered[toeplitz.Factors] = linalg.Remembered()
 
     @property
     def padding(self) -> int:
@@ -54,20 +54,20 @@ class ConvLayer(FlowLayer):
         return self.elimination(height, width).log_abs_det
 
     @torch.no_grad()
-    def elimination(self, height: int, width: int) -> toeplitz.Elimination:
+    def elimination(self, height: int, width: int) -> toeplitz.Factors:
         """The factorised T(w), made anew when w or the image size has changed."""
         return self._factor.get(
             self.weight, lambda: toeplitz.eliminate(self.weight, height, width, self.label), key=(height, width)
         )
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
-        centred = toeplitz.to_rows((z - self.bias[:, None, None]).double())
-        _, channels, height, width = z.shape
+        centred = (z - self.bias[:, None, None]).double()
+        height, width = z.shape[2:]
         if linalg.gradient_wanted(centred, self.weight):
             factors = toeplitz.eliminate(self.weight, height, width, self.label)
         else:
             factors = self.elimination(height, width)
-        return toeplitz.from_rows(factors.solve(centred), channels, height, width).to(z.dtype)
+        return factors.solve(centred).to(z.dtype)
 
     def forget(self) -> None:
         self._factor.clear()
@@ -145,15 +145,18 @@ def readable_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tup
 
 
 class _SelfNormConvStep(torch.autograd.Function):
-    """``readable_self_norm_conv2d`` in six convolutions: two forward, four backward."""
+    """``readable_self_norm_conv2d`` in six convolutions: two forward, four backward.
+
+    A transposed convolution with w is a convolution with flip(w), which libraries compute faster.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        padding = w.shape[-1] // 2
+        padding, x = w.shape[-1] // 2, in_fast_layout(x)
         code = conv2d(x, w, padding=padding)
-        error = conv2d(code, r, padding=padding) - x
+        error = conv2d(code, r, padding=padding).sub_(x)
         return code + b[:, None, None], x.new_zeros(len(x)), error.square().flatten(1).sum(1), code, error
 
     @staticmethod
@@ -167,12 +170,20 @@ class _SelfNormConvStep(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any) -> tuple[Tensor, ...]:
         x, w, r, code, error = ctx.saved_tensors
-        padding = w.shape[-1] // 2
+        padding, x, grad_z = w.shape[-1] // 2, in_fast_layout(x), in_fast_layout(grad_z)
+        w_mirrored, r_mirrored = toeplitz.flip(w), toeplitz.flip(r)
         pull = 2 * grad_recon[:, None, None, None] * error  # ∂loss/∂x̂
-        grad_x = conv2d_input(x.shape, w, grad_z, padding=padding)
-        to_code = conv2d_input(x.shape, r, pull, padding=padding).add_(grad_z, alpha=0.5)
-        to_x = torch.add(pull, grad_x, alpha=-0.5)
+        grad_x = conv2d(grad_z, w_mirrored, padding=padding)
+        to_code = conv2d(pull, r_mirrored, padding=padding).add_(grad_z, alpha=0.5)
+        to_x = pull.add_(grad_x, alpha=-0.5)
         counts = 0.5 * grad_log_det.sum() * toeplitz.tap_counts(w, x.shape[2], x.shape[3])
-        grad_w = conv2d_weight(x, w.shape, to_code, padding=padding).addcmul_(counts, toeplitz.flip(r))
-        grad_r = conv2d_weight(code, r.shape, to_x, padding=padding).addcmul_(counts, toeplitz.flip(w), value=-1)
+        grad_w = conv2d_weight(x, w.shape, to_code, padding=padding).addcmul_(counts, r_mirrored)
+        grad_r = conv2d_weight(code, r.shape, to_x, padding=padding).addcmul_(counts, w_mirrored, value=-1)
         return grad_x, grad_w, grad_r, grad_z.sum((0, 2, 3))
+
+
+def in_fast_layout(images: Tensor) -> Tensor:
+    """On a CPU the same images with their channels last in memory, where convolutions take up to half the time less."""
+    if images.device.type != "cpu" or checks.transformed():
+        return images
+    return images.contiguous(memory_format=torch.channels_last)

@@ -5,6 +5,7 @@ A new layer joins the package by a line in ``CASES`` (and by its mutants in ``te
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ class Case:
     event_shape: tuple[int, ...]
     spread: float = 0.5
     draw: Callable[..., Tensor] = torch.randn
+    settle: Callable[[Any], None] | None = None  # what a writer of the parameters has to do afterwards
 
     def layer(self, dtype: torch.dtype = torch.float64, seed: int = 0) -> FlowLayer:
         """The layer with Gaussian noise of standard deviation ``spread`` on all its parameters."""
@@ -29,6 +31,8 @@ class Case:
         with torch.no_grad():
             for parameter in layer.parameters():
                 parameter.add_(torch.randn(parameter.shape, dtype=torch.float64).to(dtype), alpha=self.spread)
+        if self.settle is not None:
+            self.settle(layer)
         return layer
 
     def events(self, batch: int = 4, dtype: torch.dtype = torch.float64, seed: int = 1) -> Tensor:
@@ -52,6 +56,7 @@ CASES: dict[str, Case] = {
     "SelfNormLinear-gaussian": Case(lambda: snf.SelfNormLinear(6), (6,), spread=3.0),
     "ExactLinear": Case(lambda: snf.ExactLinear(5), (5,)),
     "RelativeGradientLinear": Case(lambda: snf.RelativeGradientLinear(5), (5,)),
+    "LULinear": Case(lambda: snf.LULinear(5), (5,), settle=snf.LULinear.clear),
     "SelfNormConv2d": Case(lambda: snf.SelfNormConv2d(2, recon_weight=0.7), (2, 4, 3), spread=0.2),
     "SelfNormConv2d-gaussian": Case(lambda: snf.SelfNormConv2d(2), (2, 3, 5), spread=1.0),
     "SelfNormConv2d-5": Case(lambda: snf.SelfNormConv2d(2, 5), (2, 5, 4), spread=0.3),

@@ -46,10 +46,22 @@ MUTANTS: dict[str, Mutant] = {
         "dense.py", "linear(z - self.bias, self.inverse_weight)", "linear(z, self.inverse_weight)"
     ),
     "relative: multiplied from the left": Mutant("dense.py", "grad_z.T @ (code @ W)", "(grad_z @ W.T).T @ code"),
-    "conv: sign of the log-det's gradient": Mutant(
-        "conv.py", "addcmul_(counts, toeplitz.flip(r))", "sub_(counts * toeplitz.flip(r))"
+    "lu: no diagonal in the lower factor": Mutant(
+        "lu.py", "grad_code = torch.addmm(grad_z, grad_z, lower)", "grad_code = grad_z @ lower"
     ),
-    "conv: missing flip": Mutant("conv.py", "addcmul_(counts, toeplitz.flip(r))", "addcmul_(counts, r)"),
+    "lu: lower factor's gradient transposed": Mutant(
+        "lu.py", "(grad_z.T @ code).tril_(-1)", "(code.T @ grad_z).tril_(-1)"
+    ),
+    "lu: sign of log|det|": Mutant("lu.py", "pivots.abs().log().sum()", "-pivots.abs().log().sum()"),
+    "lu: factors solved in the wrong order": Mutant(
+        "lu.py",
+        "(self.lower, (z - self.bias).mT, upper=False, unitriangular=True)",
+        "(self.upper, (z - self.bias).mT, upper=True)",
+    ),
+    "conv: sign of the log-det's gradient": Mutant(
+        "conv.py", "addcmul_(counts, r_mirrored)", "sub_(counts * r_mirrored)"
+    ),
+    "conv: missing flip": Mutant("conv.py", "addcmul_(counts, r_mirrored)", "addcmul_(counts, r)"),
     "conv: missing half": Mutant("conv.py", "counts = 0.5 * grad", "counts = 1.0 * grad"),
     "conv: taps of the padding counted": Mutant("toeplitz.py", "(height - offsets)", "(height - 0 * offsets)"),
     "conv: flip without the channels": Mutant("toeplitz.py", "weight.transpose(0, 1).flip(2, 3)", "weight.flip(2, 3)"),

@@ -35,7 +35,7 @@ def operators_of_a_step(flow: snf.Flow, x: torch.Tensor) -> Operators:
     return operators
 
 
-@pytest.mark.parametrize("name", ["dense-selfnorm", "conv-selfnorm", "dense-relative"])
+@pytest.mark.parametrize("name", ["dense-selfnorm", "conv-selfnorm", "dense-relative", "dense-lu"])
 def test_a_training_step_factorises_nothing(name: str) -> None:
     flow = snf.build(name, (1, 8, 8), levels=17)
     operators = operators_of_a_step(flow, torch.randint(0, 17, (5, 1, 8, 8), dtype=torch.uint8))
@@ -61,7 +61,7 @@ def step_of_one_layer(name: str) -> Operators:
 def test_a_dense_step_is_six_matrix_products(name: str) -> None:
     names = step_of_one_layer(name).names
     assert names["mm"] + names["addmm"] == 6
-    assert names["bmm"] == names["matmul"] == names["clone"] == 0
+    assert names["bmm"] == names["matmul"] == names["clone"] == names["copy_"] == 0
 
 
 @pytest.mark.parametrize("name", [name for name in LEARNED if "Conv" in name])
@@ -99,7 +99,7 @@ def test_every_layer_is_captured_whole(name: str) -> None:
 @torchs_own_warning
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("dense-selfnorm", {}), ("dense-exact", {}), ("dense-relative", {})]
+    [("dense-selfnorm", {}), ("dense-exact", {}), ("dense-relative", {}), ("dense-lu", {})]
     + [(name, {"blocks": 2, "depth": 1}) for name in ("conv-selfnorm", "conv-exact")],
 )
 def test_every_training_loss_is_captured_whole(name: str, settings: dict[str, int]) -> None:
