@@ -154,10 +154,12 @@ class _SelfNormConvStep(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        padding, x = w.shape[-1] // 2, in_fast_layout(x)
-        code = conv2d(x, w, padding=padding)
-        error = conv2d(code, r, padding=padding).sub_(x)
-        return code + b[:, None, None], x.new_zeros(len(x)), error.square().flatten(1).sum(1), code, error
+        padding, dtype = w.shape[-1] // 2, linalg.product_dtype(x)
+        low = in_fast_layout(x).to(dtype)
+        code = conv2d(low, w.to(dtype), padding=padding)
+        error = conv2d(code, r.to(dtype), padding=padding).sub_(low)
+        recon = error.to(x.dtype).square().sum((1, 2, 3))
+        return code + b[:, None, None], x.new_zeros(len(x)), recon, code, error
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -170,16 +172,21 @@ class _SelfNormConvStep(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any) -> tuple[Tensor, ...]:
         x, w, r, code, error = ctx.saved_tensors
-        padding, x, grad_z = w.shape[-1] // 2, in_fast_layout(x), in_fast_layout(grad_z)
+        padding, own, dtype = w.shape[-1] // 2, x.dtype, code.dtype
+        delta, pull = in_fast_layout(grad_z).to(dtype), (2 * grad_recon[:, None, None, None] * error).to(dtype)
         w_mirrored, r_mirrored = toeplitz.flip(w), toeplitz.flip(r)
-        pull = 2 * grad_recon[:, None, None, None] * error  # ∂loss/∂x̂
-        grad_x = conv2d(grad_z, w_mirrored, padding=padding)
-        to_code = conv2d(pull, r_mirrored, padding=padding).add_(grad_z, alpha=0.5)
+        grad_x = conv2d(delta, w_mirrored.to(dtype), padding=padding)
+        to_code = conv2d(pull, r_mirrored.to(dtype), padding=padding).add_(delta, alpha=0.5)
         to_x = pull.add_(grad_x, alpha=-0.5)
         counts = 0.5 * grad_log_det.sum() * toeplitz.tap_counts(w, x.shape[2], x.shape[3])
-        grad_w = conv2d_weight(x, w.shape, to_code, padding=padding).addcmul_(counts, r_mirrored)
-        grad_r = conv2d_weight(code, r.shape, to_x, padding=padding).addcmul_(counts, w_mirrored, value=-1)
-        return grad_x, grad_w, grad_r, grad_z.sum((0, 2, 3))
+        grad_w = _tap_gradient(x.to(dtype), to_code, w).to(own).addcmul_(counts, r_mirrored)
+        grad_r = _tap_gradient(code, to_x, r).to(own).addcmul_(counts, w_mirrored, value=-1)
+        return grad_x.to(own), grad_w, grad_r, grad_z.sum((0, 2, 3))
+
+
+def _tap_gradient(x: Tensor, grad_z: Tensor, weight: Tensor) -> Tensor:
+    """δz ⋆ x for the taps of ``weight``."""
+    return conv2d_weight(in_fast_layout(x), weight.shape, grad_z, padding=weight.shape[-1] // 2)
 
 
 def in_fast_layout(images: Tensor) -> Tensor:

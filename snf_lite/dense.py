@@ -140,15 +140,19 @@ def readable_self_norm_linear(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tup
 
 
 class _SelfNormLinearStep(torch.autograd.Function):
-    """``readable_self_norm_linear`` in six products of B·D²: two forward, four backward."""
+    """``readable_self_norm_linear`` in six products of B·D²: two forward, four backward.
+
+    Under ``torch.autocast`` the products are of lower precision; sums, and what is added to weights, are not.
+    """
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        code = x @ W.T
-        error = torch.addmm(x, code, R.T, beta=-1)
-        return code + b, x.new_zeros(len(x)), error.square().sum(1), code, error
+        dtype = linalg.product_dtype(x)
+        code = x.to(dtype) @ W.to(dtype).T
+        error = torch.addmm(x.to(dtype), code, R.to(dtype).T, beta=-1)
+        return code + b, x.new_zeros(len(x)), error.to(x.dtype).square().sum(1), code, error
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
@@ -161,14 +165,15 @@ class _SelfNormLinearStep(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any) -> tuple[Tensor, ...]:
         x, W, R, code, error = ctx.saved_tensors
-        pull = 2 * grad_recon[:, None] * error  # ∂loss/∂x̂
-        grad_x = grad_z @ W
-        to_code = torch.addmm(grad_z, pull, R, beta=0.5)
+        own, dtype = x.dtype, code.dtype
+        delta, pull = grad_z.to(dtype), (2 * grad_recon[:, None] * error).to(dtype)  # ∂loss/∂z, ∂loss/∂x̂
+        grad_x = delta @ W.to(dtype)
+        to_code = torch.addmm(delta, pull, R.to(dtype), beta=0.5)
         to_x = torch.add(pull, grad_x, alpha=-0.5)
         half = 0.5 * grad_log_det.sum()
-        grad_W = (to_code.T @ x).addcmul_(half, R.T)
-        grad_R = (code.T @ to_x).addcmul_(half, W, value=-1).T
-        return grad_x, grad_W, grad_R, grad_z.sum(0)
+        grad_W = (to_code.T @ x.to(dtype)).to(own).addcmul_(half, R.T)
+        grad_R = (code.T @ to_x).to(own).addcmul_(half, W, value=-1).T
+        return grad_x.to(own), grad_W, grad_R, grad_z.sum(0)
 
 
 class RelativeGradientLinear(DenseLayer):
@@ -196,7 +201,8 @@ class _RelativeGradientStep(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        code = x @ W.T
+        dtype = linalg.product_dtype(x)
+        code = x.to(dtype) @ W.to(dtype).T
         return code + b, x.new_zeros(len(x)), code
 
     @staticmethod
@@ -209,8 +215,9 @@ class _RelativeGradientStep(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor, *_: Any) -> tuple[Tensor, ...]:
         W, code = ctx.saved_tensors
-        grad_W = (grad_z.T @ (code @ W)).addcmul_(grad_log_det.sum(), W)
-        return grad_z @ W, grad_W, grad_z.sum(0)
+        delta, low = grad_z.to(code.dtype), W.to(code.dtype)
+        grad_W = (delta.T @ (code @ low)).to(W.dtype).addcmul_(grad_log_det.sum(), W)
+        return (delta @ low).to(W.dtype), grad_W, grad_z.sum(0)
 
 
 def principal_axes(x: Tensor, owner: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -128,6 +128,7 @@ class Flow(nn.Module):
         h, total, penalty = x, torch.zeros((), dtype=self.dtype, device=x.device), None
         for layer in self.chain():
             h, term, cost = layer.surrogate(h)
+            h = h.to(self.dtype)  # under autocast a product may come out in half precision
             total = total + term
             if cost is not None:
                 penalty = cost if penalty is None else penalty + cost

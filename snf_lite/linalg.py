@@ -91,6 +91,13 @@ def log_abs_det(matrix: Tensor, owner: str = "log_abs_det") -> Tensor:
     return value
 
 
+def product_dtype(x: Tensor) -> torch.dtype:
+    """The dtype in which ``torch.autocast`` wants products of x; x's own outside of it, and for float64."""
+    if x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
+        return torch.get_autocast_dtype(x.device.type)
+    return x.dtype
+
+
 def gradient_wanted(*tensors: Tensor) -> bool:
     """Whether what is computed from the tensors will be differentiated: then nothing remembered will do."""
     return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)

@@ -101,8 +101,9 @@ class _LUStep(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, lower: Tensor, upper: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        code = x @ upper.T
-        return torch.addmm(code, code, lower.T).add_(b), code
+        dtype = linalg.product_dtype(x)
+        code = x.to(dtype) @ upper.to(dtype).T
+        return torch.addmm(code, code, lower.to(dtype).T).to(x.dtype).add_(b), code
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -114,7 +115,9 @@ class _LUStep(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_z: Tensor, *_: Any) -> tuple[Tensor, ...]:
         x, lower, upper, code = ctx.saved_tensors
-        grad_code = torch.addmm(grad_z, grad_z, lower)
-        grad_lower = (grad_z.T @ code).tril_(-1)
-        grad_upper = (grad_code.T @ x).triu_()
-        return grad_code @ upper, grad_lower, grad_upper, grad_z.sum(0)
+        own, dtype = x.dtype, code.dtype
+        delta = grad_z.to(dtype)
+        grad_code = torch.addmm(delta, delta, lower.to(dtype))
+        grad_lower = (delta.T @ code).to(own).tril_(-1)
+        grad_upper = (grad_code.T @ x.to(dtype)).to(own).triu_()
+        return (grad_code @ upper.to(dtype)).to(own), grad_lower, grad_upper, grad_z.sum(0)

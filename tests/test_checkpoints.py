@@ -123,7 +123,7 @@ def test_a_run_killed_with_sigkill_ends_with_the_same_bits(tmp_path: Path) -> No
         )
     assert_same(*flows)
     states = [checkpoints.read(tmp_path / name)["training"] for name in ("killed.pt", "whole.pt")]
-    killed, whole = (checkpoints.digest([state["weights"], state["adam"]]) for state in states)
+    killed, whole = (checkpoints.digest([state["weights"], state["optimizer"]]) for state in states)
     assert killed == whole
     assert histories[0].validation_nats == histories[1].validation_nats and histories[0].epochs == histories[1].epochs
     assert (histories[0].resumed_at, histories[1].resumed_at) == ([came], [])

@@ -31,26 +31,26 @@ MUTANTS: dict[str, Mutant] = {
     "dense: sign of the log-det's gradient": Mutant("dense.py", "addcmul_(half, R.T)", "addcmul_(-half, R.T)"),
     "dense: R in place of its transpose": Mutant("dense.py", "addcmul_(half, R.T)", "addcmul_(half, R)"),
     "dense: missing half of the log-det": Mutant("dense.py", "half = 0.5 * grad", "half = 1.0 * grad"),
-    "dense: missing half of the data term": Mutant("dense.py", "pull, R, beta=0.5", "pull, R, beta=1.0"),
+    "dense: missing half of the data term": Mutant("dense.py", "R.to(dtype), beta=0.5", "R.to(dtype), beta=1.0"),
     "dense: missing half of R's data term": Mutant("dense.py", "pull, grad_x, alpha=-0.5", "pull, grad_x, alpha=-1.0"),
     "dense: sign of R's log-det": Mutant("dense.py", "addcmul_(half, W, value=-1)", "addcmul_(half, W, value=1)"),
-    "dense: missing 2 of the reconstruction": Mutant("dense.py", "pull = 2 * grad", "pull = 1 * grad"),
+    "dense: missing 2 of the reconstruction": Mutant("dense.py", "(2 * grad_recon", "(1 * grad_recon"),
     "dense: bias leaks into Wx": Mutant(
-        "dense.py", "code = x @ W.T\n        error", "code = x @ W.T + b\n        error"
+        "dense.py", "W.to(dtype).T\n        error", "W.to(dtype).T + b\n        error"
     ),
     "dense: bias takes half": Mutant(
         "dense.py", "grad_W, grad_R, grad_z.sum(0)", "grad_W, grad_R, 0.5 * grad_z.sum(0)"
     ),
-    "dense: input takes half": Mutant("dense.py", "grad_x = grad_z @ W\n", "grad_x = 0.5 * grad_z @ W\n"),
+    "dense: input takes half": Mutant("dense.py", "grad_x = delta @ W", "grad_x = 0.5 * delta @ W"),
     "dense: learned inverse forgets the bias": Mutant(
         "dense.py", "linear(z - self.bias, self.inverse_weight)", "linear(z, self.inverse_weight)"
     ),
-    "relative: multiplied from the left": Mutant("dense.py", "grad_z.T @ (code @ W)", "(grad_z @ W.T).T @ code"),
+    "relative: multiplied from the left": Mutant("dense.py", "delta.T @ (code @ low)", "(delta @ low.T).T @ code"),
     "lu: no diagonal in the lower factor": Mutant(
-        "lu.py", "grad_code = torch.addmm(grad_z, grad_z, lower)", "grad_code = grad_z @ lower"
+        "lu.py", "grad_code = torch.addmm(delta, delta, lower.to(dtype))", "grad_code = delta @ lower.to(dtype)"
     ),
     "lu: lower factor's gradient transposed": Mutant(
-        "lu.py", "(grad_z.T @ code).tril_(-1)", "(code.T @ grad_z).tril_(-1)"
+        "lu.py", "(delta.T @ code)", "(code.T @ delta)"
     ),
     "lu: sign of log|det|": Mutant("lu.py", "pivots.abs().log().sum()", "-pivots.abs().log().sum()"),
     "lu: factors solved in the wrong order": Mutant(

@@ -1,0 +1,203 @@
+"""The means of a training step: compiled, recorded, in lower precision, and Adam on weights stored by columns."""
+
+import copy
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from small_runs import HELD_OUT, MOONS, fresh, weights
+from torch import Tensor
+
+import snf_lite as snf
+from snf_lite import step as rooms
+from snf_lite.step import Means, Step, adam
+
+MODELS = ["dense-selfnorm", "dense-exact", "dense-relative", "dense-lu"]
+
+
+def gradients(flow: snf.Flow, x: Tensor, precision: str = "float32") -> Tensor:
+    flow.zero_grad()
+    torch.manual_seed(0)
+    with Means(precision=precision).products(x.device):
+        loss = flow.loss(x)
+    loss.backward()
+    return torch.cat([weight.grad.flatten() for weight in flow.parameters()])
+
+
+# ---- Adam ------------------------------------------------------------------------------------------------------------
+
+
+def test_adam_steps_as_torchs_own_loop_does_and_copies_no_weight() -> None:
+    torch.manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(6, 4).T)  # stored by columns, as the learned inverse is
+    twin = torch.nn.Parameter(weight.detach().clone())
+    ours, plain = adam([weight], 0.1), torch.optim.Adam([twin], 0.1)
+    copies = 0
+    for _ in range(4):
+        gradient = torch.randn(4, 6)
+        weight.grad, twin.grad = gradient.T.contiguous().T, gradient
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            ours.step()
+        copies += sum(event.name == "aten::clone" for event in profile.events())
+        plain.step()
+    assert torch.allclose(weight, twin, atol=1e-6)
+    assert copies == 0
+
+
+def test_adam_skips_a_weight_that_has_no_gradient() -> None:
+    weight = torch.nn.Parameter(torch.randn(6, 4).T)
+    before = weight.detach().clone()
+    optimizer = adam([weight], 0.1)
+    weight.grad = torch.ones(6, 4).T
+    optimizer.step()
+    weight.grad = None
+    moved = weight.detach().clone()
+    optimizer.step()
+    assert torch.equal(weight, moved) and not torch.equal(moved, before)
+
+
+# ---- precision -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*MODELS, "conv-selfnorm", "conv-exact"])
+def test_bf16_gradients_are_the_float32_ones_up_to_rounding(name: str) -> None:
+    torch.manual_seed(0)
+    flow = snf.build(name, (1, 8, 8), levels=17)
+    x = torch.randint(0, 17, (50, 1, 8, 8), dtype=torch.uint8)
+    flow.initialise(x)
+    exact, rounded = gradients(flow, x), gradients(flow, x, "bf16")
+    assert rounded.dtype == torch.float32
+    difference = float((rounded - exact).norm() / exact.norm())
+    assert 1e-5 < difference < 3e-2  # not the same, for bf16 keeps 8 bits; close all the same
+
+
+def test_bf16_leaves_float64_flows_alone() -> None:
+    flow = fresh().double()
+    assert torch.equal(gradients(flow, MOONS.double()), gradients(flow, MOONS.double(), "bf16"))
+
+
+def test_training_in_bf16_is_evaluated_in_float32_and_ends_near_the_float32_run() -> None:
+    ends = {}
+    for precision in ("float32", "bf16"):
+        history = snf.fit(fresh(), MOONS, 10, 50, 1e-2, validation=HELD_OUT, precision=precision)
+        ends[precision] = history.validation_nats
+        assert history.settings["precision"] == precision
+    assert ends["bf16"][0] == ends["float32"][0]
+    assert ends["bf16"][-1] != ends["float32"][-1]
+    assert ends["bf16"][-1] == pytest.approx(ends["float32"][-1], abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"precision": "half"}, "precision to be one of float32, tf32, bf16, got 'half'"),
+        ({"precision": "tf32"}, "precision='tf32' needs a CUDA device, got cpu"),
+        ({"cuda_graph": True}, "cuda_graph=True needs a CUDA device, got cpu"),
+    ],
+)
+def test_means_that_the_device_does_not_have_are_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        snf.fit(fresh(), MOONS, 1, device="cpu", **asked)
+
+
+# ---- compiled and recorded -------------------------------------------------------------------------------------------
+
+
+def test_a_compiled_run_ends_where_the_plain_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Captured whole, for whole batches; the shorter last batch of an epoch goes the plain way."""
+    compile_, asked, ran = torch.compile, [], []
+
+    def eager_backend(work: Any, **settings: Any) -> Any:
+        asked.append(settings)
+        compiled = compile_(work, backend="eager", **settings)
+        return lambda x: ran.append(len(x)) or compiled(x)
+
+    plain, compiled = fresh(), fresh()
+    snf.fit(plain, MOONS, 2, 150, 1e-2, validation=HELD_OUT)
+    monkeypatch.setattr(torch, "compile", eager_backend)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*autograd.function.Function.*should not be instantiated")
+        history = snf.fit(compiled, MOONS, 2, 150, 1e-2, validation=HELD_OUT, compile=True)
+    assert asked == [{"fullgraph": True, "dynamic": False}] and ran == [150] * 4
+    assert torch.allclose(weights(compiled), weights(plain), atol=1e-6)
+    assert history.settings["compile"] is True
+
+
+def by_graph(monkeypatch: pytest.MonkeyPatch, flow: snf.Flow, clip_norm: float | None = None) -> tuple[Step, list[str]]:
+    """A step that goes the way of the graph on the CPU: what is "recorded" is called again for each replay.
+
+    Unlike a graph this runs Python again; that the replay reads its inbox and nothing else is seen from the weights.
+    """
+    said: list[str] = []
+
+    def recorded(work: Any) -> Any:
+        said.append("recorded")
+        return lambda: said.append("replayed") or work()
+
+    monkeypatch.setattr(rooms, "recorded", recorded)
+    monkeypatch.setattr(Means, "require_on", lambda *_: None)
+    monkeypatch.setattr(rooms, "adam", lambda parameters, lr, capturable: adam(parameters, torch.tensor(lr)))
+    return Step(flow, 0.1, 50, clip_norm, Means(cuda_graph=True)), said
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.5])
+def test_a_recorded_step_does_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch, clip_norm: float | None) -> None:
+    plain, recorded = fresh(), fresh()
+    step = Step(plain, 0.1, 50, clip_norm, Means())
+    graph, said = by_graph(monkeypatch, recorded, clip_norm)
+    for index, events in enumerate(MOONS.split(50)[:6]):
+        for take in (step, graph):
+            take(events, 0.01 * (index + 1))
+    step(MOONS[:7], 0.01)
+    graph(MOONS[:7], 0.01)
+    assert torch.allclose(weights(recorded), weights(plain), atol=1e-6)
+    assert said == ["recorded", *["replayed"] * 3], "three steps to warm up, then recorded once; short batches plainly"
+
+
+def test_a_recorded_step_notices_a_gradient_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = fresh()
+    graph, _ = by_graph(monkeypatch, flow)
+    for events in MOONS.split(50)[:4]:
+        graph(events, 0.01)
+    monkeypatch.setattr(flow, "loss", lambda x: weights_of(flow).sum() * float("inf"))
+    graph.loss = flow.loss
+    with pytest.raises(FloatingPointError, match="without cuda_graph the message names its layer"):
+        graph(MOONS[:50], 0.01)
+
+
+def weights_of(flow: snf.Flow) -> Tensor:
+    return torch.cat([weight.flatten() for weight in flow.parameters()])
+
+
+def test_a_run_may_be_taken_up_by_other_means(tmp_path: Any) -> None:
+    """How fast a step is computed is no setting of the run; its precision is."""
+    path = tmp_path / "run.pt"
+    snf.fit(fresh(), MOONS, 2, 50, validation=HELD_OUT, checkpoint=path)
+    history = snf.fit(fresh(), MOONS, 3, 50, validation=HELD_OUT, checkpoint=path, compile=False)
+    assert history.resumed_at == [2]
+    with pytest.raises(snf.CheckpointError, match="precision is float32 in the checkpoint, bf16 here"):
+        snf.fit(fresh(), MOONS, 4, 50, validation=HELD_OUT, checkpoint=path, precision="bf16")
+
+
+def test_loaded_state_keeps_its_own_rate_and_means() -> None:
+    flow = fresh()
+    first = Step(flow, 0.1, 50, None, Means())
+    first(MOONS[:50], 0.05)
+    second = Step(copy.deepcopy(flow), 0.3, 50, None, Means())
+    second.load(copy.deepcopy(first.optimizer.state_dict()))
+    assert second.optimizer.param_groups[0]["lr"] == 0.3
+    for step in (first, second):
+        step(MOONS[50:100], 0.02)
+    assert torch.equal(weights(first.flow), weights(second.flow))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("means", [{"cuda_graph": True}, {"precision": "tf32"}, {"precision": "bf16"}])
+def test_on_a_gpu_a_run_by_any_means_ends_where_the_plain_one_does(means: dict[str, Any]) -> None:
+    ends = []
+    for asked in ({}, means):
+        history = snf.fit(fresh(), MOONS, 5, 50, 1e-2, device="cuda", validation=HELD_OUT, **asked)
+        ends.append(history.validation_nats[-1])
+    assert ends[1] == pytest.approx(ends[0], abs=0.05)
