@@ -1,7 +1,7 @@
 """snf_lite: self-normalizing flows, their exact twins, and what it takes to train and compare them."""
 
 from . import exercises
-from .activations import RationalQuadraticSpline, SmoothLeakyReLU
+from .activations import SmoothLeakyReLU
 from .checkpoints import CheckpointError, restore, save
 from .checks import NotInvertibleError
 from .conv import ExactConv2d, SelfNormConv2d
@@ -15,6 +15,7 @@ from .images import Dequantize, Flatten, Logit, Squeeze
 from .layer import FlowLayer
 from .lu import LULinear
 from .models import build, model_names
+from .spline import RationalQuadraticSpline
 from .train import fit
 
 __version__ = "0.1.0"

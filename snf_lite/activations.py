@@ -1,11 +1,11 @@
-"""Elementwise bijections: the smooth leaky ReLU, and the rational-quadratic spline."""
+"""The smooth leaky ReLU, an elementwise bijection; the splines have a room of their own."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import pad, sigmoid, softmax, softplus
+from torch import Tensor
+from torch.nn.functional import sigmoid, softplus
 
 from . import checks
 from .layer import FlowLayer
@@ -62,103 +62,3 @@ class SmoothLeakyReLU(FlowLayer):
 
     def settings(self) -> dict[str, Any]:
         return {"alpha": self.alpha}
-
-
-class RationalQuadraticSpline(FlowLayer):
-    """Monotone rational-quadratic spline on [-bound, bound], the identity outside (eq-spline); parameters per number.
-
-    The fresh layer is the identity. The inverse is analytic: the root of a quadratic.
-
-    Args:
-        shape: the event shape; each of its numbers has 3·bins - 1 parameters of its own.
-        bins: K ≥ 1.
-        bound: the square [-bound, bound]² holds the spline.
-
-    Attributes:
-        widths, heights: (*shape, bins), unnormalised; a softmax makes bins of them, none below ``MIN_BIN``.
-        slopes: (*shape, bins - 1), unnormalised slopes at the inner knots, above ``MIN_SLOPE``; 1 at the outer two.
-
-    Source: Durkan et al., Neural Spline Flows, NeurIPS 2019 (https://arxiv.org/abs/1906.04032).
-    """
-
-    MIN_BIN = 1e-3
-    MIN_SLOPE = 1e-3
-
-    def __init__(self, shape: tuple[int, ...], bins: int = 5, bound: float = 10.0) -> None:
-        super().__init__()
-        self.shape = checks.shape_tuple(shape, "shape", self.label)
-        self.bins = checks.positive_integer(bins, "bins", self.label)
-        self.bound = checks.number_between(bound, 0, math.inf, "bound", self.label)
-        if bins * self.MIN_BIN >= 1:
-            raise ValueError(f"{self.label}: expected fewer than {round(1 / self.MIN_BIN)} bins, got {bins}.")
-        self.widths = nn.Parameter(torch.zeros(*self.shape, bins))
-        self.heights = nn.Parameter(torch.zeros(*self.shape, bins))
-        unit_slope = math.log(math.expm1(1 - self.MIN_SLOPE))  # softplus of it is 1 - MIN_SLOPE
-        self.slopes = nn.Parameter(torch.full((*self.shape, bins - 1), unit_slope))
-
-    def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if event_shape != self.shape:
-            raise self.shape_error(self.shape, event_shape)
-        return event_shape
-
-    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        inside = x.abs() < self.bound
-        piece = self._piece(torch.where(inside, x, 0.0), self._knots(self.widths))
-        z, log_slope = piece.forward(torch.where(inside, x, 0.0))
-        return torch.where(inside, z, x), torch.where(inside, log_slope, 0.0).flatten(1).sum(1)
-
-    def invert(self, z: Tensor, exact: bool) -> Tensor:
-        inside = z.abs() < self.bound
-        piece = self._piece(torch.where(inside, z, 0.0), self._knots(self.heights))
-        return torch.where(inside, piece.inverse(torch.where(inside, z, 0.0)), z)
-
-    def _knots(self, unnormalised: Tensor) -> Tensor:
-        """(*shape, bins + 1): increasing knots from -bound to bound exactly."""
-        parts = self.MIN_BIN + (1 - self.MIN_BIN * self.bins) * softmax(unnormalised, dim=-1)
-        inner = self.bound * (2 * parts.cumsum(-1)[..., :-1] - 1)
-        return pad(pad(inner, (1, 0), value=-self.bound), (0, 1), value=self.bound)
-
-    def _piece(self, value: Tensor, knots: Tensor) -> "_Piece":
-        """The bin of each number among ``knots``: the widths' on the way forward, the heights' on the way back."""
-        index = (value[..., None] >= knots[..., 1:-1]).sum(-1, keepdim=True)
-        slopes = pad(self.MIN_SLOPE + softplus(self.slopes), (1, 1), value=1.0)
-        across, up = self._knots(self.widths), self._knots(self.heights)
-
-        def at(table: Tensor, offset: int) -> Tensor:
-            return table.expand(*value.shape, -1).gather(-1, index + offset)[..., 0]
-
-        return _Piece(at(across, 0), at(across, 1), at(up, 0), at(up, 1), at(slopes, 0), at(slopes, 1))
-
-    def settings(self) -> dict[str, Any]:
-        return {"shape": self.shape, "bins": self.bins, "bound": self.bound}
-
-
-class _Piece(NamedTuple):
-    """One bin of the spline for each number: its corners (x0, y0), (x1, y1) and the slopes there."""
-
-    x0: Tensor
-    x1: Tensor
-    y0: Tensor
-    y1: Tensor
-    slope0: Tensor
-    slope1: Tensor
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The spline's value and the log of its slope at x (eq-spline)."""
-        mean = (self.y1 - self.y0) / (self.x1 - self.x0)
-        t = (x - self.x0) / (self.x1 - self.x0)
-        bend = self.slope0 + self.slope1 - 2 * mean
-        bottom = mean + bend * t * (1 - t)
-        y = self.y0 + (self.y1 - self.y0) * (mean * t**2 + self.slope0 * t * (1 - t)) / bottom
-        top = self.slope1 * t**2 + 2 * mean * t * (1 - t) + self.slope0 * (1 - t) ** 2
-        return y, 2 * mean.log() + top.log() - 2 * bottom.log()
-
-    def inverse(self, y: Tensor) -> Tensor:
-        """x with forward(x) = y: the root in [0, 1] of a t² + b t + c, in the form that cancels no digits."""
-        mean = (self.y1 - self.y0) / (self.x1 - self.x0)
-        bend, height = self.slope0 + self.slope1 - 2 * mean, y - self.y0
-        a = (self.y1 - self.y0) * (mean - self.slope0) + height * bend
-        b = (self.y1 - self.y0) * self.slope0 - height * bend
-        c = -mean * height
-        root = (b.square() - 4 * a * c).clamp_min(0).sqrt()
-        return self.x0 + (self.x1 - self.x0) * (-2 * c / (b + root))

@@ -5,13 +5,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from . import checks
-from .activations import RationalQuadraticSpline, SmoothLeakyReLU
+from .activations import SmoothLeakyReLU
 from .conv import ConvLayer, ExactConv2d, SelfNormConv2d
 from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from .flow import Flow
 from .images import Dequantize, Flatten, Logit, Squeeze
 from .layer import FlowLayer
 from .lu import LULinear
+from .spline import RationalQuadraticSpline
 
 
 def preprocessing(levels: int | None) -> list[FlowLayer]:
