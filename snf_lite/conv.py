@@ -1,5 +1,6 @@
 """Convolutional layers z = w ⋆ x + b with zero "same" padding: self-normalising and exact."""
 
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
@@ -79,12 +80,39 @@ class ConvLayer(FlowLayer):
 class ExactConv2d(ConvLayer):
     """Convolution trained with the exact gradient of log|det T(w)|, by block-banded elimination (eq-block-banded).
 
-    A step factorises H/p blocks of (p·C·W)² numbers, p = (k-1)/2; no dense T(w) is ever built.
+    A step factorises about log₂(H/p) blocks of (p·C·W)² numbers, p = (k-1)/2, by cyclic reduction; no dense T(w) is
+    ever built. Where W > H the columns take the part of the rows.
 
     Args:
         channels: C.
         kernel_size: k, odd.
     """
+
+    #: (H, W), told by the flow.
+    image_size: tuple[int, int] | None = None
+
+    def bind(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        z_shape = super().bind(event_shape)
+        self.image_size = (event_shape[1], event_shape[2])
+        return z_shape
+
+    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        return self.map(x), self.log_abs_det(*x.shape[2:]).to(x.dtype).expand(len(x)), None
+
+    def map(self, x: Tensor) -> Tensor:
+        """w ⋆ x + b, laid out in memory as is fastest."""
+        return conv2d(in_fast_layout(x), self.weight, self.bias, padding=self.padding)
+
+    def volume_key(self) -> Hashable | None:
+        """Layers of one shape of kernel and image: their matrices are eliminated in one batch."""
+        return None if self.image_size is None else (self.image_size, self.weight.shape)
+
+    @classmethod
+    def volumes(cls, layers: Sequence["ExactConv2d"]) -> Tensor:
+        size, owners = layers[0].image_size, [layer.label for layer in layers]
+        if size is None:
+            raise ValueError(f"{owners[0]}: its images' size is known inside a flow only.")
+        return toeplitz.log_abs_dets(torch.stack([layer.weight for layer in layers]), *size, owners)
 
 
 class SelfNormConv2d(ConvLayer):

@@ -5,7 +5,7 @@ objective whose *gradient* matters and whose value is no likelihood wherever a l
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from typing import cast
 
 import torch
@@ -34,6 +34,7 @@ class Flow(nn.Module):
         self.layers = nn.ModuleList(layers)
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
         self.z_shape = self._bind()
+        self._teams = self._find_teams()
         self.features = math.prod(self.event_shape)
         # Persistent, so that a restored flow is never initialised a second time from other data.
         self.register_buffer("initialised", torch.tensor(False))
@@ -52,6 +53,22 @@ class Flow(nn.Module):
             layer.label = f"layers[{index}] {type(layer).__name__}"
             shape = layer.bind(shape)
         return shape
+
+    def _find_teams(self) -> list[list[int]]:
+        """Positions of layers whose log-determinants are computed in one go."""
+        teams: dict[tuple[type, Hashable], list[int]] = {}
+        for index, layer in enumerate(self.chain()):
+            if layer.volume_key() is not None:
+                teams.setdefault((type(layer), layer.volume_key()), []).append(index)
+        return list(teams.values())
+
+    def _volumes(self) -> dict[int, Tensor]:
+        """By position the log|det| () of each layer in a team."""
+        found: dict[int, Tensor] = {}
+        for team in self._teams:
+            layers = [self.chain()[index] for index in team]
+            found.update(zip(team, type(layers[0]).volumes(layers).to(self.dtype), strict=True))
+        return found
 
     def _common_dtype(self) -> torch.dtype:
         found = {layer.dtype: layer.label for layer in reversed(self.chain()) if layer.dtype is not None}
@@ -126,8 +143,12 @@ class Flow(nn.Module):
         if len(x) == 0:
             raise ValueError(f"Flow.loss: expected at least one event, got a batch of shape {tuple(x.shape)}.")
         h, total, penalty = x, torch.zeros((), dtype=self.dtype, device=x.device), None
-        for layer in self.chain():
-            h, term, cost = layer.surrogate(h)
+        volumes = self._volumes()
+        for index, layer in enumerate(self.chain()):
+            if index in volumes:
+                h, term, cost = layer.map(h), volumes[index], None
+            else:
+                h, term, cost = layer.surrogate(h)
             h = h.to(self.dtype)  # under autocast a product may come out in half precision
             total = total + term
             if cost is not None:

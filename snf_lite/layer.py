@@ -1,6 +1,6 @@
 """The layer protocol: what a bijection owes its flow, and the checks that all of them share."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -61,6 +61,19 @@ class FlowLayer(nn.Module):
         """
         z, log_det = self.transform(x)
         return z, log_det, None
+
+    def volume_key(self) -> Hashable | None:
+        """Equal for layers of one class whose log-determinants are computed in one go; None: each its own, from x."""
+        return None
+
+    @classmethod
+    def volumes(cls, layers: Sequence[Any]) -> Tensor:
+        """log|det| (N,) in nats of layers with one ``volume_key``, from their weights alone, differentiable."""
+        raise NotImplementedError(f"{cls.__name__} has no volumes.")
+
+    def map(self, x: Tensor) -> Tensor:
+        """z alone, for a layer with a ``volume_key``."""
+        raise NotImplementedError(f"{type(self).__name__} has no map.")
 
     def initialise(self, x: Tensor, whiten: bool) -> None:
         """Set parameters from a batch of the layer's own inputs, where the layer has such a rule."""

@@ -7,20 +7,24 @@ p rows at a time the matrix is block-tridiagonal, with the same three blocks D, 
     | L D U   |      so that   S_1 = D,  S_{i+1} = D - L S_i⁻¹ U,   log|det T| = Σ_i log|det S_i|   (eq-block-banded)
     |   L D   |
 
-which takes H/p steps of O((p·C·W)³) where the dense matrix takes O((H·C·W)³). Elimination without exchanges between
-blocks can lose digits for kernels far from the identity; so the factors are float64, their residual is measured, and
-where it is too large the elimination is done again with partial pivoting across neighbouring blocks.
+which takes H/p steps of O((p·C·W)³) where the dense matrix takes O((H·C·W)³). Because the blocks repeat, eliminating
+every other row at once needs only about log₂(H/p) such steps: the room ``cyclic``. Elimination without exchanges
+between blocks can lose digits for kernels far from the identity; so the factors are float64, the residual of a solve is
+measured, and where it is too large the elimination is done again with partial pivoting across neighbouring blocks: the
+room ``banded``.
 """
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
 from . import checks, linalg
+from .banded import PivotedElimination, bands, gather, layout
+from .cyclic import CyclicReduction
 
 #: Largest relative residual of a solve at which the elimination without exchanges between blocks is believed.
 RESIDUAL_BOUND = 1e-11
@@ -54,193 +58,55 @@ def flip(weight: Tensor) -> Tensor:
     return weight.transpose(0, 1).flip(2, 3)
 
 
-# ---- the blocks ------------------------------------------------------------------------------------------------------
+# ---- log|det| and solves ---------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Bands:
-    """The three repeated blocks of T(w) and the size of each block row; the last may be smaller."""
-
-    diagonal: Tensor
-    upper: Tensor
-    lower: Tensor
-    sizes: list[int]
-
-    def block(self, name: str, row: int, column: int) -> Tensor:
-        """Block (row, column), cut to size where the last block row or column is smaller."""
-        whole: Tensor = getattr(self, name)
-        return whole[: self.sizes[row], : self.sizes[column]]
-
-
-def bands(weight: Tensor, height: int, width: int) -> Bands:
-    """Cut T(w) into blocks of max(p, 1) image rows; differentiable in weight."""
-    per_block = max(weight.shape[-1] // 2, 1)
-    rows = _row_blocks(weight, width)
-    size = rows[0].shape[0]
-    full, rest = divmod(height, per_block)
-    sizes = [per_block * size] * full + [rest * size] * (rest > 0)
-    diagonal, upper, lower = (_group(rows, per_block, shift) for shift in (0, per_block, -per_block))
-    return Bands(diagonal, upper, lower, sizes)
-
-
-def _row_blocks(weight: Tensor, width: int) -> Tensor:
-    """(k, C·W, C·W): how tap row a carries one image row (C, W) to another."""
-    kernel, channels = weight.shape[-1], weight.shape[0]
-    columns = torch.arange(width, device=weight.device)
-    taps = torch.arange(kernel, device=weight.device) - kernel // 2
-    # shifts[b, j, l] = 1 where output column j reads input column l = j + b - p
-    shifts = (columns[None, None, :] - columns[None, :, None] == taps[:, None, None]).to(weight.dtype)
-    return torch.einsum("oiab,bjl->aojil", weight, shifts).reshape(kernel, channels * width, channels * width)
-
-
-def _group(rows: Tensor, per_block: int, shift: int) -> Tensor:
-    """The block between ``per_block`` output rows and the ``per_block`` input rows that lie ``shift`` further down."""
-    centre = len(rows) // 2
-    nothing = torch.zeros_like(rows[0])
-
-    def between(out: int, source: int) -> Tensor:
-        tap = source + shift - out + centre
-        return rows[tap] if 0 <= tap < len(rows) else nothing
-
-    lines = [torch.cat([between(o, s) for s in range(per_block)], dim=1) for o in range(per_block)]
-    return torch.cat(lines, dim=0)
-
-
-# ---- the factorisations ----------------------------------------------------------------------------------------------
-
-
-class Elimination(Protocol):
-    """A factorised T(w): log|det| () in nats, and the solve for rows (N, H·C·W) in row order."""
+class Factors(Protocol):
+    """A factorised T(w): log|det T(w)| () in nats, and the solve for images (B, C, H, W)."""
 
     @property
     def log_abs_det(self) -> Tensor: ...
 
-    def solve(self, rhs: Tensor) -> Tensor: ...
+    def solve(self, images: Tensor) -> Tensor: ...
 
 
-class BlockElimination:
-    """Eq-block-banded: pivoting inside each block only. Fast; trusted after its residual is measured."""
-
-    def __init__(self, blocks: Bands) -> None:
-        self.blocks = blocks
-        self.pivots = [torch.linalg.lu_factor_ex(blocks.block("diagonal", 0, 0))[:2]]
-        self.couplings: list[Tensor] = []
-        for i in range(1, len(blocks.sizes)):
-            self.couplings.append(torch.linalg.lu_solve(*self.pivots[-1], blocks.block("upper", i - 1, i)))
-            lower = blocks.block("lower", i, i - 1)
-            schur = torch.addmm(blocks.block("diagonal", i, i), lower, self.couplings[-1], alpha=-1)
-            self.pivots.append(torch.linalg.lu_factor_ex(schur)[:2])
-
-    @property
-    def log_abs_det(self) -> Tensor:
-        return torch.stack([lu.diagonal().abs().log().sum() for lu, _ in self.pivots]).sum()
-
-    def solve(self, rhs: Tensor) -> Tensor:
-        parts = list(rhs.mT.split(self.blocks.sizes))
-        for i, (lu, exchanges) in enumerate(self.pivots):
-            known = parts[i] if i == 0 else parts[i] - self.blocks.block("lower", i, i - 1) @ parts[i - 1]
-            parts[i] = torch.linalg.lu_solve(lu, exchanges, known)
-        for i in reversed(range(len(parts) - 1)):
-            parts[i] = parts[i] - self.couplings[i] @ parts[i + 1]
-        return torch.cat(parts).mT
-
-
-class PivotedElimination:
-    """The same elimination with rows exchanged across neighbouring blocks: banded LU with partial pivoting.
-
-    Each step factorises the rows carried over together with the next block row, about three times the work of
-    ``BlockElimination`` and as stable as a dense LU factorisation.
-    """
-
-    def __init__(self, blocks: Bands) -> None:
-        self.sizes = blocks.sizes
-        last = len(self.sizes) - 1
-        carried = blocks.block("diagonal", 0, 0)
-        if last:
-            carried = torch.cat([carried, blocks.block("upper", 0, 1)], dim=1)
-        self.steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        for i in range(last + 1):
-            rows = carried if i == last else self._stack(blocks, carried, i)
-            size = self.sizes[i]
-            exchange, low, high = torch.linalg.lu(rows[:, :size])
-            right = exchange.mT @ rows[:, size:]
-            solved = torch.linalg.solve_triangular(low[:size], right[:size], upper=False, unitriangular=True)
-            carried = right[size:] - low[size:] @ solved
-            self.steps.append((exchange, low, high, solved))
-
-    @staticmethod
-    def _stack(blocks: Bands, carried: Tensor, i: int) -> Tensor:
-        """The carried rows above block row i+1, whose blocks stand in columns i, i+1 and (if there is one) i+2."""
-        names = [("lower", i), ("diagonal", i + 1), ("upper", i + 2)]
-        below = [blocks.block(name, i + 1, column) for name, column in names if column < len(blocks.sizes)]
-        next_rows = torch.cat(below, dim=1)
-        gap = carried.new_zeros(carried.shape[0], next_rows.shape[1] - carried.shape[1])
-        return torch.cat([torch.cat([carried, gap], dim=1), next_rows])
-
-    @property
-    def log_abs_det(self) -> Tensor:
-        return self.diagonal().abs().log().sum()
-
-    def diagonal(self) -> Tensor:
-        """All pivots, (H·C·W,)."""
-        return torch.cat([high.diagonal() for _, _, high, _ in self.steps])
-
-    def solve(self, rhs: Tensor) -> Tensor:
-        parts = list(rhs.mT.split(self.sizes))
-        carried, tops = parts[0], []
-        for i, (exchange, low, _, _) in enumerate(self.steps):
-            size = self.sizes[i]
-            known = exchange.mT @ (carried if i == len(parts) - 1 else torch.cat([carried, parts[i + 1]]))
-            top = torch.linalg.solve_triangular(low[:size], known[:size], upper=False, unitriangular=True)
-            carried = known[size:] - low[size:] @ top
-            tops.append(top)
-        return self._back_substitute(tops)
-
-    def _back_substitute(self, tops: list[Tensor]) -> Tensor:
-        found = tops[-1].new_zeros(0, tops[-1].shape[1])
-        for (_, _, high, solved), top in zip(reversed(self.steps), reversed(tops), strict=True):
-            known = top - solved @ found[: solved.shape[1]]
-            found = torch.cat([torch.linalg.solve_triangular(high, known, upper=True), found])
-        return found.mT
-
-
-def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Elimination:
+def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Factors:
     """Factorise T(w) in float64, with pivoting across blocks only where the faster way loses digits.
 
     Raises:
         NotInvertibleError: T(w) is singular to working precision.
     """
-    blocks = bands(weight.double(), height, width)
-    quick = BlockElimination(blocks)
-    if not checks.values_are_readable() or residual(quick, weight, height, width) < RESIDUAL_BOUND:
+    plan = layout(weight, height, width)
+    quick = CyclicReduction(bands(weight.double(), plan), plan)
+    if not checks.values_are_readable() or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
         return quick
-    careful = PivotedElimination(blocks)
-    pivots, scale = careful.diagonal().detach().abs(), weight.detach().double().abs().max()
-    if not bool((pivots > NOISE_PIVOT * scale).all()) or residual(careful, weight, height, width) > HOPELESS_RESIDUAL:
+    return eliminate_with_care(weight, height, width, owner)
+
+
+def eliminate_with_care(weight: Tensor, height: int, width: int, owner: str) -> PivotedElimination:
+    """Factorise T(w) in float64 with pivoting across blocks, or raise NotInvertibleError."""
+    plan = layout(weight, height, width)
+    careful = PivotedElimination(bands(weight.double(), plan), plan)
+    pivots, scale = careful.pivots().detach().abs(), weight.detach().double().abs().max()
+    regular = bool((pivots > NOISE_PIVOT * scale).all())
+    if not regular or residual(careful, weight[None], height, width) > HOPELESS_RESIDUAL:
         raise linalg.singular(owner, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}")
     return careful
 
 
 @torch.no_grad()
-def residual(factors: Elimination, weight: Tensor, height: int, width: int) -> float:
-    """‖T x − v‖ / ‖v‖ (largest entries) for one solve with a fixed v; infinite if the factors are not finite."""
-    channels = weight.shape[0]
-    count = channels * height * width
-    probe = torch.cos(torch.arange(count, dtype=torch.float64, device=weight.device)).reshape(1, count)
-    x = from_rows(factors.solve(probe), channels, height, width)
-    error = conv2d(x, weight.double(), padding=weight.shape[-1] // 2) - from_rows(probe, channels, height, width)
-    worst = float(error.abs().max() / probe.abs().max())
+def residual(factors: Factors, weights: Tensor, height: int, width: int) -> float:
+    """Of N solves T(w) x = v with a fixed v the largest ‖T(w) x − v‖ / ‖v‖ (largest entries); infinite if not finite.
+
+    weights: (N, C, C, k, k), whose matrices were factorised.
+    """
+    count, channels = weights.shape[:2]
+    shape = (count, channels, height, width)
+    probe = torch.arange(math.prod(shape), dtype=torch.float64, device=weights.device).cos().reshape(shape)
+    x = factors.solve(probe).reshape(1, -1, height, width)
+    back = conv2d(x, weights.double().flatten(0, 1), padding=weights.shape[-1] // 2, groups=count)
+    worst = float((back.reshape(shape) - probe).abs().max() / probe.abs().max())
     return worst if math.isfinite(worst) else math.inf
-
-
-def to_rows(x: Tensor) -> Tensor:
-    """(B, C, H, W) → (B, H·C·W): the order in which T(w) is block-banded."""
-    return x.transpose(1, 2).flatten(1)
-
-
-def from_rows(rows: Tensor, channels: int, height: int, width: int) -> Tensor:
-    """The inverse of ``to_rows``."""
-    return rows.reshape(-1, height, channels, width).transpose(1, 2)
 
 
 def log_abs_det(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Tensor:
@@ -254,4 +120,60 @@ def log_abs_det(weight: Tensor, height: int, width: int, owner: str = "toeplitz"
     """
     if weight.shape[-1] == 1:  # T(w) repeats one C×C block for every pixel
         return height * width * linalg.log_abs_det(weight[:, :, 0, 0].double(), owner)
-    return eliminate(weight, height, width, owner).log_abs_det
+    return log_abs_dets(weight[None], height, width, [owner])[0]
+
+
+def log_abs_dets(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:
+    """log|det T(w)| in nats for N kernels at once, float64 (N,), differentiable in weights.
+
+    Args:
+        weights: (N, C, C, k, k), k odd, of any float dtype; computed in float64.
+        owners: N names for the message of an error.
+
+    Raises:
+        NotInvertibleError: a T(w) is singular; it names the owner.
+    """
+    if weights.shape[-1] == 1:
+        return torch.stack([log_abs_det(w, height, width, owner) for w, owner in zip(weights, owners, strict=True)])
+    with torch.no_grad():
+        factors, gradients = factors_and_gradient(weights.double(), height, width)
+    if checks.values_are_readable() and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
+        return _dets_with_care(weights, height, width, owners)
+    return cast(Tensor, _LogAbsDets.apply(weights.double(), factors.log_abs_det, gradients, height, width))
+
+
+def _dets_with_care(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:
+    """One by one, because not all of them need it."""
+    if len(weights) == 1:
+        return eliminate_with_care(weights[0], height, width, owners[0]).log_abs_det[None]
+    pairs = zip(weights, owners, strict=True)
+    return torch.stack([log_abs_det(weight, height, width, owner) for weight, owner in pairs])
+
+
+def factors_and_gradient(weight: Tensor, height: int, width: int) -> tuple[CyclicReduction, Tensor]:
+    """T(w) factorised, and ∂log|det T(w)|/∂w (..., C, C, k, k), itself differentiable in w."""
+    plan = layout(weight, height, width)
+    factors = CyclicReduction(bands(weight, plan), plan)
+    return factors, gather(factors.gradient(), plan)
+
+
+class _LogAbsDets(torch.autograd.Function):
+    """log|det T(w)| (N,) and its gradient for w (N, C, C, k, k), both known already."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(weights: Tensor, values: Tensor, gradients: Tensor, height: int, width: int) -> Tensor:
+        return values.clone()
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int, int], output: Tensor) -> None:
+        weights, _, gradients, ctx.height, ctx.width = inputs
+        ctx.save_for_backward(weights, gradients)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        weights, gradients = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody asks for second derivatives: what was kept carries none
+            gradients = factors_and_gradient(weights, ctx.height, ctx.width)[1]
+        return grad[:, None, None, None, None] * gradients, None, None, None, None

@@ -52,6 +52,8 @@ def linked(names: set[str], folder: Path) -> Path:
 def as_public_repository(folder: Path) -> Path:
     """A git repository with what pip needs to build the package."""
     shutil.copytree(ROOT / "snf_lite", folder / "snf_lite", ignore=shutil.ignore_patterns("__pycache__"))
+    records = shutil.ignore_patterns("*.pt", "*.png")
+    shutil.copytree(ROOT / "data" / "runs", folder / "data" / "runs", ignore=records)
     for name in ["pyproject.toml", "README.md", "LICENSE"]:
         shutil.copy(ROOT / name, folder)
     identity = ["-c", "user.name=a reader", "-c", "user.email=reader@example.org", "-c", "commit.gpgsign=false"]

@@ -411,7 +411,7 @@ def toeplitz_or_slogdet(layer: FlowLayer, case: Case) -> Tensor:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("features", [8, 64])
+@pytest.mark.parametrize("features", [8, 64, 200])
 @pytest.mark.parametrize("learning", [True, False])
 def test_refuses_weights_that_are_singular_but_for_rounding(features: int, dtype: torch.dtype, learning: bool) -> None:
     """The last row is the sum of the others: exactly singular, and yet LU leaves pivots far from zero."""

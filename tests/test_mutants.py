@@ -20,6 +20,10 @@ if os.name == "posix":
     PROCESSES.set_forkserver_preload(["pytest", "torch"])
 
 
+#: The table's tests, and those of the one fused pass that the table does not compare with its readable lines.
+TESTS = ("test_layers.py", "test_spline.py")
+
+
 class Mutant(NamedTuple):
     room: str
     right: str
@@ -35,9 +39,7 @@ MUTANTS: dict[str, Mutant] = {
     "dense: missing half of R's data term": Mutant("dense.py", "pull, grad_x, alpha=-0.5", "pull, grad_x, alpha=-1.0"),
     "dense: sign of R's log-det": Mutant("dense.py", "addcmul_(half, W, value=-1)", "addcmul_(half, W, value=1)"),
     "dense: missing 2 of the reconstruction": Mutant("dense.py", "(2 * grad_recon", "(1 * grad_recon"),
-    "dense: bias leaks into Wx": Mutant(
-        "dense.py", "W.to(dtype).T\n        error", "W.to(dtype).T + b\n        error"
-    ),
+    "dense: bias leaks into Wx": Mutant("dense.py", "W.to(dtype).T\n        error", "W.to(dtype).T + b\n        error"),
     "dense: bias takes half": Mutant(
         "dense.py", "grad_W, grad_R, grad_z.sum(0)", "grad_W, grad_R, 0.5 * grad_z.sum(0)"
     ),
@@ -49,9 +51,7 @@ MUTANTS: dict[str, Mutant] = {
     "lu: no diagonal in the lower factor": Mutant(
         "lu.py", "grad_code = torch.addmm(delta, delta, lower.to(dtype))", "grad_code = delta @ lower.to(dtype)"
     ),
-    "lu: lower factor's gradient transposed": Mutant(
-        "lu.py", "(delta.T @ code)", "(code.T @ delta)"
-    ),
+    "lu: lower factor's gradient transposed": Mutant("lu.py", "(delta.T @ code)", "(code.T @ delta)"),
     "lu: sign of log|det|": Mutant("lu.py", "pivots.abs().log().sum()", "-pivots.abs().log().sum()"),
     "lu: factors solved in the wrong order": Mutant(
         "lu.py",
@@ -68,18 +68,20 @@ MUTANTS: dict[str, Mutant] = {
     "conv: flip of one axis": Mutant("toeplitz.py", ".flip(2, 3)", ".flip(2)"),
     # log-determinants, inverses and what is remembered of them
     "linear: sign of log|det|": Mutant("linalg.py", ".abs().log().sum(-1), lu", ".abs().log().sum(-1).neg(), lu"),
-    "linear: gradient is the inverse, not transposed": Mutant("linalg.py", "adjoint=True", "adjoint=False"),
+    "linear: gradient is the inverse, not transposed": Mutant(
+        "linalg.py", "left=False, adjoint=True", "left=False, adjoint=False"
+    ),
     "linear: stale remembered factorisation": Mutant(
         "linalg.py", "or not _same_numbers(self._weight, weight)", "or self._weight is None"
     ),
     "toeplitz: first block forgotten": Mutant(
-        "toeplitz.py", "for lu, _ in self.pivots]", "for lu, _ in self.pivots[1:]]"
+        "cyclic.py", "= self.pivot.log_abs_det + self", "= 0 * self.pivot.log_abs_det + self"
     ),
-    "toeplitz: mirrored columns": Mutant(
-        "toeplitz.py",
-        "columns[None, None, :] - columns[None, :, None]",
-        "columns[None, :, None] - columns[None, None, :]",
-    ),
+    "toeplitz: one eliminated row counted": Mutant("cyclic.py", "self.count * self.pivot.log", "self.pivot.log"),
+    "toeplitz: sign of the gradient": Mutant("toeplitz.py", "None, None] * gradients", "None, None] * -gradients"),
+    "toeplitz: gradient without the eliminated": Mutant("cyclic.py", "Rows(D + gone, E, left_U", "Rows(D, E, left_U"),
+    "toeplitz: safeguard left out": Mutant("toeplitz.py", "RESIDUAL_BOUND = 1e-11", "RESIDUAL_BOUND = 1e300"),
+    "toeplitz: mirrored columns": Mutant("banded.py", ".flip(-4, -3)", ".flip(-4)"),
     "toeplitz: 1×1 counts one pixel": Mutant("toeplitz.py", "return height * width * linalg", "return height * linalg"),
     "leaky: slope of the other side": Mutant(
         "activations.py", "(1 - self.alpha) * sigmoid(x)", "(1 - self.alpha) * sigmoid(-x)"
@@ -88,9 +90,33 @@ MUTANTS: dict[str, Mutant] = {
         "activations.py", "self.slope(x).log().flatten(1).sum(1)", "2 * self.slope(x).log().flatten(1).sum(1)"
     ),
     "leaky: one Newton step": Mutant("activations.py", "self.newton(z, self.newton_steps)", "self.newton(z, 1)"),
-    "spline: factor of the log-slope": Mutant("activations.py", "2 * mean.log()", "mean.log()"),
-    "spline: no tails": Mutant("activations.py", "torch.where(inside, log_slope, 0.0)", "log_slope"),
-    "spline: other root": Mutant("activations.py", "(-2 * c / (b + root))", "(-2 * c / (b - root))"),
+    "spline: factor of the log-slope": Mutant("spline.py", "2 * mean.log()", "mean.log()"),
+    "spline: no tails": Mutant("spline.py", "torch.where(inside, log_slope, 0.0)", "log_slope"),
+    "spline: other root": Mutant("spline.py", "(-2 * c / (b + root))", "(-2 * c / (b - root))"),
+    "spline: fused log-slope with its sign turned": Mutant("spline.py", "slope.log().mul_", "slope.log().neg_().mul_"),
+    "spline: fused pass without tails": Mutant(
+        "spline.py", "grad_x = torch.sub(grad_z, inner_z).add_", "grad_x = 0 + "
+    ),
+    "spline: fused gradients beyond the bound": Mutant(
+        "spline.py", "inside * grad_log_det[:, None]", "0 * inside + grad_log_det[:, None]"
+    ),
+    "spline: fused log-slope's gradient halved": Mutant("spline.py", "add_(log_slope, alpha=2)", "add_(log_slope)"),
+    "spline: sign of the fused gradient of x0": Mutant(
+        "spline.py", "factors[0], factors[2] = -1, 1", "factors[0], factors[2] = 1, 1"
+    ),
+    "spline: fused sums in the wrong bin": Mutant(
+        "spline.py", "pad(beyond[:, 1:], (0, 0, 0, 1))", "pad(beyond[:, :-1], (0, 0, 1, 0))"
+    ),
+    "spline: fused gradients for all bins beyond": Mutant(
+        "spline.py", "return beyond - pad(beyond[:, 1:], (0, 0, 0, 1))", "return beyond"
+    ),
+    "spline: fused heights without the log-slope": Mutant(
+        "spline.py", "torch.mul(tall, part, out=to_height).add_(grad_log)", "torch.mul(tall, part, out=to_height)"
+    ),
+    "spline: fused slopes exchanged": Mutant("spline.py", "d0, d1 = numbers.unbind(0)", "d1, d0 = numbers.unbind(0)"),
+    "spline: axes of the parameters as if channels came first": Mutant(
+        "spline.py", "self._table(_axes_in_memory(x))", "self._table(list(range(x.dim() - 1)))"
+    ),
     "dequantise: one number an event": Mutant("images.py", "-math.prod(x.shape[1:]) * math", "-math"),
     "logit: missing term": Mutant("images.py", "math.log(squeeze) - log_p - log_q", "-log_p - log_q"),
     "logit: sign": Mutant("images.py", "math.log(squeeze) - log_p - log_q", "log_p + log_q - math.log(squeeze)"),
@@ -121,13 +147,13 @@ def _table_in_this_process(folder: Path) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the table needs none, and loading them takes a second
     torch.set_num_threads(1)
     options = ["-x", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
-    sys.exit(pytest.main([*options, str(folder / "tests" / "test_layers.py")]))
+    sys.exit(pytest.main([*options, *(str(folder / "tests" / name) for name in TESTS)]))
 
 
 def copy_package(folder: Path) -> None:
     shutil.copytree(ROOT / "snf_lite", folder / "snf_lite", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()
-    for name in ("layer_table.py", "test_layers.py"):
+    for name in ("layer_table.py", *TESTS):
         shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
     # the copy, not the installed package, must be what the table sees
     (folder / "tests" / "conftest.py").write_text(

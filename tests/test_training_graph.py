@@ -9,6 +9,7 @@ from layer_table import CASES, LEARNED
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import snf_lite as snf
+from snf_lite import toeplitz
 
 #: Words in the names of operators that factorise, invert or solve.
 FORBIDDEN = {"det", "slogdet", "logdet", "inv", "inverse", "solve", "lu", "linalg", "cholesky", "qr", "svd", "eigh"}
@@ -111,3 +112,26 @@ def test_every_training_loss_is_captured_whole(name: str, settings: dict[str, in
     wanted = torch.autograd.grad(flow.loss(x), list(flow.parameters()))
     for ours, eager in zip(got, wanted, strict=True):
         assert torch.allclose(ours, eager, atol=1e-9)
+
+
+# ---- exact convolutions of one shape in one batch --------------------------------------------------------------------
+
+
+def test_exact_convolutions_of_one_shape_are_eliminated_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    together, batches = toeplitz.log_abs_dets, []
+    monkeypatch.setattr(toeplitz, "log_abs_dets", lambda w, *rest: batches.append(len(w)) or together(w, *rest))
+    flow = snf.build("conv-exact", (1, 8, 8), levels=17, blocks=2, depth=3).double()
+    x = 17 * torch.rand(4, 1, 8, 8, dtype=torch.float64)
+    ours = torch.autograd.grad(flow.loss(x), list(flow.parameters()))
+    assert batches == [3, 3]
+    alone = torch.autograd.grad(-flow.log_prob(x).mean(), list(flow.parameters()))
+    for gradient, wanted in zip(ours, alone, strict=True):
+        assert torch.allclose(gradient, wanted, atol=1e-10)
+
+
+def test_a_singular_kernel_among_many_is_named() -> None:
+    flow = snf.build("conv-exact", (1, 8, 8), levels=17, blocks=1, depth=3)
+    with torch.no_grad():
+        flow.layers[4].weight.zero_()
+    with pytest.raises(snf.NotInvertibleError, match=r"layers\[4\] ExactConv2d"):
+        flow.loss(torch.randint(0, 17, (4, 1, 8, 8), dtype=torch.uint8))
