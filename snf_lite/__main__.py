@@ -1,4 +1,4 @@
-"""The command line: ``python -m snf_lite list | train MODEL | evaluate CHECKPOINT | sample CHECKPOINT``."""
+"""The command line: ``python -m snf_lite list | train MODEL | evaluate CHECKPOINT | sample CHECKPOINT | bench``."""
 
 import argparse
 import ast
@@ -10,6 +10,8 @@ from typing import Any
 
 from . import checkpoints, checks, models, runs
 from .atomic import write_whole
+from .bench_command import run_bench
+from .contests import SUITES
 from .datasets import DataError, dataset_names, load
 from .devices import choose_device
 from .evaluation import evaluate
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"snf_lite: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("snf_lite: interrupted. The same command goes on from the last checkpoint.", file=sys.stderr)
+        print(f"snf_lite: interrupted. {args.after_interrupt}", file=sys.stderr)
         return 130
     return 0
 
@@ -160,6 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_sample(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -167,7 +170,8 @@ def _add(commands: Any, name: str, run: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=run.__doc__, description=run.__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
-    parser.set_defaults(run=run, parser=parser)
+    goes_on = "The same command goes on from the last checkpoint."
+    parser.set_defaults(run=run, parser=parser, after_interrupt=goes_on)
     parser.add_argument("--seed", type=int, default=0, help="of all that is drawn")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 …; unset: cuda if there is one")
     return parser
@@ -207,6 +211,28 @@ def _add_sample(commands: Any) -> None:
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="a file that `train` or `snf_lite.save` wrote")
     add("--out", type=Path, default=Path("samples.png"), help="the picture to write")
     add("--count", type=_positive_integer, help="how many; unset: 8 images or 1000 points")
+
+
+def _add_bench(commands: Any) -> None:
+    parser = _add(commands, "bench", run_bench)
+    parser.set_defaults(after_interrupt="Nothing was written.")
+    add = parser.add_argument
+    add("--suite", nargs="+", choices=SUITES, default=list(SUITES), metavar="NAME", help=f"out of {', '.join(SUITES)}")
+    add("--features", nargs="+", type=_positive_integer, metavar="D", help="of dense layers; unset: each suite's own")
+    add("--shapes", nargs="+", type=_shape, metavar="CxHxW", help="of images; unset: each suite's own")
+    add("--batch", nargs="+", type=_positive_integer, metavar="B", help="events in a step; unset: each suite's own")
+    add("--seconds", type=_positive_number, default=60.0, help="for each suite, about; at least 3 rounds are run")
+    add("--threads", type=_positive_integer, help="of the CPU; unset: as many as torch takes")
+    add("--compile", action="store_true", help="whole models through torch.compile too; takes minutes")
+    add("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
+    add("--name", help="of the folder in it; unset: bench-SUITE…; what is there is replaced")
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    sizes = text.split("x")
+    if len(sizes) != 3:
+        raise argparse.ArgumentTypeError(f"expected CxHxW such as 12x16x16, got {text!r}")
+    return tuple(_positive_integer(size) for size in sizes)
 
 
 def _positive_integer(text: str) -> int:

@@ -137,10 +137,21 @@ class SelfNormConv2d(ConvLayer):
         super().__init__(channels, kernel_size)
         self.recon_weight = checks.non_negative(recon_weight, "recon_weight", self.label)
         self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).clone())
+        self._counts: tuple[Any, Tensor] | None = None
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        z, log_det, recon, _, _ = _SelfNormConvStep.apply(x, self.weight, self.inverse_weight, self.bias)
+        counts = self.tap_counts(x.shape[2], x.shape[3])
+        z, log_det, recon, _, _ = _SelfNormConvStep.apply(x, self.weight, self.inverse_weight, self.bias, counts)
         return z, log_det, self.recon_weight * recon
+
+    def tap_counts(self, height: int, width: int) -> Tensor:
+        """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
+        if not checks.values_are_readable():  # nothing is kept from inside a trace
+            return toeplitz.tap_counts(self.weight, height, width)
+        key = (height, width, self.weight.dtype, self.weight.device)
+        if self._counts is None or self._counts[0] != key:
+            self._counts = key, toeplitz.tap_counts(self.weight, height, width).detach()
+        return self._counts[1]
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         if exact:
@@ -181,7 +192,9 @@ class _SelfNormConvStep(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        x: Tensor, w: Tensor, r: Tensor, b: Tensor, counts: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         padding, dtype = w.shape[-1] // 2, linalg.product_dtype(x)
         low = in_fast_layout(x).to(dtype)
         code = conv2d(low, w.to(dtype), padding=padding)
@@ -191,25 +204,27 @@ class _SelfNormConvStep(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
-        x, w, r, _ = inputs
+        x, w, r, _, counts = inputs
         *_, code, error = output
         ctx.mark_non_differentiable(code, error)
-        ctx.save_for_backward(x, w, r, code, error)
+        ctx.save_for_backward(x, w, r, counts, code, error)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any) -> tuple[Tensor, ...]:
-        x, w, r, code, error = ctx.saved_tensors
+    def backward(
+        ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any
+    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+        x, w, r, counts, code, error = ctx.saved_tensors
         padding, own, dtype = w.shape[-1] // 2, x.dtype, code.dtype
         delta, pull = in_fast_layout(grad_z).to(dtype), (2 * grad_recon[:, None, None, None] * error).to(dtype)
         w_mirrored, r_mirrored = toeplitz.flip(w), toeplitz.flip(r)
         grad_x = conv2d(delta, w_mirrored.to(dtype), padding=padding)
         to_code = conv2d(pull, r_mirrored.to(dtype), padding=padding).add_(delta, alpha=0.5)
         to_x = pull.add_(grad_x, alpha=-0.5)
-        counts = 0.5 * grad_log_det.sum() * toeplitz.tap_counts(w, x.shape[2], x.shape[3])
+        counts = 0.5 * grad_log_det.sum() * counts
         grad_w = _tap_gradient(x.to(dtype), to_code, w).to(own).addcmul_(counts, r_mirrored)
         grad_r = _tap_gradient(code, to_x, r).to(own).addcmul_(counts, w_mirrored, value=-1)
-        return grad_x.to(own), grad_w, grad_r, grad_z.sum((0, 2, 3))
+        return grad_x.to(own), grad_w, grad_r, grad_z.sum((0, 2, 3)), None
 
 
 def _tap_gradient(x: Tensor, grad_z: Tensor, weight: Tensor) -> Tensor:

@@ -74,7 +74,7 @@ def make_record(
         seed=history.settings["seed"],
         data={"train": history.settings["data"], "validation": history.settings["validation"], "test": test.data},
         package=package_identity(),
-        libraries={"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        libraries=library_versions(),
         device=device_name(flow.device),
         threads=torch.get_num_threads(),
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -83,6 +83,11 @@ def make_record(
         results={"test": asdict(test)},
         sampling=pair.as_dict(),
     )
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what computes."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
 
 
 def package_identity() -> dict[str, Any]:
@@ -109,15 +114,15 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def write_record(record: Record, path: str | Path) -> None:
     """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
-    write_whole(path, (_json({"format": FORMAT, **asdict(record)}) + "\n").encode())
+    write_whole(path, (as_json({"format": FORMAT, **asdict(record)}) + "\n").encode())
 
 
-def _json(value: Any, depth: int = 2, margin: str = "") -> str:
+def as_json(value: Any, depth: int = 2, margin: str = "") -> str:
     """JSON with one entry a line down to ``depth``: a diff shows what changed, and a history takes no 600 lines."""
     if depth == 0 or not isinstance(value, dict) or not value:
         return json.dumps(value, ensure_ascii=False, allow_nan=False)
     inner = margin + "  "
-    lines = [f"{inner}{json.dumps(key)}: {_json(entry, depth - 1, inner)}" for key, entry in value.items()]
+    lines = [f"{inner}{json.dumps(key)}: {as_json(entry, depth - 1, inner)}" for key, entry in value.items()]
     return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
 
 

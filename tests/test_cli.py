@@ -185,7 +185,7 @@ def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monk
     assert "The same command goes on" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["list", "train", "evaluate", "sample"])
+@pytest.mark.parametrize("command", ["list", "train", "evaluate", "sample", "bench"])
 def test_each_command_has_help_seed_and_device(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])

@@ -4,6 +4,7 @@ One file a chapter. A checker never raises for what a reader writes: it gives a 
 words.
 """
 
+from .costs import check_costs_1, check_costs_2, check_costs_3
 from .densities import check_densities_1, check_densities_2, check_densities_3
 from .gradient import check_gradient_1, check_gradient_2, check_gradient_3
 from .learned_inverse import check_learned_inverse_1, check_learned_inverse_2, check_learned_inverse_3
@@ -12,6 +13,9 @@ from .verdict import Verdict
 
 __all__ = [
     "Verdict",
+    "check_costs_1",
+    "check_costs_2",
+    "check_costs_3",
     "check_densities_1",
     "check_densities_2",
     "check_densities_3",
