@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-RECORD = "record.json"
+#: What a run leaves: of a training, of a benchmark.
+RECORDS = ("record.json", "bench.json")
 
 
 def stored_run(name: str) -> Path:
@@ -11,7 +12,7 @@ def stored_run(name: str) -> Path:
     Raises:
         FileNotFoundError: no run has that name; the message lists those that are here.
     """
-    folders = {record.parent.name: record.parent for record in _home().glob(f"*/{RECORD}")}
+    folders = {record.parent.name: record.parent for file in RECORDS for record in _home().glob(f"*/{file}")}
     if name not in folders:
         raise FileNotFoundError(f"Expected a stored run out of {', '.join(sorted(folders)) or 'none'}; got {name!r}.")
     return folders[name]

@@ -1,0 +1,104 @@
+"""The work of ``python -m snf_lite bench``: run the suites, print each case's table, write the record and figures."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import bench_record
+from .atomic import write_whole
+from .bench import run_races
+from .contests import SUITES, Choices
+from .devices import choose_device, device_name
+
+
+def run_bench(args: argparse.Namespace) -> None:
+    """Time layers, log-determinants, sampling and whole models against each other, and write a record and figures."""
+    device = choose_device(args.device)
+    choices = Choices(args.features, args.shapes, args.batch, device, args.seed, args.compile)
+    folder = args.out / (args.name or default_name(args, device))
+    started = time.perf_counter()
+    with threads(args.threads):
+        print(f"{device_name(device)}, threads: {torch.get_num_threads()}; ratios are to each table's first row")
+        cases = [case for suite in args.suite for case in _run_suite(suite, choices, args.seconds)]
+        seconds = time.perf_counter() - started
+        record = bench_record.make_bench_record(command(args, device), args.seed, device, seconds, cases)
+    write_all(record, folder)
+
+
+def _run_suite(suite: str, choices: Choices, seconds: float) -> Iterator[dict[str, Any]]:
+    for entry in run_races(SUITES[suite](choices), seconds):
+        print(f"\n{table(entry)}", flush=True)
+        yield entry
+
+
+def write_all(record: dict[str, Any], folder: Path) -> None:
+    """The record and one figure a suite; prints the exponents and what was written."""
+    from .bench_plots import bench_figure, png  # matplotlib, which only those who draw wait for
+
+    for batch, powers in record["exponents"].items():
+        shown = ", ".join(f"{name} {power:.2f}" for name, power in powers.items())
+        print(f"\nexponents p of a time that grows as D^p, {batch}, D ≥ {bench_record.FITTED_FROM}: {shown}")
+    pictures = {suite: png(bench_figure(record, suite)) for suite in bench_record.suites(record)}
+    bench_record.write_bench(record, folder / "bench.json")
+    for suite, picture in pictures.items():
+        write_whole(folder / f"{suite}.png", picture)
+    print(f"\n{folder}: bench.json, {', '.join(f'{suite}.png' for suite in pictures)}")
+
+
+def default_name(args: argparse.Namespace, device: torch.device) -> str:
+    """The folder's name: which suites, and the kind of device if it is not the CPU."""
+    chosen = [] if args.suite == list(SUITES) else args.suite
+    return "-".join(["bench", *chosen, *[device.type] * (device.type != "cpu")])
+
+
+def command(args: argparse.Namespace, device: torch.device) -> str:
+    """The command that makes the record again; no paths."""
+    words = ["python -m snf_lite bench --suite", *args.suite]
+    for option, values in (("features", args.features), ("batch", args.batch)):
+        words += [f"--{option}", *map(str, values)] if values else []
+    words += ["--shapes", *("x".join(map(str, shape)) for shape in args.shapes)] if args.shapes else []
+    words += [f"--seconds {args.seconds:g}", f"--threads {torch.get_num_threads()}"]
+    words += [f"--device {device.type}", f"--seed {args.seed}"]
+    return " ".join([*words, *["--compile"] * args.compile])
+
+
+@contextmanager
+def threads(count: int | None) -> Iterator[None]:
+    """So many threads for torch within the block; None: as many as it has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# ---- the table -------------------------------------------------------------------------------------------------------
+
+COLUMNS = f"  {'':<24}{'ratio':>9}{'in one round':>17}{'median':>12}{'products':>10}{'multiply-adds':>15}{'kept':>10}"
+
+
+def table(entry: dict[str, Any]) -> str:
+    """One case for the terminal: ratio of medians, quartiles of the ratio within a round, then the time."""
+    head = f"{bench_record.case_name(entry)}, {entry['rounds']} rounds"
+    rows = [_row(name, result) for name, result in entry["contenders"].items()]
+    left_out = [f"  {name:<24}left out: {reason}" for name, reason in entry["skipped"].items()]
+    return "\n".join([head, COLUMNS, *rows, *left_out])
+
+
+def _row(name: str, result: dict[str, Any]) -> str:
+    ratio = f"{result['ratio']:.2f}" if result["ratio"] else "–"
+    spread = "–".join(f"{quartile:.2f}" for quartile in result["ratio_quartiles"] or ())
+    time_shown = f"{1000 * result['median']:.3f} ms"
+    products = "–" if result["products"] is None else result["products"]
+    adds, kept = _millions(result["multiply_adds"], "M"), _millions(result["saved_bytes"], "MB")
+    return f"  {name:<24}{ratio:>9}{spread:>17}{time_shown:>12}{products:>10}{adds:>15}{kept:>10}"
+
+
+def _millions(value: int | None, unit: str) -> str:
+    return "–" if value is None else f"{value / 1e6:.1f} {unit}"

@@ -1,0 +1,116 @@
+"""Figures of a benchmark's record: times over D with the ratios beside them, or the ratios of each case."""
+
+from itertools import cycle
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
+
+from .explore import picture
+from .plane import BLUE, GREEN, GREY, ORANGE, PINK, Drawing
+
+COLOURS = (BLUE, ORANGE, GREEN, PINK, "black")
+#: Seven markers and five colours: the pairs repeat after 35 contenders only.
+MARKERS = "os^DvPX"
+
+Style = dict[str, Any]
+
+
+def bench_figure(record: dict[str, Any], suite: str) -> Figure:
+    """One suite of a record: log-log over D where the cases are dense layers, else ratios by contender and case.
+
+    Raises:
+        ValueError: the record has no case of that suite.
+    """
+    cases = {name: case for name, case in record["cases"].items() if case["suite"] == suite}
+    if not cases:
+        raise ValueError(f"bench_figure: expected a suite that the record holds, got {suite!r}.")
+    return _over_features(cases) if suite == "dense" else _by_case(cases)
+
+
+def png(figure: Figure) -> bytes:
+    """The picture, on opaque white."""
+    return picture(figure)
+
+
+def styles(names: list[str], floor: str) -> dict[str, Style]:
+    """Colour, marker and line for each contender: grey and dashed the floor, dotted whoever comes after the colours."""
+    found: dict[str, Style] = {floor: {"color": GREY, "marker": ".", "linestyle": "--"}}
+    others = zip((name for name in names if name != floor), cycle(COLOURS), cycle(MARKERS), strict=False)
+    for index, (name, colour, marker) in enumerate(others):
+        found[name] = {"color": colour, "marker": marker, "linestyle": "-" if index < len(COLOURS) else ":"}
+    return {name: found[name] for name in names}
+
+
+# ---- over D ----------------------------------------------------------------------------------------------------------
+
+
+def _over_features(cases: dict[str, Any]) -> Figure:
+    """Two panels a batch size: milliseconds a step, and the ratio to the floor."""
+    batches = list(dict.fromkeys(case["batch"] for case in cases.values()))
+    figure = Drawing(figsize=(8.0, 3.6 * len(batches)), facecolor="white", layout="constrained")
+    rows = figure.subplots(len(batches), 2, squeeze=False)
+    for (times, ratios), batch in zip(rows, batches, strict=True):
+        chosen = [case for case in cases.values() if case["batch"] == batch]
+        _lines(times, chosen, "median", 1000)
+        _lines(ratios, chosen, "ratio", 1)
+        times.set(title=f"a training step, B = {batch}", ylabel="milliseconds, median")
+        ratios.set(title="in units of the dashed line", ylabel="ratio of medians")
+    lines = rows[0][0].get_legend_handles_labels()
+    figure.legend(*lines, loc="outside lower center", ncols=5, fontsize=8, frameon=False)
+    return figure
+
+
+def _lines(axes: Axes, cases: list[dict[str, Any]], entry: str, unit: float) -> None:
+    names = list(dict.fromkeys(name for case in cases for name in case["contenders"]))
+    for name, style in styles(names, cases[0]["floor"]).items():
+        found = [(case["event_shape"][0], case["contenders"].get(name, {}).get(entry)) for case in cases]
+        points = np.array([(size, unit * value) for size, value in found if value is not None]).reshape(-1, 2)
+        axes.plot(*points.T, label=name, markersize=4, linewidth=1.2, **style)
+    axes.set(xscale="log", yscale="log", xlabel="D")
+    sizes = sorted({case["event_shape"][0] for case in cases})
+    axes.set_xticks(sizes, [str(size) for size in sizes], rotation=45)
+    _plain_numbers(axes.yaxis)
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _plain_numbers(axis: Axis) -> None:
+    """1, 2, 5, 10 … in place of powers of ten: ratios seldom reach the next one."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
+
+
+# ---- case by case ----------------------------------------------------------------------------------------------------
+
+
+def _by_case(cases: dict[str, Any]) -> Figure:
+    """One panel a case: a row for each contender, its ratio to the floor and the quartiles of the ratio."""
+    names = list(dict.fromkeys(name for case in cases.values() for name in case["contenders"]))
+    columns = 2
+    lines = -(-len(cases) // columns)
+    figure = Drawing(figsize=(8.0, 0.6 + 1.9 * lines), facecolor="white", layout="constrained")
+    panels = list(figure.subplots(lines, columns, squeeze=False, sharex=True).flat)
+    for axes, (name, case) in zip(panels, cases.items(), strict=False):
+        _rows(axes, case, styles(names, case["floor"]))
+        axes.set_title(name.partition(": ")[2], fontsize=9)
+    for axes in panels[len(cases) :]:
+        axes.set_axis_off()
+    figure.supxlabel("time in units of the first row's, medians and quartiles", fontsize=9)
+    return figure
+
+
+def _rows(axes: Axes, case: dict[str, Any], looks: dict[str, Style]) -> None:
+    results = {name: result for name, result in case["contenders"].items() if result["ratio"] is not None}
+    for row, (name, result) in enumerate(results.items()):
+        style, (low, high) = looks[name], result["ratio_quartiles"]
+        axes.plot([low, high], [row, row], color=style["color"], linewidth=1.5)
+        axes.plot(result["ratio"], row, marker=style["marker"], color=style["color"], markersize=5)
+    axes.axvline(1, color=GREY, linestyle="--", linewidth=0.8)
+    axes.set_yticks(range(len(results)), list(results), fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xscale("log")
+    _plain_numbers(axes.xaxis)

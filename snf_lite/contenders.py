@@ -1,0 +1,213 @@
+"""Who runs in the races of single layers. Each contender is a function of a case whose docstring says what it computes.
+
+A step is the same for all: z, then the loss ½‖z‖² − log|det| plus the layer's penalty, batch mean, then the gradients
+for the input, the weights and the bias. So each pays for the gradient of its log-determinant.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv2d, linear
+from torch.nn.grad import conv2d_input, conv2d_weight
+
+from . import toeplitz
+from .bench import Case, Contender, Step
+from .conv import ExactConv2d, SelfNormConv2d
+from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
+from .layer import FlowLayer
+from .lu import LULinear
+
+Surrogate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]]
+
+
+def training_step(case: Case, surrogate: Surrogate, parameters: Iterable[Tensor]) -> Step:
+    """One forward and one backward pass of a layer over fresh events."""
+    leaves = (case.events(), *parameters)
+
+    def run() -> tuple[Tensor, ...]:
+        return torch.autograd.grad(objective(*surrogate(leaves[0])), leaves)
+
+    return Step(run, leaves, surrogate=surrogate)
+
+
+def objective(z: Tensor, log_det: Tensor, penalty: Tensor | None = None) -> Tensor:
+    """½‖z‖² − log|det| + penalty, batch mean: the negative log-likelihood without its constant."""
+    loss = 0.5 * z.flatten(1).square().sum(1) - log_det
+    return (loss if penalty is None else loss + penalty).mean()
+
+
+def _of_layer(case: Case, make: Callable[[], FlowLayer]) -> Step:
+    layer = case.fresh(make)
+    return training_step(case, layer.surrogate, layer.parameters())
+
+
+def _without_log_det(case: Case, layer: nn.Module) -> Step:
+    return training_step(case, lambda x: (layer(x), x.new_zeros(len(x)), None), layer.parameters())
+
+
+# ---- dense -----------------------------------------------------------------------------------------------------------
+
+
+def plain_linear(case: Case) -> Step:
+    """torch.nn.Linear: three products of B·D² and no log-determinant."""
+    return _without_log_det(case, case.fresh(lambda: nn.Linear(case.features, case.features)))
+
+
+def self_norm_linear(case: Case) -> Step:
+    """snf.SelfNormLinear: likelihood and reconstruction together in six products of B·D²."""
+    return _of_layer(case, lambda: SelfNormLinear(case.features))
+
+
+def self_norm_linear_two_pass(case: Case) -> Step:
+    """The same gradients with a second forward and backward pass for the reconstruction: nine products of B·D²."""
+    return _two_passes(case, case.fresh(lambda: SelfNormLinear(case.features)), _DenseLikelihood, linear)
+
+
+def relative_linear(case: Case) -> Step:
+    """snf.RelativeGradientLinear: the gradient times WᵀW in four products of B·D²."""
+    return _of_layer(case, lambda: RelativeGradientLinear(case.features))
+
+
+def lu_linear(case: Case) -> Step:
+    """snf.LULinear: W = L U, exact, six products of B·D² and no O(D³)."""
+    return _of_layer(case, lambda: LULinear(case.features))
+
+
+def exact_linear(case: Case) -> Step:
+    """snf.ExactLinear: one LU factorisation, O(D³), shared by log|det W| and its gradient."""
+    return _of_layer(case, lambda: ExactLinear(case.features))
+
+
+def slogdet_linear(case: Case) -> Step:
+    """torch.linalg.slogdet of W with its own gradient, O(D³)."""
+    layer = case.fresh(lambda: ExactLinear(case.features))
+
+    def surrogate(x: Tensor) -> tuple[Tensor, Tensor, None]:
+        log_det = torch.linalg.slogdet(layer.weight).logabsdet
+        return linear(x, layer.weight, layer.bias), log_det.expand(len(x)), None
+
+    return training_step(case, surrogate, layer.parameters())
+
+
+# ---- convolutions ----------------------------------------------------------------------------------------------------
+
+
+def plain_conv2d(case: Case) -> Step:
+    """torch.nn.Conv2d: three convolutions and no log-determinant."""
+    channels, kernel = case.event_shape[0], _kernel(case)
+    return _without_log_det(case, case.fresh(lambda: nn.Conv2d(channels, channels, kernel, padding=kernel // 2)))
+
+
+def self_norm_conv2d(case: Case) -> Step:
+    """snf.SelfNormConv2d: likelihood and reconstruction together in six convolutions."""
+    return _of_layer(case, lambda: SelfNormConv2d(case.event_shape[0], _kernel(case)))
+
+
+def self_norm_conv2d_two_pass(case: Case) -> Step:
+    """The same gradients with a second forward and backward pass for the reconstruction: nine convolutions."""
+    kernel = _kernel(case)
+    layer = case.fresh(lambda: SelfNormConv2d(case.event_shape[0], kernel))
+    return _two_passes(case, layer, _ConvLikelihood, lambda x, w: conv2d(x, w, padding=kernel // 2))
+
+
+def exact_conv2d(case: Case) -> Step:
+    """snf.ExactConv2d: the log-determinant by block-banded elimination in float64."""
+    return _of_layer(case, lambda: ExactConv2d(case.event_shape[0], _kernel(case)))
+
+
+def exact_conv2d_dense(case: Case) -> Step:
+    """The log-determinant by slogdet of the dense matrix T(w) in float64, as in the paper, O((C·H·W)³)."""
+    layer = case.fresh(lambda: ExactConv2d(case.event_shape[0], _kernel(case)))
+
+    def surrogate(x: Tensor) -> tuple[Tensor, Tensor, None]:
+        log_det = dense_log_abs_det(layer.weight, *case.event_shape[1:]).to(x.dtype)
+        return conv2d(x, layer.weight, layer.bias, padding=layer.padding), log_det.expand(len(x)), None
+
+    return training_step(case, surrogate, layer.parameters())
+
+
+def dense_log_abs_det(weight: Tensor, height: int, width: int) -> Tensor:
+    """log|det T(w)| in nats from the dense matrix, a float64 scalar."""
+    return torch.linalg.slogdet(toeplitz.matrix(weight.double(), height, width)).logabsdet
+
+
+def _kernel(case: Case) -> int:
+    assert case.kernel_size is not None  # the races of convolutions give one
+    return case.kernel_size
+
+
+# ---- two passes ------------------------------------------------------------------------------------------------------
+
+
+def _two_passes(
+    case: Case, layer: SelfNormLinear | SelfNormConv2d, likelihood: Any, product: Callable[[Tensor, Tensor], Tensor]
+) -> Step:
+    """First the likelihood's half gradients, then ‖R W x − x‖² by plain autograd with the input stopped."""
+    x, W, b, R = leaves = (case.events(), layer.weight, layer.bias, layer.inverse_weight)
+
+    def run() -> tuple[Tensor, ...]:
+        first = torch.autograd.grad(objective(*likelihood.apply(x, W, R, b)), leaves)
+        stopped = x.detach()
+        error = product(product(stopped, W), R) - stopped
+        second = torch.autograd.grad(layer.recon_weight * error.flatten(1).square().sum(1).mean(), (W, R))
+        return first[0], first[1] + second[0], first[2], first[3] + second[1]
+
+    return Step(run, leaves)
+
+
+class _DenseLikelihood(torch.autograd.Function):
+    """The likelihood's part of eq-dense-gradients: half of W's gradient goes to W, the other half, through R, to R."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        code = x @ W.T
+        ctx.save_for_backward(x, W, R, code)
+        return code + b, x.new_zeros(len(x))
+
+    @staticmethod
+    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor, ...]:
+        x, W, R, code = ctx.saved_tensors
+        grad_x, scale = grad_z @ W, grad_log_det.sum()
+        grad_W = 0.5 * (grad_z.T @ x + scale * R.T)
+        grad_R = -0.5 * (grad_x.T @ code + scale * W.T)
+        return grad_x, grad_W, grad_R, grad_z.sum(0)
+
+
+class _ConvLikelihood(torch.autograd.Function):
+    """The likelihood's part of eq-conv-gradients."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        code = conv2d(x, w, padding=w.shape[-1] // 2)
+        ctx.save_for_backward(x, w, r, code)
+        return code + b[:, None, None], x.new_zeros(len(x))
+
+    @staticmethod
+    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor, ...]:
+        x, w, r, code = ctx.saved_tensors
+        padding = w.shape[-1] // 2
+        grad_x = conv2d_input(x.shape, w, grad_z, padding=padding)
+        counts = grad_log_det.sum() * toeplitz.tap_counts(w, *x.shape[2:])
+        grad_w = 0.5 * (conv2d_weight(x, w.shape, grad_z, padding=padding) + counts * toeplitz.flip(r))
+        grad_r = -0.5 * (conv2d_weight(code, r.shape, grad_x, padding=padding) + counts * toeplitz.flip(w))
+        return grad_x, grad_w, grad_r, grad_z.sum((0, 2, 3))
+
+
+DENSE: dict[str, Contender] = {
+    "linear": plain_linear,
+    "selfnorm": self_norm_linear,
+    "selfnorm-two-pass": self_norm_linear_two_pass,
+    "relative": relative_linear,
+    "lu": lu_linear,
+    "exact": exact_linear,
+    "slogdet": slogdet_linear,
+}
+CONV: dict[str, Contender] = {
+    "conv2d": plain_conv2d,
+    "selfnorm": self_norm_conv2d,
+    "selfnorm-two-pass": self_norm_conv2d_two_pass,
+    "exact": exact_conv2d,
+    "exact-dense": exact_conv2d_dense,
+}

@@ -1,0 +1,196 @@
+"""The suites of ``bench``: which cases there are, and who runs in each; the first of each table is the floor."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import contenders, foreign, model_contenders, models, toeplitz
+from .bench import Case, Contender, Race, Step
+from .conv import ExactConv2d, SelfNormConv2d
+from .dense import SelfNormLinear
+from .flow import Flow
+from .layer import FlowLayer
+from .streams import stream
+
+Shape = tuple[int, ...]
+
+FEATURES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+CONV_SHAPES = ((1, 28, 28), (4, 14, 14), (16, 7, 7), (12, 16, 16))
+LOG_DET_SHAPES = ((4, 14, 14), (12, 16, 16), (3, 32, 32))
+SAMPLED = ((784,), (3072,), (1, 28, 28), (12, 16, 16))
+IMAGE = (1, 28, 28)
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the command line may narrow down; None leaves a suite its own."""
+
+    features: Sequence[int] | None = None
+    shapes: Sequence[Shape] | None = None
+    batches: Sequence[int] | None = None
+    device: torch.device = torch.device("cpu")  # noqa: RUF009, a torch.device never changes
+    seed: int = 0
+    compiled: bool = False
+
+    def cases(self, suite: str, shapes: Iterable[Shape], batch: int, **rest: Any) -> list[Case]:
+        """One case for each shape and batch."""
+        batches = self.batches or (batch,)
+        return [Case(suite, s, b, **rest, device=self.device, seed=self.seed) for s in shapes for b in batches]
+
+
+# ---- single layers ---------------------------------------------------------------------------------------------------
+
+
+def dense_races(choices: Choices) -> list[Race]:
+    """A training step of one dense layer, over D."""
+    shapes = [(features,) for features in choices.features or FEATURES]
+    return [Race(case, {**contenders.DENSE, **foreign.DENSE}) for case in choices.cases("dense", shapes, 128)]
+
+
+def conv_races(choices: Choices) -> list[Race]:
+    """A training step of one convolution, 3×3 and, where there is more than one channel, 1×1."""
+    shapes = choices.shapes or CONV_SHAPES
+    pointwise = {name: run for name, run in contenders.CONV.items() if name != "exact-dense"} | foreign.POINTWISE
+    wide = [shape for shape in shapes if shape[0] > 1]
+    return [Race(case, contenders.CONV) for case in choices.cases("conv", shapes, 100, kernel_size=3)] + [
+        Race(case, pointwise) for case in choices.cases("conv", wide, 100, kernel_size=1)
+    ]
+
+
+def log_det_races(choices: Choices) -> list[Race]:
+    """The exact log-determinant of a 3×3 convolution and its gradient, without a batch."""
+    cases = replace(choices, batches=None).cases("logdet", choices.shapes or LOG_DET_SHAPES, 0, kernel_size=3)
+    return [Race(case, LOG_DET) for case in cases]
+
+
+def block_banded(case: Case) -> Step:
+    """toeplitz.log_abs_det in float64 for a kernel near the identity, as a fresh layer has it."""
+    return _log_det_step(case, _fresh_kernel(case), toeplitz.log_abs_det)
+
+
+def block_banded_gaussian(case: Case) -> Step:
+    """toeplitz.log_abs_det in float64 for a kernel of Gaussian numbers, where elimination may have to pivot."""
+    with stream("cpu", case.seed, "bench kernel"):
+        kernel = torch.randn(case.event_shape[0], case.event_shape[0], 3, 3)
+    return _log_det_step(case, kernel.to(case.device), toeplitz.log_abs_det)
+
+
+def dense_matrix(case: Case) -> Step:
+    """slogdet of the dense matrix T(w) in float64, for the same kernel near the identity."""
+    return _log_det_step(case, _fresh_kernel(case), contenders.dense_log_abs_det)
+
+
+def _fresh_kernel(case: Case) -> Tensor:
+    return case.fresh(lambda: ExactConv2d(case.event_shape[0], 3)).weight.detach()
+
+
+def _log_det_step(case: Case, kernel: Tensor, log_abs_det: Callable[[Tensor, int, int], Tensor]) -> Step:
+    weight, (height, width) = kernel.requires_grad_(), case.event_shape[1:]
+    return Step(lambda: torch.autograd.grad(log_abs_det(weight, height, width), weight), (weight,))
+
+
+LOG_DET: dict[str, Contender] = {
+    "block-banded": block_banded,
+    "block-banded-gaussian": block_banded_gaussian,
+    "dense-matrix": dense_matrix,
+}
+
+
+# ---- sampling --------------------------------------------------------------------------------------------------------
+
+
+def sampling_races(choices: Choices) -> list[Race]:
+    """From codes to samples: the time is that of one sample."""
+    chosen: list[Shape] = [(features,) for features in choices.features or ()]
+    shapes = [*chosen, *(choices.shapes or ())] or SAMPLED
+    layers = choices.cases("sampling", [s for s in shapes if len(s) == 1], 100)
+    layers += choices.cases("sampling", [s for s in shapes if len(s) == 3], 100, kernel_size=3)
+    images = choices.shapes or [IMAGE]
+    flows = [
+        case
+        for model in ("dense-selfnorm", "conv-selfnorm")
+        for case in choices.cases("sampling", images, 100, model=model)
+    ]
+    return [Race(case, SAMPLING) for case in (*layers, *flows)]
+
+
+def learned(case: Case) -> Step:
+    """The learned inverse of all samples in one pass."""
+    return _sampling(case, case.batch, exact=False)
+
+
+def learned_single(case: Case) -> Step:
+    """The learned inverse, one sample at a time."""
+    return _sampling(case, 1, exact=False)
+
+
+def exact(case: Case) -> Step:
+    """The exact inverse of all samples in one pass, the factorisation remembered."""
+    return _sampling(case, case.batch, exact=True)
+
+
+def exact_single(case: Case) -> Step:
+    """The exact inverse, one sample at a time, the factorisation remembered."""
+    return _sampling(case, 1, exact=True)
+
+
+def exact_single_fresh(case: Case) -> Step:
+    """The exact inverse, one sample at a time, factorised anew for each."""
+    return _sampling(case, 1, exact=True, fresh=True)
+
+
+def _sampling(case: Case, count: int, exact: bool, fresh: bool = False) -> Step:
+    made = case.fresh(lambda: _inverted(case))
+    z = case.events().detach()[:count].reshape(count, *(made.z_shape if isinstance(made, Flow) else case.event_shape))
+    if exact:
+        made.inverse(z, exact=True)  # what is remembered is so before the first turn
+
+    @torch.no_grad()
+    def run() -> Tensor:
+        if fresh:
+            made.forget()
+        return made.inverse(z, exact=exact)
+
+    return Step(run, (z, *made.parameters()), per=count)
+
+
+def _inverted(case: Case) -> Flow | FlowLayer:
+    if case.model is not None:
+        return models.build(case.model, case.event_shape, model_contenders.LEVELS)
+    if case.kernel_size is not None:
+        return SelfNormConv2d(case.event_shape[0], case.kernel_size)
+    return SelfNormLinear(case.features)
+
+
+SAMPLING: dict[str, Contender] = {
+    "learned": learned,
+    "learned-single": learned_single,
+    "exact": exact,
+    "exact-single": exact_single,
+    "exact-single-fresh": exact_single_fresh,
+}
+
+
+# ---- whole models ----------------------------------------------------------------------------------------------------
+
+
+def model_races(choices: Choices) -> list[Race]:
+    """A whole training step over pixels: preprocessing, loss, backward pass, Adam."""
+    races = []
+    for kind, table in model_contenders.TABLES.items():
+        faster = {f"{name}-compiled": model_contenders.compiled(name, run) for name, run in table.items()}
+        cases = choices.cases("models", choices.shapes or [IMAGE], 100, model=kind)
+        races += [Race(case, {**table, **(faster if choices.compiled else {})}) for case in cases]
+    return races
+
+
+SUITES: dict[str, Callable[[Choices], list[Race]]] = {
+    "dense": dense_races,
+    "conv": conv_races,
+    "logdet": log_det_races,
+    "sampling": sampling_races,
+    "models": model_races,
+}

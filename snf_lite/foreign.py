@@ -1,0 +1,89 @@
+"""Layers of other libraries, for comparison: dense layers and 1×1 convolutions with an exact log-determinant.
+
+None of the libraries is needed by the package; ``pip install -e .[bench]`` brings them. Each is taken in the direction
+of a density, from data to code, and at its own initial values: no step's time depends on the numbers.
+"""
+
+import importlib
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .bench import Case, Contender, Step, UnavailableError
+from .contenders import training_step
+
+LIBRARIES = ("nflows", "normflows", "zuko")
+
+
+def library(name: str) -> Any:
+    """The module of that name; UnavailableError says how to get it."""
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != name.partition(".")[0]:
+            raise  # it is there, and lacks something itself
+        raise UnavailableError(f"{name.partition('.')[0]} is not installed: pip install -e .[bench]") from None
+
+
+def nflows_lu(case: Case) -> Step:
+    """nflows.transforms.LULinear: W = L U from packed triangles, two products with them forward, four backward."""
+    transforms = library("nflows.transforms")
+    return _step(case, lambda: transforms.LULinear(case.features))
+
+
+def normflows_lu(case: Case) -> Step:
+    """normflows.flows.LULinearPermute: a fixed permutation, then W = L U as in nflows."""
+    flows = library("normflows.flows")
+    return _step(case, lambda: flows.LULinearPermute(case.features), to_code="inverse")
+
+
+def zuko_lu(case: Case) -> Step:
+    """zuko.transforms.LULinearTransform and a bias: multiplies L and U, O(D³), then once with the batch."""
+    transforms = library("zuko.transforms")
+    return _step(case, lambda: _ZukoLinear(transforms.LULinearTransform, case.features))
+
+
+class _ZukoLinear(nn.Module):
+    """The parameters that zuko's transform leaves to its caller."""
+
+    def __init__(self, transform: Any, features: int) -> None:
+        super().__init__()
+        self.transform = transform
+        self.lu = nn.Parameter(torch.eye(features) + 0.1 * torch.randn(features, features) / features)
+        self.bias = nn.Parameter(torch.zeros(features))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, log_det = self.transform(self.lu).call_and_ladj(x)
+        return z + self.bias, log_det
+
+
+def normflows_1x1(case: Case) -> Step:
+    """normflows.flows.Invertible1x1Conv: the C×C determinant by slogdet, once for all pixels; no bias."""
+    flows = library("normflows.flows")
+    return _step(case, lambda: flows.Invertible1x1Conv(case.event_shape[0]), to_code="inverse")
+
+
+def normflows_1x1_lu(case: Case) -> Step:
+    """normflows.flows.Invertible1x1Conv(use_lu=True): W = P L U; no bias."""
+    flows = library("normflows.flows")
+    return _step(case, lambda: flows.Invertible1x1Conv(case.event_shape[0], use_lu=True), to_code="inverse")
+
+
+def _step(case: Case, make: Callable[[], nn.Module], to_code: str = "forward") -> Step:
+    """A training step; ``to_code`` names the method from data to code, which normflows calls the inverse."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a library has to say to its own authors
+        layer = case.fresh(make)
+
+    def surrogate(x: Tensor) -> tuple[Tensor, Tensor, None]:
+        z, log_det = getattr(layer, to_code)(x)
+        return z, log_det.expand(len(x)), None  # of the 1×1 convolutions it is a scalar
+
+    return training_step(case, surrogate, layer.parameters())
+
+
+DENSE: dict[str, Contender] = {"nflows-lu": nflows_lu, "normflows-lu": normflows_lu, "zuko-lu": zuko_lu}
+POINTWISE: dict[str, Contender] = {"normflows-1x1": normflows_1x1, "normflows-1x1-lu": normflows_1x1_lu}

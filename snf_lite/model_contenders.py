@@ -1,0 +1,126 @@
+"""Who runs in the races of whole models: the package's flows, and the same nets of torch's own layers as the floor."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from . import models
+from .bench import Case, Contender, Step, UnavailableError
+from .contenders import objective
+from .conv import SelfNormConv2d
+from .dense import SelfNormLinear
+from .flow import Flow
+from .layer import FlowLayer
+from .spline import RationalQuadraticSpline
+from .streams import stream
+
+#: How many values a pixel takes.
+LEVELS = 256
+#: So small that hundreds of steps leave the weights, and with them the work, as they were.
+LEARNING_RATE = 1e-7
+
+
+class PlainNet(nn.Module):
+    """Flow layers and ordinary ones in a row; only the flow layers have log-determinants."""
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+    def loss(self, x: Tensor) -> Tensor:
+        total = torch.zeros(len(x), device=x.device)
+        for layer in self.layers:
+            if isinstance(layer, FlowLayer):
+                x, term, _ = layer.surrogate(x)
+                total = total + term
+            else:
+                x = layer(x)
+        return objective(x, total)
+
+
+def plain_dense(case: Case) -> Step:
+    """The net of dense-selfnorm with torch.nn.Linear: no log-determinant of its dense layers."""
+    return _training(case, lambda: PlainNet(_replaced("dense-selfnorm", case)))
+
+
+def plain_conv(case: Case) -> Step:
+    """The net of conv-selfnorm with torch.nn.Conv2d and without its splines."""
+    return _training(case, lambda: PlainNet(_replaced("conv-selfnorm", case, but=RationalQuadraticSpline)))
+
+
+def plain_conv_splines(case: Case) -> Step:
+    """The net of conv-selfnorm with torch.nn.Conv2d, splines included: no log-determinant of its convolutions."""
+    return _training(case, lambda: PlainNet(_replaced("conv-selfnorm", case)))
+
+
+def _replaced(model: str, case: Case, but: type[FlowLayer] | tuple[()] = ()) -> list[nn.Module]:
+    """A model's layers but for those of class ``but``; in place of each that learns its inverse one of torch's own."""
+    chain = models.build(model, case.event_shape, LEVELS).chain()
+    return [_ordinary(layer) for layer in chain if not isinstance(layer, but)]
+
+
+def _ordinary(layer: FlowLayer) -> nn.Module:
+    if isinstance(layer, SelfNormLinear):
+        return nn.Linear(layer.features, layer.features)
+    if isinstance(layer, SelfNormConv2d):
+        return nn.Conv2d(layer.channels, layer.channels, layer.kernel_size, padding=layer.padding)
+    return layer
+
+
+def _model(name: str) -> Contender:
+    def step(case: Case) -> Step:
+        return _training(case, lambda: models.build(name, case.event_shape, LEVELS))
+
+    step.__doc__ = f"snf.build({name!r}), as train trains it."
+    return step
+
+
+def compiled(name: str, contender: Contender) -> Contender:
+    """The same step with its loss through torch.compile, without graph breaks."""
+
+    def step(case: Case) -> Step:
+        return contender(replace(case, compiled=True))
+
+    step.__doc__ = f"{name}, its loss through torch.compile(fullgraph=True)."
+    return step
+
+
+def _training(case: Case, make: Callable[[], PlainNet | Flow]) -> Step:
+    net = case.fresh(make)
+    with stream("cpu", case.seed, "bench pixels"):
+        pixels = torch.randint(LEVELS, (case.batch, *case.event_shape), dtype=torch.uint8).to(case.device)
+    optimiser = torch.optim.Adam(net.parameters(), LEARNING_RATE, fused=True)
+    loss = _compile(net.loss, pixels) if case.compiled else net.loss
+
+    def run() -> None:
+        optimiser.zero_grad()
+        loss(pixels).backward()
+        optimiser.step()
+
+    return Step(run, (pixels, *net.parameters()), eager=not case.compiled)
+
+
+def _compile(loss: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[[Tensor], Tensor]:
+    """The compiled loss, after its first call: a machine without a compiler finds out here."""
+    faster: Callable[[Tensor], Tensor] = torch.compile(loss, fullgraph=True)
+    try:
+        faster(pixels).backward()
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
+        raise UnavailableError(f"torch.compile failed: {type(error).__name__}: {reason}") from error
+    return faster
+
+
+TABLES: dict[str, dict[str, Contender]] = {
+    "dense": {
+        "plain": plain_dense,
+        **{name: _model(name) for name in ("dense-selfnorm", "dense-exact", "dense-relative")},
+    },
+    "conv": {
+        "plain": plain_conv,
+        "plain-splines": plain_conv_splines,
+        **{name: _model(name) for name in ("conv-selfnorm", "conv-exact")},
+    },
+}
