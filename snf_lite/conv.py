@@ -101,7 +101,7 @@ class ExactConv2d(ConvLayer):
 
     def map(self, x: Tensor) -> Tensor:
         """w ⋆ x + b, laid out in memory as is fastest."""
-        return conv2d(in_fast_layout(x), self.weight, self.bias, padding=self.padding)
+        return _convolve(in_fast_layout(x), self.weight) + self.bias[:, None, None]
 
     def volume_key(self) -> Hashable | None:
         """Layers of one shape of kernel and image: their matrices are eliminated in one batch."""
@@ -195,10 +195,10 @@ class _SelfNormConvStep(torch.autograd.Function):
     def forward(
         x: Tensor, w: Tensor, r: Tensor, b: Tensor, counts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        padding, dtype = w.shape[-1] // 2, linalg.product_dtype(x)
+        dtype = linalg.product_dtype(x)
         low = in_fast_layout(x).to(dtype)
-        code = conv2d(low, w.to(dtype), padding=padding)
-        error = conv2d(code, r.to(dtype), padding=padding).sub_(low)
+        code = _convolve(low, w.to(dtype))
+        error = _convolve(code, r.to(dtype)).sub_(low)
         recon = error.to(x.dtype).square().sum((1, 2, 3))
         return code + b[:, None, None], x.new_zeros(len(x)), recon, code, error
 
@@ -215,11 +215,11 @@ class _SelfNormConvStep(torch.autograd.Function):
         ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         x, w, r, counts, code, error = ctx.saved_tensors
-        padding, own, dtype = w.shape[-1] // 2, x.dtype, code.dtype
+        own, dtype = x.dtype, code.dtype
         delta, pull = in_fast_layout(grad_z).to(dtype), (2 * grad_recon[:, None, None, None] * error).to(dtype)
         w_mirrored, r_mirrored = toeplitz.flip(w), toeplitz.flip(r)
-        grad_x = conv2d(delta, w_mirrored.to(dtype), padding=padding)
-        to_code = conv2d(pull, r_mirrored.to(dtype), padding=padding).add_(delta, alpha=0.5)
+        grad_x = _convolve(delta, w_mirrored.to(dtype))
+        to_code = _convolve(pull, r_mirrored.to(dtype)).add_(delta, alpha=0.5)
         to_x = pull.add_(grad_x, alpha=-0.5)
         counts = 0.5 * grad_log_det.sum() * counts
         grad_w = _tap_gradient(x.to(dtype), to_code, w).to(own).addcmul_(counts, r_mirrored)
@@ -227,9 +227,28 @@ class _SelfNormConvStep(torch.autograd.Function):
         return grad_x.to(own), grad_w, grad_r, grad_z.sum((0, 2, 3)), None
 
 
+def _convolve(x: Tensor, weight: Tensor) -> Tensor:
+    """w ⋆ x with zero "same" padding."""
+    padding = weight.shape[-1] // 2
+    if not _one_channel_on_cpu(x):
+        return conv2d(x, weight, padding=padding)
+    each = weight.expand(len(x), -1, -1, -1)
+    return conv2d(x.transpose(0, 1), each, padding=padding, groups=len(x)).transpose(0, 1)
+
+
 def _tap_gradient(x: Tensor, grad_z: Tensor, weight: Tensor) -> Tensor:
     """δz ⋆ x for the taps of ``weight``."""
-    return conv2d_weight(in_fast_layout(x), weight.shape, grad_z, padding=weight.shape[-1] // 2)
+    x, padding = in_fast_layout(x), weight.shape[-1] // 2
+    if not _one_channel_on_cpu(x):
+        return conv2d_weight(x, weight.shape, grad_z, padding=padding)
+    images, pulls, count = x.transpose(0, 1), grad_z.transpose(0, 1), len(x)
+    each = conv2d_weight(images, (count, *weight.shape[1:]), pulls, padding=padding, groups=count)
+    return each.sum(0, keepdim=True)
+
+
+def _one_channel_on_cpu(x: Tensor) -> bool:
+    """Images of one channel then change places with the batch: as so many channels they take a third of the time."""
+    return x.shape[1] == 1 < len(x) and x.device.type == "cpu" and not checks.transformed()
 
 
 def in_fast_layout(images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
-"""The machine's part in a run: which device computes, what it is called, when it is done."""
+"""The machine's part in a run: which device computes, what it is called, when it is done, what it does with memory."""
 
+import ctypes
 import platform
 from pathlib import Path
 
@@ -33,3 +34,18 @@ def wait_for(device: torch.device) -> None:
     """Let the device finish what it was given, so that a clock read next tells the truth."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep the memory that it frees, for the next step to use; False where the C library is not glibc.
+
+    Every step asks for the buffers that the last one freed. glibc hands large ones back to the system in between, and
+    fetching fresh pages takes up to as long as the matrix product that fills them. The command line does this at its
+    start; a library should not do it unasked.
+    """
+    trim_threshold, top_pad, mmap_max = -1, -2, -4  # from malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, TypeError, OSError):
+        return False
+    return all(mallopt(option, value) for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (mmap_max, 0)))

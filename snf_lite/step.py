@@ -59,7 +59,7 @@ def _tf32() -> Iterator[None]:
 class Step:
     """Takes steps on a flow's parameters.
 
-    Compiled code and the CUDA graph are made for whole batches; a shorter one, at the end of an epoch, goes the plain way.
+    Compiled code and the CUDA graph are made for whole batches; the shorter one that ends an epoch goes the plain way.
 
     Args:
         flow: on its device already.
