@@ -13,11 +13,12 @@ from .atomic import write_whole
 from .bench_command import run_bench
 from .contests import SUITES
 from .datasets import DataError, dataset_names, load
-from .devices import choose_device
+from .devices import choose_device, keep_freed_memory
 from .evaluation import evaluate
 from .flow import Flow
 from .history import History
 from .sampling import sample_pair
+from .step import PRECISIONS
 from .streams import stream
 from .train import fit
 
@@ -33,6 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream_out, io.TextIOWrapper):
             stream_out.reconfigure(errors="replace")  # a terminal without λ shows a question mark, and goes on
     args = _parser().parse_args(arguments)
+    keep_freed_memory()
     try:
         args.run(args)
     except EXPECTED as error:
@@ -65,7 +67,7 @@ def train(args: argparse.Namespace) -> None:
     history = fit(
         flow, training, args.epochs, args.batch_size, args.lr, args.device, args.seed, args.whiten,
         folder / "checkpoint.pt", not args.restart, validation=args.data, warmup_epochs=args.warmup, decay=args.decay,
-        clip_norm=args.clip,
+        clip_norm=args.clip, compile=args.compile, cuda_graph=args.cuda_graph, precision=args.precision,
     )  # fmt: skip
     _finish(args, folder, flow, history)
 
@@ -130,7 +132,9 @@ def _command(args: argparse.Namespace) -> str:
     names = ("data", "epochs", "batch_size", "lr", "warmup", "decay", "clip", "seed")
     words += [f"--{name.replace('_', '-')} {getattr(args, name)}" for name in names if getattr(args, name) is not None]
     words += [f"--set {shlex.quote(f'{key}={value!r}')}" for key, value in _builder_settings(args).items()]
-    return " ".join([*words, *["--whiten"] * args.whiten])
+    words += [f"--precision {args.precision}"] * (args.precision != "float32")
+    words += ["--whiten"] * args.whiten + ["--compile"] * args.compile + ["--cuda-graph"] * args.cuda_graph
+    return " ".join(words)
 
 
 def _require_same_command(folder: Path, command: str) -> None:
@@ -188,6 +192,9 @@ def _add_train(commands: Any) -> None:
     add("--warmup", type=_non_negative, default=1.0, metavar="EPOCHS", help="epochs over which the learning rate rises")
     add("--decay", choices=("constant", "cosine"), default="constant", help="of the learning rate after that")
     add("--clip", type=_positive_number, metavar="NORM", help="scale larger gradients down to this norm")
+    add("--compile", action="store_true", help="compile the loss: faster steps after a slow beginning")
+    add("--cuda-graph", action="store_true", help="replay each step as one CUDA graph")
+    add("--precision", choices=PRECISIONS, default="float32", help="of products and convolutions in training")
     add("--whiten", action="store_true", help="start from dense layers that whiten the training data")
     add("--recon-weight", type=_non_negative, metavar="λ", help="of the reconstruction term; unset: the model's own")
     add("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", help="another setting of the model")

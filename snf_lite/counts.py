@@ -88,12 +88,19 @@ class WorkCounter(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         operation = func.overloadpacket
-        if operation in flop_registry:
-            self.products += sum(args[-1][:2]) if operation is aten.convolution_backward else 1
+        if operation is aten.convolution_backward:
+            self._count_convolution_backward(*args[:3], asked=args[-1])
+        elif operation in flop_registry:
+            self.products += 1
             self.flops += flop_registry[operation](*args, **(kwargs or {}), out_val=out)
         elif operation in SOLVERS:
             self._count_solver(operation, args)
         return out
+
+    def _count_convolution_backward(self, grad: Tensor, x: Tensor, weight: Tensor, asked: list[bool]) -> None:
+        """Each of the two passes asked for takes what the forward pass took; torch's own count forgets groups."""
+        self.products += sum(asked[:2])
+        self.flops += sum(asked[:2]) * 2 * grad.numel() * weight[0].numel()
 
     def _count_solver(self, operation: Any, args: Any) -> None:
         matrix, right = args[0], args[2] if operation is aten.linalg_lu_solve else args[-1]

@@ -48,4 +48,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, TypeError, OSError):
         return False
-    return all(mallopt(option, value) for option, value in ((trim_threshold, 2**31 - 1), (top_pad, 2**26), (mmap_max, 0)))
+    wanted = {trim_threshold: 2**31 - 1, top_pad: 2**26, mmap_max: 0}
+    return all([mallopt(option, value) for option, value in wanted.items()])

@@ -520,3 +520,19 @@ def test_on_cuda_the_peak_of_memory_is_recorded_too(tmp_path: Path) -> None:
     assert main([*TINY, "--suite", "dense", "--device", "cuda", "--out", str(tmp_path)]) == 0
     record = bench_record.read_bench(tmp_path / "bench-dense-cuda" / "bench.json")
     assert all(result["peak_bytes"] > 0 for case in record["cases"].values() for result in case["contenders"].values())
+
+
+def test_counts_of_a_convolution_do_not_depend_on_who_takes_the_channels_place() -> None:
+    """One channel, as the layer computes it (grouped by images) and as ``conv2d`` does: the same multiply-adds."""
+    x, weight = torch.randn(5, 1, 6, 7, requires_grad=True), torch.randn(1, 1, 3, 3, requires_grad=True)
+
+    def grouped() -> Tensor:
+        each = weight.expand(5, -1, -1, -1)
+        return torch.nn.functional.conv2d(x.transpose(0, 1), each, padding=1, groups=5)
+
+    def plain() -> Tensor:
+        return torch.nn.functional.conv2d(x, weight, padding=1)
+
+    for form in (grouped, plain):
+        counted = count(lambda form=form: form().sum().backward())
+        assert (counted.products, counted.multiply_adds) == (3, 3 * 5 * 6 * 7 * 9)

@@ -30,13 +30,14 @@ def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
 
 
 def test_train_writes_record_picture_and_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
-    chosen = ["--recon-weight", "2", "--set", "depth=3", "--seed", "5"]
+    chosen = ["--recon-weight", "2", "--set", "depth=3", "--seed", "5", "--precision", "bf16"]
     assert main([*TRAIN, *chosen, "--out", "there", "--name", "mine"]) == 0
     out = capsys.readouterr().out
     assert sorted(os.listdir("there/mine")) == ["checkpoint.pt", "record.json", "samples.png"]
     assert Path("there/mine/samples.png").read_bytes().startswith(b"\x89PNG")
     record = runs.read_record("there/mine/record.json")
     assert record.model["settings"] == {"depth": 3, "recon_weight": 2.0} and record.seed == 5
+    assert record.history["settings"]["precision"] == "bf16" and record.command.endswith("--precision bf16 --whiten")
     assert record.history["settings"]["whiten"] and record.history["epochs"] == [0, 1, 2]
     assert f"{record.results['test']['nats']:.2f} ±" in out and "exact, 300 events of digits test" in out
     flow = snf.restore("there/mine/checkpoint.pt")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import snf_lite as snf
+from snf_lite import spline
 
 
 def drawn(shape: tuple[int, ...], bins: int, bound: float = 10.0, spread: float = 1.0) -> snf.RationalQuadraticSpline:
@@ -159,3 +160,17 @@ def test_bound_of_a_narrow_spline_is_kept() -> None:
     layer = drawn((3,), 3, 0.5)
     x = torch.tensor([[0.5, -0.5, math.nextafter(0.5, 1)]], dtype=torch.float64)
     assert_close(all_of(layer, x, fused=True), all_of(layer, x, fused=False), 1e-10)
+
+
+@pytest.mark.parametrize("bins", [1, 2, 5])
+def test_what_compilers_are_given_is_the_same_pass(bins: int) -> None:
+    torch.manual_seed(0)
+    layer = drawn((7,), bins, 3.0)
+    x = numbers(layer, 9).requires_grad_()
+    table = layer._table([0]).detach().requires_grad_()
+    found = []
+    for step in (spline.step_for_compilers, spline._SplineStep.apply):
+        z, log_det = step(x, table, layer.bound)
+        found.append((z, log_det, *torch.autograd.grad((z.sin().sum(1) * log_det.cos()).sum(), (x, table))))
+    for ours, fused in zip(*found, strict=True):
+        assert torch.allclose(ours, fused, rtol=1e-10, atol=1e-10)
