@@ -89,7 +89,7 @@ class WorkCounter(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         operation = func.overloadpacket
         if operation is aten.convolution_backward:
-            self._count_convolution_backward(*args[:3], asked=args[-1])
+            self._count_convolution_backward(args[0], args[2], args[-1])
         elif operation in flop_registry:
             self.products += 1
             self.flops += flop_registry[operation](*args, **(kwargs or {}), out_val=out)
@@ -97,7 +97,7 @@ class WorkCounter(TorchDispatchMode):
             self._count_solver(operation, args)
         return out
 
-    def _count_convolution_backward(self, grad: Tensor, x: Tensor, weight: Tensor, asked: list[bool]) -> None:
+    def _count_convolution_backward(self, grad: Tensor, weight: Tensor, asked: list[bool]) -> None:
         """Each of the two passes asked for takes what the forward pass took; torch's own count forgets groups."""
         self.products += sum(asked[:2])
         self.flops += sum(asked[:2]) * 2 * grad.numel() * weight[0].numel()
