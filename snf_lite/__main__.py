@@ -232,7 +232,8 @@ def _add_bench(commands: Any) -> None:
     add("--threads", type=_positive_integer, help="of the CPU; unset: as many as torch takes")
     add("--compile", action="store_true", help="whole models through torch.compile too; takes minutes")
     add("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
-    add("--name", help="of the folder in it; unset: bench-SUITE…; what is there is replaced")
+    add("--name", help="of the folder in it; unset: bench-SUITE…")
+    add("--restart", action="store_true", help="throw away the record that has this name")
 
 
 def _shape(text: str) -> tuple[int, ...]:

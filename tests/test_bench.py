@@ -536,3 +536,15 @@ def test_counts_of_a_convolution_do_not_depend_on_who_takes_the_channels_place()
     for form in (grouped, plain):
         counted = count(lambda form=form: form().sum().backward())
         assert (counted.products, counted.multiply_adds) == (3, 3 * 5 * 6 * 7 * 9)
+
+
+def test_a_record_is_not_lost_to_another_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = [*TINY, "--suite", "logdet", "--out", str(tmp_path)]
+    assert main(asked) == 0
+    record = tmp_path / "bench-logdet" / "bench.json"
+    before = record.read_bytes()
+    assert main(asked) == 1
+    assert "holds a record already. Give another --name, or --restart" in capsys.readouterr().err
+    assert record.read_bytes() == before
+    assert main([*asked, "--restart"]) == 0
+    assert record.read_bytes() != before
