@@ -180,7 +180,12 @@ def adam(parameters: list[torch.nn.Parameter], lr: float, capturable: bool = Fal
         for weight, transpose in turned:
             transpose.grad = None if weight.grad is None else weight.grad.T
 
+    def take_back(*_: object) -> None:  # else last step's gradients would fill memory through the next
+        for pair in turned:
+            pair[1].grad = None
+
     optimizer.register_step_pre_hook(lend_gradients)
+    optimizer.register_step_post_hook(take_back)
     return optimizer
 
 

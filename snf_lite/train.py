@@ -72,7 +72,8 @@ def fit(
         evaluate_every: validate each so many epochs, and after the last.
         progress: show a bar with the validation value; None: if stderr is a terminal.
 
-        compile: compile the loss by ``torch.compile``: faster steps, after a minute or so at the beginning.
+        compile: compile the loss by ``torch.compile``, which takes minutes for deep flows. What checks values, such as
+            that an exact convolution has lost no digits, steps aside in compiled code.
         cuda_graph: on a CUDA device, record a whole step once and replay it, which spares the processor's part in it.
             Not for layers that factorise. A gradient that is not finite is noticed after its step.
         precision: of matrix products and convolutions in training: "float32"; "tf32", on a CUDA device; or "bf16".
