@@ -12,7 +12,7 @@ from project import ROOT, write
 
 PAGE = ROOT / "book" / "welcome.md"
 TITLE = "Which chapter builds on which"
-BOX, GAP = (260, 40), (30, 34)  # pixels of the drawing: a chapter's box, and the room between two
+BOX, GAP = (215, 40), (16, 34)  # pixels of the drawing: a chapter's box, and the room between two
 
 
 def levels(book: list[Chapter]) -> dict[str, int]:

@@ -21,7 +21,7 @@ if os.name == "posix":
 
 
 #: The table's tests, and those of the one fused pass that the table does not compare with its readable lines.
-TESTS = ("test_layers.py", "test_spline.py")
+TESTS = ("test_layers.py", "test_spline.py", "test_lu.py")
 
 
 class Mutant(NamedTuple):
