@@ -127,12 +127,7 @@ def read_bench(path: str | Path) -> dict[str, Any]:
         ValueError: no record of a benchmark, an entry missing or unknown, or something altered since it was written;
             the message names the file and what is wrong.
     """
-    try:
-        record = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such record of a benchmark.") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: expected a record in JSON, got a file that is not: {error}.") from error
+    record = runs.read_json(path, "record of a benchmark")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{path}: expected the record of a benchmark, format {FORMAT}, got something else.")
     _check(record, lambda wrong: ValueError(f"{path}: {wrong}"))

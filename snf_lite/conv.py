@@ -150,7 +150,7 @@ class SelfNormConv2d(ConvLayer):
             return toeplitz.tap_counts(self.weight, height, width)
         key = (height, width, self.weight.dtype, self.weight.device)
         if self._counts is None or self._counts[0] != key:
-            self._counts = key, toeplitz.tap_counts(self.weight, height, width).detach()
+            self._counts = key, toeplitz.tap_counts(self.weight, height, width)
         return self._counts[1]
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
@@ -213,7 +213,7 @@ class _SelfNormConvStep(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(
         ctx: Any, grad_z: Tensor, grad_log_det: Tensor, grad_recon: Tensor, *_: Any
-    ) -> tuple[Tensor | None, ...]:  # fmt: skip
+    ) -> tuple[Tensor | None, ...]:
         x, w, r, counts, code, error = ctx.saved_tensors
         own, dtype = x.dtype, code.dtype
         delta, pull = in_fast_layout(grad_z).to(dtype), (2 * grad_recon[:, None, None, None] * error).to(dtype)

@@ -14,6 +14,7 @@ from .dense import SelfNormLinear
 from .flow import Flow
 from .layer import FlowLayer
 from .spline import RationalQuadraticSpline
+from .step import adam
 from .streams import stream
 
 #: How many values a pixel takes.
@@ -91,11 +92,11 @@ def _training(case: Case, make: Callable[[], PlainNet | Flow]) -> Step:
     net = case.fresh(make)
     with stream("cpu", case.seed, "bench pixels"):
         pixels = torch.randint(LEVELS, (case.batch, *case.event_shape), dtype=torch.uint8).to(case.device)
-    optimiser = torch.optim.Adam(net.parameters(), LEARNING_RATE, fused=True)
+    optimiser = adam(list(net.parameters()), LEARNING_RATE)
     loss = _compile(net.loss, pixels) if case.compiled else net.loss
 
     def run() -> None:
-        optimiser.zero_grad()
+        net.zero_grad()
         loss(pixels).backward()
         optimiser.step()
 

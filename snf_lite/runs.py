@@ -126,6 +126,16 @@ def as_json(value: Any, depth: int = 2, margin: str = "") -> str:
     return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
 
 
+def read_json(path: str | Path, what: str) -> Any:
+    """What a JSON file holds; FileNotFoundError or ValueError, which name the file, if it is not there or no JSON."""
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such {what}.") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: expected a record in JSON, got a file that is not: {error}.") from error
+
+
 def read_record(path: str | Path) -> Record:
     """The record in a file.
 
@@ -133,12 +143,7 @@ def read_record(path: str | Path) -> Record:
         FileNotFoundError: there is no such file.
         ValueError: it is no record, or of another format; the message names the file and what is wrong.
     """
-    try:
-        stored = json.loads(Path(path).read_text())
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such record.") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: expected a record in JSON, got a file that is not: {error}.") from error
+    stored = read_json(path, "record")
     if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT:
         raise ValueError(f"{path}: expected a record of format {FORMAT}, got something else.")
     wanted = {field.name for field in fields(Record)}
