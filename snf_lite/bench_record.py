@@ -9,11 +9,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from . import runs
 from .atomic import write_whole
+from .costs import power_law
 from .devices import device_name
 from .foreign import LIBRARIES
 
@@ -89,7 +89,7 @@ def exponents(cases: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     found: dict[str, dict[str, float]] = {}
     for name, batch, points in _times_over_features(cases):
         if len(points) >= FITTED_SIZES:
-            found.setdefault(f"B = {batch}", {})[name] = slope(points)
+            found.setdefault(f"B = {batch}", {})[name] = power_law(points)[0]
     return found
 
 
@@ -103,12 +103,6 @@ def _times_over_features(cases: list[dict[str, Any]]) -> list[tuple[str, int, di
         })
         for name, batch in keys
     ]  # fmt: skip
-
-
-def slope(points: dict[int, float]) -> float:
-    """p of the least-squares fit log time = p log D + constant."""
-    sizes, times = (np.log(np.array(list(values), dtype=float)) for values in (points.keys(), points.values()))
-    return float(np.polyfit(sizes, times, 1)[0])
 
 
 # ---- to a file and back ----------------------------------------------------------------------------------------------

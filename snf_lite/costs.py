@@ -6,7 +6,7 @@ step runs; the formulas here say in advance what it finds. Learned biases, activ
 
 import math
 
-from . import bench_record
+import numpy as np
 
 #: Products of B·D² (convolutions: of B·H·W·C²·k²) in one training step of each layer, its three plain ones included.
 PRODUCTS = {"linear": 3, "relative": 4, "selfnorm": 6, "lu": 6, "selfnorm-two-pass": 9}
@@ -111,6 +111,6 @@ def power_law(times: dict[int, float]) -> tuple[float, float]:
 
     times: D → seconds, two at least.
     """
-    power = bench_record.slope(times)
-    offsets = [math.log(seconds) - power * math.log(size) for size, seconds in times.items()]
-    return power, math.exp(sum(offsets) / len(offsets))
+    sizes, seconds = (np.log(np.array(list(values), dtype=float)) for values in (times.keys(), times.values()))
+    power, offset = np.polyfit(sizes, seconds, 1)
+    return float(power), math.exp(offset)
