@@ -208,6 +208,12 @@ class Flow(nn.Module):
         self.initialised.fill_(True)
         return self
 
+    @torch.no_grad()
+    def adapt(self) -> None:
+        """Let the layers change what they change by themselves after a training step; ``fit`` does so after each."""
+        for layer in self.chain():
+            layer.adapt()
+
     def forget(self) -> None:
         """Drop what the layers remember from their weights; ``fit`` does so after each step."""
         for layer in self.chain():

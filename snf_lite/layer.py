@@ -78,6 +78,9 @@ class FlowLayer(nn.Module):
     def initialise(self, x: Tensor, whiten: bool) -> None:
         """Set parameters from a batch of the layer's own inputs, where the layer has such a rule."""
 
+    def adapt(self) -> None:
+        """What a layer changes by itself after each training step, without a gradient; of tensors, in place."""
+
     def forget(self) -> None:
         """Drop whatever was remembered from the weights, for a writer that changes them unseen."""
 

@@ -111,6 +111,7 @@ class Step:
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         self.optimizer.step()
+        self.flow.adapt()
 
     def _set_rate(self, rate: float) -> None:
         group = self.optimizer.param_groups[0]
