@@ -9,6 +9,7 @@ from .datasets import DataError, dataset_names, density_names, load, mixture_log
 from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from .evaluation import Result, evaluate
 from .flow import Flow
+from .front import Standardize, Whiten
 from .general import self_norm_log_det
 from .history import History
 from .images import Dequantize, Flatten, Logit, Squeeze
@@ -40,6 +41,8 @@ __all__ = [
     "SelfNormLinear",
     "SmoothLeakyReLU",
     "Squeeze",
+    "Standardize",
+    "Whiten",
     "build",
     "dataset_names",
     "density_names",

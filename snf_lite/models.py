@@ -9,6 +9,7 @@ from .activations import SmoothLeakyReLU
 from .conv import ConvLayer, ExactConv2d, SelfNormConv2d
 from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from .flow import Flow
+from .front import Standardize, Whiten
 from .images import Dequantize, Flatten, Logit, Squeeze
 from .layer import FlowLayer
 from .lu import LULinear
@@ -21,13 +22,17 @@ def preprocessing(levels: int | None) -> list[FlowLayer]:
 
 
 def dense(
-    linear: Callable[[int], FlowLayer], event_shape: tuple[int, ...], levels: int | None, depth: int, alpha: float
-) -> Flow:
-    """``depth`` dense layers with a smooth leaky ReLU between them (the paper: 2 layers of 784, α = 0.3)."""
+    linear: Callable[[int], FlowLayer], event_shape: tuple[int, ...], levels: int | None,
+    depth: int, alpha: float, front: bool,
+) -> Flow:  # fmt: skip
+    """``depth`` dense layers with a smooth leaky ReLU between them (the paper: 2 layers of 784, α = 0.3).
+
+    ``front``: behind a fixed ``Whiten``, which the paper does not have.
+    """
     checks.positive_integer(depth, "depth", "build")
     flat = Flatten(event_shape)
     (features,) = flat.output_shape(event_shape)
-    layers: list[FlowLayer] = [*preprocessing(levels), flat]
+    layers: list[FlowLayer] = [*preprocessing(levels), flat, *[Whiten(features)] * front]
     for index in range(depth):
         layers += [SmoothLeakyReLU(alpha)] * (index > 0) + [linear(features)]
     return Flow(layers, event_shape)
@@ -35,15 +40,16 @@ def dense(
 
 def conv(
     convolution: Callable[[int], ConvLayer], event_shape: tuple[int, ...], levels: int | None,
-    blocks: int, depth: int, bins: int,
+    blocks: int, depth: int, bins: int, front: bool,
 ) -> Flow:  # fmt: skip
     """``blocks`` times ``depth`` convolutions; squeezed between blocks, a spline after each convolution but the last.
 
-    The paper: 3 blocks of 3 convolutions 3×3, splines of 5 bins.
+    The paper: 3 blocks of 3 convolutions 3×3, splines of 5 bins. ``front``: behind a fixed ``Standardize``, which the
+    paper does not have.
     """
     checks.positive_integer(blocks, "blocks", "build")
     checks.positive_integer(depth, "depth", "build")
-    layers, shape = preprocessing(levels), event_shape
+    layers, shape = [*preprocessing(levels), *[Standardize(event_shape)] * front], event_shape
     for block in range(blocks):
         if block:
             layers.append(Squeeze())
@@ -54,41 +60,48 @@ def conv(
 
 
 def dense_selfnorm(
-    event_shape: tuple[int, ...], levels: int | None, recon_weight: float = 1.0, depth: int = 2, alpha: float = 0.3
-) -> Flow:
+    event_shape: tuple[int, ...], levels: int | None, recon_weight: float = 1.0, depth: int = 2, alpha: float = 0.3,
+    front: bool = False,
+) -> Flow:  # fmt: skip
     """Table 1, "SNF FC 2-Layer"."""
-    return dense(lambda features: SelfNormLinear(features, recon_weight), event_shape, levels, depth, alpha)
+    return dense(lambda features: SelfNormLinear(features, recon_weight), event_shape, levels, depth, alpha, front)
 
 
-def dense_exact(event_shape: tuple[int, ...], levels: int | None, depth: int = 2, alpha: float = 0.3) -> Flow:
+def dense_exact(
+    event_shape: tuple[int, ...], levels: int | None, depth: int = 2, alpha: float = 0.3, front: bool = False
+) -> Flow:
     """Table 1, "Exact Gradient FC 2-Layer"."""
-    return dense(ExactLinear, event_shape, levels, depth, alpha)
+    return dense(ExactLinear, event_shape, levels, depth, alpha, front)
 
 
-def dense_relative(event_shape: tuple[int, ...], levels: int | None, depth: int = 2, alpha: float = 0.3) -> Flow:
+def dense_relative(
+    event_shape: tuple[int, ...], levels: int | None, depth: int = 2, alpha: float = 0.3, front: bool = False
+) -> Flow:
     """Table 1, "Relative Grad. FC 2-Layer"."""
-    return dense(RelativeGradientLinear, event_shape, levels, depth, alpha)
+    return dense(RelativeGradientLinear, event_shape, levels, depth, alpha, front)
 
 
-def dense_lu(event_shape: tuple[int, ...], levels: int | None, depth: int = 2, alpha: float = 0.3) -> Flow:
+def dense_lu(
+    event_shape: tuple[int, ...], levels: int | None, depth: int = 2, alpha: float = 0.3, front: bool = False
+) -> Flow:
     """Not in the paper: the dense 2-layer model with triangular factors, the fastest exact rival."""
-    return dense(LULinear, event_shape, levels, depth, alpha)
+    return dense(LULinear, event_shape, levels, depth, alpha, front)
 
 
 def conv_selfnorm(
     event_shape: tuple[int, ...], levels: int | None, recon_weight: float = 1.0,
-    kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5,
+    kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
 ) -> Flow:  # fmt: skip
     """Table 1, "SNF Conv. 9-Layer"."""
-    return conv(lambda c: SelfNormConv2d(c, kernel_size, recon_weight), event_shape, levels, blocks, depth, bins)
+    return conv(lambda c: SelfNormConv2d(c, kernel_size, recon_weight), event_shape, levels, blocks, depth, bins, front)
 
 
 def conv_exact(
     event_shape: tuple[int, ...], levels: int | None,
-    kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5,
+    kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
 ) -> Flow:  # fmt: skip
     """Table 1, "Exact Gradient Conv. 9-Layer"."""
-    return conv(lambda c: ExactConv2d(c, kernel_size), event_shape, levels, blocks, depth, bins)
+    return conv(lambda c: ExactConv2d(c, kernel_size), event_shape, levels, blocks, depth, bins, front)
 
 
 BUILDERS: dict[str, Callable[..., Flow]] = {

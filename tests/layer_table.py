@@ -50,6 +50,13 @@ def pixels(*shape: int, dtype: torch.dtype) -> Tensor:
     return 17 * torch.rand(*shape, dtype=dtype)
 
 
+def seen(layer: FlowLayer) -> None:
+    """Let a layer without parameters take its numbers from events of uneven scale."""
+    torch.manual_seed(11)
+    events = torch.randn(50, *layer.event_shape if isinstance(layer, snf.Standardize) else (5,), dtype=layer.dtype)
+    layer.initialise(events.cumsum(-1) * 0.4 + 1, whiten=False)
+
+
 CASES: dict[str, Case] = {
     "SelfNormLinear": Case(lambda: snf.SelfNormLinear(5, recon_weight=0.7), (5,)),
     "SelfNormLinear-1": Case(lambda: snf.SelfNormLinear(1), (1,), spread=0.2),
@@ -71,6 +78,8 @@ CASES: dict[str, Case] = {
     "RationalQuadraticSpline-2-bins": Case(lambda: snf.RationalQuadraticSpline((8,), 2, 3.0), (8,), 1.0, draw=wide),
     "Dequantize": Case(lambda: snf.Dequantize(17), (1, 2, 3), draw=pixels),
     "Logit": Case(lambda: snf.Logit(1e-3), (1, 2, 3), draw=torch.rand),
+    "Whiten": Case(lambda: snf.Whiten(5), (5,), settle=seen),
+    "Standardize": Case(lambda: snf.Standardize((2, 3, 2)), (2, 3, 2), settle=seen),
     "Squeeze": Case(snf.Squeeze, (2, 4, 2)),
     "Flatten": Case(lambda: snf.Flatten((2, 3, 2)), (2, 3, 2)),
 }
