@@ -3,29 +3,22 @@
 import argparse
 import ast
 import io
-import shlex
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, checks, models, runs
-from .atomic import write_whole
+from . import checkpoints, checks, models
 from .bench_command import run_bench
 from .contests import SUITES
-from .datasets import DataError, dataset_names, load
+from .datasets import DataError, dataset_names
 from .devices import choose_device, keep_freed_memory
 from .evaluation import evaluate
-from .flow import Flow
-from .history import History
-from .sampling import sample_pair
+from .recipe import Recipe, draw, run
 from .step import PRECISIONS
-from .streams import stream
-from .train import fit
 
 #: What a user can cause; anything else is a mistake of ours and shows its traceback.
 EXPECTED = (ValueError, TypeError, DataError, FloatingPointError, OSError)
-#: How many samples a record's distance and times come from.
-RECORDED_SAMPLES = 100
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,31 +52,12 @@ def list_names(args: argparse.Namespace) -> None:
 
 def train(args: argparse.Namespace) -> None:
     """Train a model, or take its training up again, and write its checkpoint, record and picture."""
-    folder = args.out / (args.name or f"{args.model}-{args.data}-seed{args.seed}")
-    if not args.restart:
-        _require_same_command(folder, _command(args))
-    training = load(args.data, "train")
-    flow = _fresh_flow(args, tuple(training.shape[1:]), training.levels)
-    history = fit(
-        flow, training, args.epochs, args.batch_size, args.lr, args.device, args.seed, args.whiten,
-        folder / "checkpoint.pt", not args.restart, validation=args.data, warmup_epochs=args.warmup, decay=args.decay,
-        clip_norm=args.clip, compile=args.compile, cuda_graph=args.cuda_graph, precision=args.precision,
-    )  # fmt: skip
-    _finish(args, folder, flow, history)
-
-
-def _finish(args: argparse.Namespace, folder: Path, flow: Flow, history: History) -> None:
-    result = evaluate(flow, args.data, "test", seed=args.seed)
-    pair = sample_pair(flow, RECORDED_SAMPLES, args.seed)
-    path = folder / "record.json"
-    # A finished run that is asked for again keeps its record: it says which code and machine did the work.
-    if not path.exists() or runs.read_record(path).history != history.as_dict():
-        runs.write_record(
-            runs.make_record(_command(args), args.model, _builder_settings(args), flow, history, result, pair), path
-        )
-    _draw(flow, args.seed, folder / "samples.png")
-    print(f"{result}\nbest epoch {history.best_epoch} of {history.epochs[-1]}; relative distance of g(z) from f⁻¹(z) "
-          f"{pair.relative_distance:.4f}\n{folder}: checkpoint.pt, record.json, samples.png")  # fmt: skip
+    recipe = _recipe(args)
+    try:
+        flow = recipe.fresh_flow()
+    except (ValueError, TypeError) as error:
+        args.parser.error(str(error))
+    print(run(recipe, flow, args.out / (args.name or recipe.name), args.device, args.restart))
 
 
 def evaluate_checkpoint(args: argparse.Namespace) -> None:
@@ -96,55 +70,17 @@ def evaluate_checkpoint(args: argparse.Namespace) -> None:
 def sample(args: argparse.Namespace) -> None:
     """Draw samples of a checkpoint's flow into a picture, and print how far the two inverses are apart."""
     flow = checkpoints.restore(args.checkpoint).to(choose_device(args.device))
-    distance = _draw(flow, args.seed, args.out, args.count)
+    distance = draw(flow, args.seed, args.out, args.count)
     print(f"{args.out}: learned inverse above exact inverse; relative distance {distance:.4f}")
 
 
 # ---- what they share -------------------------------------------------------------------------------------------------
 
 
-def _draw(flow: Flow, seed: int, path: Path, count: int | None = None) -> float:
-    from .plots import sample_grid  # matplotlib, which only those who draw wait for
-
-    figure = sample_grid(flow, count, seed)
-    write_whole(path, figure.png())
-    return figure.relative_distance
-
-
-def _fresh_flow(args: argparse.Namespace, event_shape: tuple[int, ...], levels: int | None) -> Flow:
-    """The model with its builder's settings; the weights depend on the seed alone. A wrong setting is wrong usage."""
-    try:
-        with stream("cpu", args.seed, "weights"):
-            return models.build(args.model, event_shape, levels, **_builder_settings(args))
-    except (ValueError, TypeError) as error:
-        args.parser.error(str(error))
-        raise  # never reached: error() exits
-
-
-def _builder_settings(args: argparse.Namespace) -> dict[str, Any]:
+def _recipe(args: argparse.Namespace) -> Recipe:
     weight = {} if args.recon_weight is None else {"recon_weight": args.recon_weight}
-    return {**dict(args.set), **weight}
-
-
-def _command(args: argparse.Namespace) -> str:
-    """The command that makes the run again, every choice written out, for defaults may change; no paths."""
-    words = [f"python -m snf_lite train {args.model}"]
-    names = ("data", "epochs", "batch_size", "lr", "warmup", "decay", "clip", "seed")
-    words += [f"--{name.replace('_', '-')} {getattr(args, name)}" for name in names if getattr(args, name) is not None]
-    words += [f"--set {shlex.quote(f'{key}={value!r}')}" for key, value in _builder_settings(args).items()]
-    words += [f"--precision {args.precision}"] * (args.precision != "float32")
-    words += ["--whiten"] * args.whiten + ["--compile"] * args.compile + ["--cuda-graph"] * args.cuda_graph
-    return " ".join(words)
-
-
-def _require_same_command(folder: Path, command: str) -> None:
-    """Without its checkpoint a run cannot be compared by ``fit``; its record must not be lost to another command."""
-    record = folder / "record.json"
-    if not record.exists() or (folder / "checkpoint.pt").exists():
-        return
-    there = runs.read_record(record).command
-    if there != command:
-        raise ValueError(f"{record}: comes from '{there}', not from '{command}'. Give another --name, or --restart.")
+    given = {choice.name: getattr(args, choice.name) for choice in fields(Recipe) if choice.name != "settings"}
+    return Recipe(settings={**dict(args.set), **weight}, **given)
 
 
 def _data_of(checkpoint: Path) -> str:

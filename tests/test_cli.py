@@ -181,7 +181,7 @@ def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monk
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snf_lite.__main__.fit", interrupted)
+    monkeypatch.setattr("snf_lite.recipe.fit", interrupted)
     assert main(TRAIN) == 130
     assert "The same command goes on" in capsys.readouterr().err
 
