@@ -1,4 +1,4 @@
-"""The command line: ``python -m snf_lite list | train MODEL | evaluate CHECKPOINT | sample CHECKPOINT | bench``."""
+"""The command line: ``python -m snf_lite list | train | evaluate | sample | reproduce | bench | results``."""
 
 import argparse
 import ast
@@ -8,14 +8,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, checks, models
+from . import checkpoints, checks, models, seals
 from .bench_command import run_bench
 from .contests import SUITES
-from .datasets import DataError, dataset_names
+from .datasets import DataError, dataset_names, image_set_names
 from .devices import choose_device, keep_freed_memory
 from .evaluation import evaluate
 from .recipe import Recipe, draw, run
+from .reproduce import Wish, default_minutes, plan_name, reproduce
+from .results import grouped, read_all, report
+from .rows import PRESETS, ROWS
 from .step import PRECISIONS
+from .stored import home
 
 #: What a user can cause; anything else is a mistake of ours and shows its traceback.
 EXPECTED = (ValueError, TypeError, DataError, FloatingPointError, OSError)
@@ -74,6 +78,25 @@ def sample(args: argparse.Namespace) -> None:
     print(f"{args.out}: learned inverse above exact inverse; relative distance {distance:.4f}")
 
 
+def reproduce_rows(args: argparse.Namespace) -> None:
+    """Run the rows of the paper's tables again, as far as the minutes go, and write their records."""
+    minutes = args.minutes or default_minutes(args.data)
+    rows = tuple(args.rows or ())
+    wish = Wish(rows, args.data, args.preset, minutes, args.epochs, args.seed, args.repeats, dict(args.set))
+    name = args.name or plan_name(args.preset, args.data, rows)
+    reproduce(wish, args.out, name, args.device, args.restart, lambda line: print(line, flush=True))
+
+
+def show_results(args: argparse.Namespace) -> None:
+    """Print the paper's tables beside the runs of record, or check that no record is missing or altered."""
+    if args.seal:
+        print(f"{seals.write_index(args.runs)}: holds what {args.runs} holds now")
+    wrong = seals.check(args.runs) if args.check else []
+    if wrong:
+        raise ValueError(f"{args.runs}: {'; '.join(wrong)}. What was done on purpose is accepted by --seal.")
+    print(f"{args.runs}: nothing missing, nothing altered" if args.check else report(grouped(read_all(args.runs))))
+
+
 # ---- what they share -------------------------------------------------------------------------------------------------
 
 
@@ -102,7 +125,9 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_sample(commands)
+    _add_reproduce(commands)
     _add_bench(commands)
+    _add_results(commands)
     return parser
 
 
@@ -156,6 +181,21 @@ def _add_sample(commands: Any) -> None:
     add("--count", type=_positive_integer, help="how many; unset: 8 images or 1000 points")
 
 
+def _add_reproduce(commands: Any) -> None:
+    parser = _add(commands, "reproduce", reproduce_rows)
+    add = parser.add_argument
+    add("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help=f"out of {', '.join(ROWS)}; unset: the data's own")
+    add("--data", default="digits", choices=image_set_names(), metavar="NAME", help="what to train on")
+    add("--preset", default="fast", choices=PRESETS, help="the paper's settings, or the best ones found, twins alike")
+    add("--minutes", type=_positive_number, help="for all runs together; unset: 5 for the digits, 60 for other data")
+    add("--epochs", type=_positive_integer, help="for every run, whatever time they take")
+    add("--repeats", type=_positive_integer, default=1, help="runs of each row, with the seeds --seed and on")
+    add("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", help="for all models that know it")
+    add("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
+    add("--name", help="of the plan's folder; unset: reproduce-PRESET-DATA and the rows")
+    add("--restart", action="store_true", help="plan anew, and throw away the runs of the plan")
+
+
 def _add_bench(commands: Any) -> None:
     parser = _add(commands, "bench", run_bench)
     parser.set_defaults(after_interrupt="Nothing was written.")
@@ -170,6 +210,14 @@ def _add_bench(commands: Any) -> None:
     add("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
     add("--name", help="of the folder in it; unset: bench-SUITE…")
     add("--restart", action="store_true", help="throw away the record that has this name")
+
+
+def _add_results(commands: Any) -> None:
+    parser = _add(commands, "results", show_results)
+    add = parser.add_argument
+    add("--runs", type=Path, default=home(), metavar="FOLDER", help="where the runs of record are")
+    add("--check", action="store_true", help="print no tables: read every record again; 1 if one is missing or altered")
+    add("--seal", action="store_true", help="take the records as they are now for right")
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -38,6 +38,7 @@ __all__ = [
     "DataTensor",
     "dataset_names",
     "density_names",
+    "image_set_names",
     "load",
     "mixture_log_prob",
     "sample_density",
@@ -83,7 +84,12 @@ class DataTensor(torch.Tensor):
 
 def dataset_names() -> list[str]:
     """Every name `load` takes: the image sets, then the 2-D densities."""
-    return ["digits", *IMAGE_SETS, "imagenet32", *density_names()]
+    return [*image_set_names(), *density_names()]
+
+
+def image_set_names() -> list[str]:
+    """The names of the image sets."""
+    return ["digits", *IMAGE_SETS, "imagenet32"]
 
 
 def load(name: str, split: str = "train", root: str | Path | None = None) -> DataTensor:

@@ -119,6 +119,11 @@ def model_names() -> list[str]:
     return list(BUILDERS)
 
 
+def known_settings(name: str) -> list[str]:
+    """The settings that a model's builder takes."""
+    return list(inspect.signature(BUILDERS[name]).parameters)[2:]  # after event_shape and levels
+
+
 def build(name: str, event_shape: Iterable[int], levels: int | None = None, **settings: Any) -> Flow:
     """Make a fresh flow of one of the paper's architectures.
 
@@ -133,7 +138,7 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
     """
     if name not in BUILDERS:
         raise ValueError(f"build: expected a model among {', '.join(BUILDERS)}, got {name!r}.")
-    known = list(inspect.signature(BUILDERS[name]).parameters)[2:]  # after event_shape and levels
+    known = known_settings(name)
     for key in settings:
         if key not in known:
             raise ValueError(f"build: {name} has no setting {key!r}; it has {', '.join(known)}.")

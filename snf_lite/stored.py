@@ -12,12 +12,13 @@ def stored_run(name: str) -> Path:
     Raises:
         FileNotFoundError: no run has that name; the message lists those that are here.
     """
-    folders = {record.parent.name: record.parent for file in RECORDS for record in _home().glob(f"*/{file}")}
+    folders = {record.parent.name: record.parent for file in RECORDS for record in home().glob(f"*/{file}")}
     if name not in folders:
         raise FileNotFoundError(f"Expected a stored run out of {', '.join(sorted(folders)) or 'none'}; got {name!r}.")
     return folders[name]
 
 
-def _home() -> Path:
+def home() -> Path:
+    """The folder of all of them."""
     installed = Path(__file__).parent / "stored_runs"
     return installed if installed.is_dir() else Path(__file__).parents[1] / "data" / "runs"
