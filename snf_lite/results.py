@@ -203,19 +203,14 @@ def _lines(group: Group) -> list[str]:
     reported, compared = group.row.reported, group.data == group.row.data
     here = _value(group.row, group.mean, group.deviation)
     learned, exact = (f"{group.median('sampling', f'{kind}_ms_per_sample'):.2g}" for kind in ("learned", "exact"))
-    differs = "; ".join(group.differences())
+    told = [", ".join(group.records), f"differs from the paper: {'; '.join(group.differences()) or 'in nothing'}"]
     cells = (
         group.row.title, _reported(group.row) if compared else "–", here, len(group.values), group.epochs,
         f"{_known(reported.batch_ms, compared)} / {group.batch_ms:.3g}",
         f"{_known(reported.sample_ms, compared)} / {learned} / {exact}",
         f"{group.median('sampling', 'relative_distance'):.4f}",
     )  # fmt: skip
-    return [
-        _aligned(*cells),
-        f"    {', '.join(group.records)}",
-        *([f"    differs from the paper: {differs}"] if differs else []),
-        *([f"    {group.row.note}"] if group.row.note else []),
-    ]
+    return [_aligned(*cells), *(f"    {line}" for line in (*told, group.row.note) if line)]
 
 
 def _value(row: Row, mean: float, deviation: float | None) -> str:
@@ -233,7 +228,8 @@ def _known(number: float | None, compared: bool) -> str:
 
 def _not_run(row: Row) -> list[str]:
     command = f"python -m snf_lite reproduce --rows {row.name} --data {row.data} --preset paper"
-    return [_aligned(row.title, _reported(row), "not run"), f"    {command}", *([f"    {row.note}"] if row.note else [])]
+    told = [command, row.note] if row.note else [command]
+    return [_aligned(row.title, _reported(row), "not run"), *(f"    {line}" for line in told)]
 
 
 def _parity_section(found: list[Parity]) -> str:

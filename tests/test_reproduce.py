@@ -1,0 +1,160 @@
+"""``reproduce``: the plan fits the time, twins get equal budgets, what is done is not done again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from snf_lite import reproduce, runs
+from snf_lite.__main__ import main
+from snf_lite.rows import PRESETS, ROWS, rows_for
+
+PAIR = ["reproduce", "--rows", "dense-selfnorm", "dense-exact"]
+
+
+@pytest.fixture(autouse=True)
+def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "data" / "runs"
+
+
+def records(folder: Path) -> dict[str, runs.Record]:
+    return {path.parent.name: runs.read_record(path) for path in sorted(folder.glob("*/record.json"))}
+
+
+# ---- the plan --------------------------------------------------------------------------------------------------------
+
+
+def entry(family: str, seconds: float) -> dict[str, Any]:
+    return {"family": family, "seconds_per_epoch": seconds}
+
+
+def test_families_share_the_time_and_twins_the_epochs() -> None:
+    rows = {"a": entry("dense", 1.0), "b": entry("dense", 3.0), "c": entry("conv", 10.0)}
+    assert reproduce.epochs_that_fit(rows, {"dense": 999, "conv": 999}, 200.0) == {"dense": 25, "conv": 10}
+
+
+def test_what_a_family_does_not_need_goes_to_the_others() -> None:
+    rows = {"a": entry("dense", 1.0), "c": entry("conv", 10.0), "g": entry("glow", 5.0)}
+    most = {"dense": 20, "conv": float("inf"), "glow": float("inf")}
+    found = reproduce.epochs_that_fit(rows, most, 320.0)
+    assert found == {"dense": 20, "conv": 15, "glow": 30}
+
+
+def test_each_row_gets_an_epoch_even_where_there_is_no_time() -> None:
+    assert reproduce.epochs_that_fit({"a": entry("dense", 50.0)}, {"dense": 9}, 10.0) == {"dense": 1}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("row", ROWS)
+def test_twins_are_run_alike(preset: str, row: str) -> None:
+    """The recipes of one family differ in nothing but the model, λ and, as in the paper's own, clipping."""
+    recipes = [other.recipe(preset, "digits", 3, 7) for other in ROWS.values() if other.family == ROWS[row].family]
+    for recipe in recipes:
+        mine = ROWS[row].recipe(preset, "digits", 3, 7)
+        for name in ("data", "epochs", "batch_size", "lr", "warmup", "decay", "seed", "whiten"):
+            assert getattr(recipe, name) == getattr(mine, name)
+        without = [{k: v for k, v in r.settings.items() if k != "recon_weight"} for r in (recipe, mine)]
+        assert without[0] == without[1]
+
+
+def test_the_papers_preset_has_the_papers_settings() -> None:
+    recipe = ROWS["dense-selfnorm"].recipe("paper", "mnist", 0, 6000)
+    assert recipe.command == (
+        "python -m snf_lite train dense-selfnorm --data mnist --epochs 6000 --batch-size 100 --lr 0.0001 --warmup 10.0 "
+        "--decay constant --seed 0"
+    )
+    assert ROWS["glow-selfnorm"].recipe("paper", "mnist", 0, 250).settings["recon_weight"] == 100.0
+
+
+def test_each_data_set_has_its_rows() -> None:
+    assert len(rows_for("digits")) == len(rows_for("mnist")) == 9
+    assert rows_for("cifar10") == ["cifar10-glow-exact", "cifar10-glow-selfnorm"]
+
+
+# ---- runs ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pair_is_run_to_records_by_the_recorded_commands(somewhere_else: Path, capsys: Any) -> None:
+    assert main([*PAIR, "--epochs", "2", "--repeats", "2", "--seed", "4"]) == 0
+    found = records(somewhere_else)
+    assert list(found) == [f"fast-dense-{kind}-digits-seed{seed}" for kind in ("exact", "selfnorm") for seed in (4, 5)]
+    one = found["fast-dense-selfnorm-digits-seed4"]
+    assert one.history["epochs"] == [0, 1, 2] and one.model["settings"] == {"front": True}
+    assert main([*one.command.split()[3:], "--out", "again"]) == 0
+    again = runs.read_record("again/dense-selfnorm-digits-seed4/record.json")
+    assert (again.results, again.history["validation_nats"]) == (one.results, one.history["validation_nats"])
+    assert one.data == found["fast-dense-exact-digits-seed4"].data
+
+
+def test_minutes_decide_the_epochs_of_both_twins(somewhere_else: Path, capsys: Any) -> None:
+    assert main([*PAIR, "--minutes", "0.02"]) == 0
+    epochs = {record.history["epochs"][-1] for record in records(somewhere_else).values()}
+    plan = json.loads(next(somewhere_else.glob("reproduce-*/plan.json")).read_text())
+    assert epochs == {row["epochs"] for row in plan["rows"].values()} and len(epochs) == 1
+
+
+def test_a_stopped_plan_goes_on_where_it_stopped(somewhere_else: Path, capsys: Any, monkeypatch: Any) -> None:
+    real, calls = reproduce.run, []
+
+    def stopped(*args: Any) -> Any:
+        calls.append(args[0].model)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args)
+
+    monkeypatch.setattr(reproduce, "run", stopped)
+    assert main([*PAIR, "--minutes", "0.02"]) == 130
+    first = records(somewhere_else)
+    assert list(first) == ["fast-dense-selfnorm-digits-seed0"]
+    monkeypatch.setattr(reproduce, "seconds_per_epoch", lambda *_: pytest.fail("planned a second time"))
+    assert main([*PAIR, "--minutes", "0.02"]) == 0
+    found = records(somewhere_else)
+    assert len(found) == 2 and found["fast-dense-selfnorm-digits-seed0"] == first["fast-dense-selfnorm-digits-seed0"]
+
+
+def test_another_wish_under_the_same_name_is_refused(somewhere_else: Path, capsys: Any) -> None:
+    assert main([*PAIR, "--epochs", "1"]) == 0
+    assert main([*PAIR, "--epochs", "2"]) == 1
+    error = capsys.readouterr().err
+    assert "was made for epochs 1, not 2" in error and "--restart" in error
+    assert main([*PAIR, "--epochs", "2", "--restart"]) == 0
+    assert {record.history["epochs"][-1] for record in records(somewhere_else).values()} == {2}
+
+
+def test_a_run_that_fails_does_not_stop_the_others(somewhere_else: Path, capsys: Any, monkeypatch: Any) -> None:
+    real = reproduce.run
+
+    def fails_once(recipe: Any, *args: Any) -> Any:
+        if recipe.model == "dense-selfnorm":
+            raise FloatingPointError("layers[3] SelfNormLinear: z is not finite")
+        return real(recipe, *args)
+
+    monkeypatch.setattr(reproduce, "run", fails_once)
+    assert main([*PAIR, "--epochs", "1"]) == 1
+    out, error = capsys.readouterr()
+    assert "failed: layers[3]" in out and "1 of 2 runs failed: dense-selfnorm with seed 0" in error
+    assert list(records(somewhere_else)) == ["fast-dense-exact-digits-seed0"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["--rows", "dense"], 2, "invalid choice: 'dense'"),
+        (["--data", "moons"], 2, "invalid choice: 'moons'"),
+        (["--minutes", "0"], 2, "expected a positive number, got '0'"),
+        (["--preset", "slow"], 2, "invalid choice: 'slow'"),
+        (["--set", "colour=red"], 1, "has a setting 'colour'"),
+        (["--data", "imagenet32", "--epochs", "1"], 1, "imagenet32"),
+    ],
+)
+def test_a_wish_that_cannot_be_met(
+    words: list[str], code: int, message: str, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SNF_DATA", raising=False)
+    try:
+        found = main(["reproduce", *words])
+    except SystemExit as ended:
+        found = ended.code
+    assert found == code and message in capsys.readouterr().err

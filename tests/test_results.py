@@ -1,0 +1,183 @@
+"""The tables beside the paper's, parities, what differs, and the index that notices a lost or altered record."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from made_records import put, record_of, template
+from project import ROOT
+
+from snf_lite import results, runs, seals
+from snf_lite.__main__ import main
+from snf_lite.rows import ROWS, TWINS, rows_for
+
+
+@pytest.fixture(scope="module")
+def like() -> runs.Record:
+    return template()
+
+
+def fast(row: str, seed: int = 0, data: str | None = None, **settings: Any) -> Any:
+    return ROWS[row].recipe("fast", data or ROWS[row].data, seed, 60, **settings)
+
+
+# ---- groups, differences, parity -------------------------------------------------------------------------------------
+
+
+def test_seeds_of_one_setting_stand_together_and_others_apart(like: runs.Record) -> None:
+    records = {
+        "a": record_of(fast("dense-exact", 0), 950.0, like),
+        "b": record_of(fast("dense-exact", 1), 954.0, like),
+        "c": record_of(replace(fast("dense-exact", 2), lr=1e-2), 990.0, like),
+        "d": record_of(fast("dense-exact", 0, "fashion_mnist"), 1500.0, like),
+        "e": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 5), 1100.0, like),
+    }
+    groups = results.grouped(records)
+    assert sorted(sorted(group.records) for group in groups) == [["a", "b"], ["c"], ["d"], ["e"]]
+    (pair,) = (group for group in groups if "a" in group.records)
+    assert (pair.mean, pair.deviation, pair.epochs, pair.batch_ms) == (952.0, pytest.approx(8**0.5), 60, 12.5)
+
+
+def test_a_group_says_what_differs_from_the_paper(like: runs.Record) -> None:
+    (own,) = results.grouped({"own": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 6000), 948.0, like)})
+    assert own.differences() == []
+    (short,) = results.grouped({"s": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 7), 948.0, like)})
+    assert short.differences() == ["epochs 7, not 6000"]
+    (other,) = results.grouped({"o": record_of(fast("dense-selfnorm", 0, "digits", recon_weight=2.0), 100.0, like)})
+    assert set(other.differences()) >= {
+        "data digits, not mnist", "epochs 60, not 6000", "whiten", "front", "decay cosine, not constant",
+        "recon weight 2.0", "warmup epochs 1.0, not 10.0",
+    }  # fmt: skip
+
+
+def test_parity_is_over_common_seeds_at_equal_settings(like: runs.Record) -> None:
+    records = {
+        "s0": record_of(fast("dense-selfnorm", 0), 955.0, like),
+        "s1": record_of(fast("dense-selfnorm", 1), 957.0, like),
+        "s2": record_of(fast("dense-selfnorm", 2), 900.0, like),
+        "e0": record_of(fast("dense-exact", 0), 954.0, like),
+        "e1": record_of(fast("dense-exact", 1), 953.0, like),
+        "other": record_of(replace(fast("dense-exact", 2), lr=1e-2), 800.0, like),
+    }
+    (found,) = results.parities(results.grouped(records))
+    assert found.gaps == {0: 1.0, 1: 4.0} and found.mean == 2.5
+    longer = {**records, "e0": record_of(replace(fast("dense-exact", 0), epochs=70), 954.0, like)}
+    assert [p.gaps for p in results.parities(results.grouped(longer))] == [{1: 4.0}]
+
+
+def test_lambda_is_the_learned_twins_own_affair(like: runs.Record) -> None:
+    records = {
+        "s": record_of(fast("dense-selfnorm", 0, recon_weight=3.0), 955.0, like),
+        "e": record_of(fast("dense-exact", 0), 954.0, like),
+    }
+    assert [p.mean for p in results.parities(results.grouped(records))] == [1.0]
+
+
+# ---- the printed tables ----------------------------------------------------------------------------------------------
+
+
+def test_the_tables_show_runs_and_how_to_run_the_others(like: runs.Record, tmp_path: Path, capsys: Any) -> None:
+    put(tmp_path, "one", fast("dense-selfnorm"), 951.23, like)
+    put(tmp_path, "two", fast("dense-exact"), 950.0, like)
+    put(tmp_path, "three", fast("dense-exact", 0, "fashion_mnist"), 1600.0, like)
+    assert main(["results", "--runs", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"self-normalizing, dense 2-layer +947\.1 ± 0\.2 +951\.2 +1 +60 +18\.7 / 12\.5 +38\.6 / ", shown)
+    assert re.search(r"on fashion_mnist, test nats\n.*\nexact gradient, dense 2-layer +– +1600\.0", shown)
+    assert "dense-selfnorm on mnist, 60 epochs" in shown and "+1.23 nats (by seed: +1.23)" in shown
+    for row in ROWS.values():
+        command = f"reproduce --rows {row.name} --data {row.data} --preset paper"
+        assert (command in shown) == (row.name not in ("dense-selfnorm", "dense-exact")), row.name
+    assert shown.count("not those of the paper") == 2  # ImageNet32's two rows
+
+
+def test_bits_per_dim_where_the_paper_has_them(like: runs.Record, tmp_path: Path, capsys: Any) -> None:
+    put(tmp_path, "cifar", fast("cifar10-glow-exact"), 7000.0, like)
+    assert main(["results", "--runs", str(tmp_path)]) == 0
+    assert re.search(r"Glow, 3 scales of 32 steps +3\.360 ± 0\.002 +3\.287 +1 ", capsys.readouterr().out)
+
+
+def test_every_row_of_the_paper_is_there() -> None:
+    assert [sum(row.table == table for row in ROWS.values()) for table in (1, 2)] == [9, 4]
+    assert {name for data in ("mnist", "cifar10", "imagenet32") for name in rows_for(data)} == set(ROWS)
+    assert all({learned, exact} <= {row.model for row in ROWS.values()} for learned, exact in TWINS.items())
+
+
+# ---- the index -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(like: runs.Record, tmp_path: Path) -> Path:
+    for seed in (0, 1):
+        put(tmp_path, f"run{seed}", fast("dense-exact", seed), 950.0 + seed, like)
+        (tmp_path / f"run{seed}" / "samples.png").write_bytes(b"picture %d" % seed)
+    seals.write_index(tmp_path)
+    return tmp_path
+
+
+def checked(folder: Path, capsys: Any) -> tuple[int, str]:
+    code = main(["results", "--check", "--runs", str(folder)])
+    out, err = capsys.readouterr()
+    return code, out + err
+
+
+def test_what_is_whole_passes(folder: Path, capsys: Any) -> None:
+    (folder / "run0" / "checkpoint.pt").write_bytes(b"weights are not kept")
+    assert checked(folder, capsys) == (0, f"{folder}: nothing missing, nothing altered\n")
+
+
+def test_a_lost_altered_or_added_file_is_named(folder: Path, capsys: Any) -> None:
+    (folder / "run0" / "samples.png").write_bytes(b"another picture")
+    record = folder / "run1" / "record.json"
+    record.write_text(record.read_text().replace("951.0", "941.0"))
+    (folder / "run2").mkdir()
+    (folder / "run2" / "record.json").write_text(record.read_text())
+    code, said = checked(folder, capsys)
+    assert code == 1 and said.count("\n") == 1
+    assert "run0/samples.png: has been altered" in said and "run1/record.json: has been altered" in said
+    assert "run2/record.json: is not in index.json" in said
+    (folder / "run0" / "record.json").unlink()
+    assert "run0/record.json: is missing" in checked(folder, capsys)[1]
+    assert main(["results", "--seal", "--runs", str(folder)]) == 0  # a record that contradicts itself stays wrong
+    assert "nats and bits/dim do not agree" in checked(folder, capsys)[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        (("seed",), 5, "its seed is not"),
+        (("seconds",), 5.0, "its seconds are not"),
+        (("command",), "python -m snf_lite train conv-exact", "another model's"),
+        (("history", "steps"), [0], "columns differ in length"),
+        (("results", "test", "nats"), 900.0, "do not agree"),
+    ],
+)
+def test_a_record_that_contradicts_itself_is_refused(
+    path: tuple[str, ...], value: Any, words: str, folder: Path, capsys: Any
+) -> None:
+    file = folder / "run0" / "record.json"
+    stored = inner = json.loads(file.read_text())
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    file.write_text(json.dumps(stored))
+    seals.write_index(folder)
+    code, said = checked(folder, capsys)
+    assert (code == 1 and f"run0: {words}" in said) or words in said
+
+
+def test_without_an_index_nothing_is_believed(tmp_path: Path, capsys: Any) -> None:
+    code, said = checked(tmp_path, capsys)
+    assert code == 1 and "index.json: there is no such index of runs" in said
+
+
+def test_the_runs_of_record_are_whole(capsys: Any) -> None:
+    assert checked(ROOT / "data" / "runs", capsys)[0] == 0
+
+
+def test_the_runs_of_record_are_small() -> None:
+    kept = [path for path in (ROOT / "data" / "runs").rglob("*") if path.suffix in seals.KEPT]
+    assert kept and max(path.stat().st_size for path in kept) < 1_000_000
