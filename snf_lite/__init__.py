@@ -7,7 +7,9 @@ from .checks import NotInvertibleError
 from .conv import ExactConv2d, SelfNormConv2d
 from .datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
 from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
+from .emerging import EmergingConv2d
 from .evaluation import Result, evaluate
+from .exponential import ConvExponential2d
 from .flow import Flow
 from .front import Standardize, Whiten
 from .general import self_norm_log_det
@@ -23,8 +25,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CheckpointError",
+    "ConvExponential2d",
     "DataError",
     "Dequantize",
+    "EmergingConv2d",
     "ExactConv2d",
     "ExactLinear",
     "Flatten",

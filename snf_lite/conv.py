@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d
+from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_weight
 
 from . import checks, linalg, toeplitz
@@ -15,13 +15,10 @@ from .layer import FlowLayer
 INITIAL_NOISE = 0.05
 
 
-class ConvLayer(FlowLayer):
-    """What the convolutional layers share: z = w ⋆ x + b, its exact log-determinant log|det T(w)| and exact inverse.
-
-    Events are (C, H, W) with any H and W; the padding is (k-1)/2 zeros on each side, so that z has the shape of x.
+class ImageConv(FlowLayer):
+    """What every convolutional layer shares: events (C, H, W) with any H and W, and z of the shape of x.
 
     Attributes:
-        weight: w (C, C, k, k), at first the identity with a little noise.
         bias: b (C,).
     """
 
@@ -29,11 +26,7 @@ class ConvLayer(FlowLayer):
         super().__init__()
         self.channels = checks.positive_integer(channels, "channels", self.label)
         self.kernel_size = checks.odd_integer(kernel_size, "kernel_size", self.label)
-        kernel = nn.init.dirac_(torch.empty(channels, channels, kernel_size, kernel_size))
-        noise = torch.randn_like(kernel) * (INITIAL_NOISE / (channels**0.5 * kernel_size))
-        self.weight = nn.Parameter(kernel + noise)
         self.bias = nn.Parameter(torch.zeros(channels))
-        self._factor: linalg.Remembered[toeplitz.Factors] = linalg.Remembered()
 
     @property
     def padding(self) -> int:
@@ -43,6 +36,32 @@ class ConvLayer(FlowLayer):
         if len(event_shape) != 3 or event_shape[0] != self.channels or 0 in event_shape:
             raise self.shape_error(f"({self.channels}, H, W)", event_shape)
         return event_shape
+
+    def settings(self) -> dict[str, Any]:
+        return {"channels": self.channels, "kernel_size": self.kernel_size}
+
+
+def initial_noise(channels: int, kernel_size: int) -> Tensor:
+    """The noise in a fresh kernel (C, C, k, k): every output gets the same amount of it, whatever C and k."""
+    shape = (channels, channels, kernel_size, kernel_size)
+    return torch.randn(shape) * (INITIAL_NOISE / (channels**0.5 * kernel_size))
+
+
+class ConvLayer(ImageConv):
+    """What the layers z = w ⋆ x + b share: the exact log-determinant log|det T(w)| and the exact inverse.
+
+    The padding is (k-1)/2 zeros on each side.
+
+    Attributes:
+        weight: w (C, C, k, k), at first the identity with a little noise.
+        bias: b (C,).
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 3) -> None:
+        super().__init__(channels, kernel_size)
+        noise = initial_noise(channels, kernel_size)
+        self.weight = nn.Parameter(nn.init.dirac_(torch.empty_like(noise)) + noise)
+        self._factor: linalg.Remembered[toeplitz.Factors] = linalg.Remembered()
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_det = self.log_abs_det(*x.shape[2:]).to(x.dtype)
@@ -73,9 +92,6 @@ class ConvLayer(FlowLayer):
     def forget(self) -> None:
         self._factor.clear()
 
-    def settings(self) -> dict[str, Any]:
-        return {"channels": self.channels, "kernel_size": self.kernel_size}
-
 
 class ExactConv2d(ConvLayer):
     """Convolution trained with the exact gradient of log|det T(w)|, by block-banded elimination (eq-block-banded).
@@ -101,7 +117,9 @@ class ExactConv2d(ConvLayer):
 
     def map(self, x: Tensor) -> Tensor:
         """w ⋆ x + b, laid out in memory as is fastest."""
-        return _convolve(in_fast_layout(x), self.weight) + self.bias[:, None, None]
+        images = in_fast_layout(x)
+        z = convolve(images, self.weight) if self.kernel_size > 1 else mix_channels(images, self.weight[:, :, 0, 0])
+        return z + self.bias[:, None, None]
 
     def volume_key(self) -> Hashable | None:
         """Layers of one shape of kernel and image: their matrices are eliminated in one batch."""
@@ -197,8 +215,8 @@ class _SelfNormConvStep(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         dtype = linalg.product_dtype(x)
         low = in_fast_layout(x).to(dtype)
-        code = _convolve(low, w.to(dtype))
-        error = _convolve(code, r.to(dtype)).sub_(low)
+        code = convolve(low, w.to(dtype))
+        error = convolve(code, r.to(dtype)).sub_(low)
         recon = error.to(x.dtype).square().sum((1, 2, 3))
         return code + b[:, None, None], x.new_zeros(len(x)), recon, code, error
 
@@ -218,16 +236,16 @@ class _SelfNormConvStep(torch.autograd.Function):
         own, dtype = x.dtype, code.dtype
         delta, pull = in_fast_layout(grad_z).to(dtype), (2 * grad_recon[:, None, None, None] * error).to(dtype)
         w_mirrored, r_mirrored = toeplitz.flip(w), toeplitz.flip(r)
-        grad_x = _convolve(delta, w_mirrored.to(dtype))
-        to_code = _convolve(pull, r_mirrored.to(dtype)).add_(delta, alpha=0.5)
+        grad_x = convolve(delta, w_mirrored.to(dtype))
+        to_code = convolve(pull, r_mirrored.to(dtype)).add_(delta, alpha=0.5)
         to_x = pull.add_(grad_x, alpha=-0.5)
         counts = 0.5 * grad_log_det.sum() * counts
-        grad_w = _tap_gradient(x.to(dtype), to_code, w).to(own).addcmul_(counts, r_mirrored)
-        grad_r = _tap_gradient(code, to_x, r).to(own).addcmul_(counts, w_mirrored, value=-1)
+        grad_w = tap_gradient(x.to(dtype), to_code, w).to(own).addcmul_(counts, r_mirrored)
+        grad_r = tap_gradient(code, to_x, r).to(own).addcmul_(counts, w_mirrored, value=-1)
         return grad_x.to(own), grad_w, grad_r, grad_z.sum((0, 2, 3)), None
 
 
-def _convolve(x: Tensor, weight: Tensor) -> Tensor:
+def convolve(x: Tensor, weight: Tensor) -> Tensor:
     """w ⋆ x with zero "same" padding."""
     padding = weight.shape[-1] // 2
     if not _one_channel_on_cpu(x):
@@ -236,7 +254,12 @@ def _convolve(x: Tensor, weight: Tensor) -> Tensor:
     return conv2d(x.transpose(0, 1), each, padding=padding, groups=len(x)).transpose(0, 1)
 
 
-def _tap_gradient(x: Tensor, grad_z: Tensor, weight: Tensor) -> Tensor:
+def mix_channels(images: Tensor, matrix: Tensor) -> Tensor:
+    """The convolution with the 1×1 kernel ``matrix`` (C, C) as one product: with channels last nothing is copied."""
+    return linear(images.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
+
+
+def tap_gradient(x: Tensor, grad_z: Tensor, weight: Tensor) -> Tensor:
     """δz ⋆ x for the taps of ``weight``."""
     x, padding = in_fast_layout(x), weight.shape[-1] // 2
     if not _one_channel_on_cpu(x):

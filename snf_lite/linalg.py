@@ -62,6 +62,13 @@ def singular(owner: str, why: str) -> checks.NotInvertibleError:
     )
 
 
+def require_diagonal(sizes: Tensor, owner: str, what: str = "a diagonal entry") -> None:
+    """Raise NotInvertibleError if one of the absolute diagonal entries of a triangular matrix is zero or not finite."""
+    sizes = sizes.detach()
+    if checks.values_are_readable() and not bool(((sizes > 0) & sizes.isfinite()).all()):
+        raise singular(owner, f"{what} is {float(sizes.nan_to_num().min()):.1g}")
+
+
 class _LogAbsDet(torch.autograd.Function):
     """log|det M| with ∂/∂M = M⁻ᵀ (eq-jacobi), value and gradient from one factorisation."""
 

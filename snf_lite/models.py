@@ -6,8 +6,10 @@ from typing import Any
 
 from . import checks
 from .activations import SmoothLeakyReLU
-from .conv import ConvLayer, ExactConv2d, SelfNormConv2d
+from .conv import ExactConv2d, SelfNormConv2d
 from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
+from .emerging import EmergingConv2d
+from .exponential import ConvExponential2d
 from .flow import Flow
 from .front import Standardize, Whiten
 from .images import Dequantize, Flatten, Logit, Squeeze
@@ -39,10 +41,12 @@ def dense(
 
 
 def conv(
-    convolution: Callable[[int], ConvLayer], event_shape: tuple[int, ...], levels: int | None,
+    step: Callable[[int], Iterable[FlowLayer]], event_shape: tuple[int, ...], levels: int | None,
     blocks: int, depth: int, bins: int, front: bool,
 ) -> Flow:  # fmt: skip
-    """``blocks`` times ``depth`` convolutions; squeezed between blocks, a spline after each convolution but the last.
+    """``blocks`` times ``depth`` steps; squeezed between blocks, a spline after each step but the last.
+
+    ``step`` makes the layers of one step for a number of channels: a convolution, or one behind a 1×1 convolution.
 
     The paper: 3 blocks of 3 convolutions 3×3, splines of 5 bins. ``front``: behind a fixed ``Standardize``, which the
     paper does not have.
@@ -55,7 +59,7 @@ def conv(
             layers.append(Squeeze())
             shape = layers[-1].output_shape(shape)
         for _ in range(depth):
-            layers += [convolution(shape[0]), RationalQuadraticSpline(shape, bins)]
+            layers += [*step(shape[0]), RationalQuadraticSpline(shape, bins)]
     return Flow(layers[:-1], event_shape)
 
 
@@ -93,7 +97,9 @@ def conv_selfnorm(
     kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
 ) -> Flow:  # fmt: skip
     """Table 1, "SNF Conv. 9-Layer"."""
-    return conv(lambda c: SelfNormConv2d(c, kernel_size, recon_weight), event_shape, levels, blocks, depth, bins, front)
+    return conv(
+        lambda c: [SelfNormConv2d(c, kernel_size, recon_weight)], event_shape, levels, blocks, depth, bins, front
+    )  # fmt: skip
 
 
 def conv_exact(
@@ -101,7 +107,27 @@ def conv_exact(
     kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
 ) -> Flow:  # fmt: skip
     """Table 1, "Exact Gradient Conv. 9-Layer"."""
-    return conv(lambda c: ExactConv2d(c, kernel_size), event_shape, levels, blocks, depth, bins, front)
+    return conv(lambda c: [ExactConv2d(c, kernel_size)], event_shape, levels, blocks, depth, bins, front)
+
+
+def conv_emerging(
+    event_shape: tuple[int, ...], levels: int | None,
+    kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
+) -> Flow:  # fmt: skip
+    """Table 1, "Emerging Conv. 9-Layer": before each emerging convolution stands a 1×1 one, which mixes channels."""
+    return conv(
+        lambda c: [ExactConv2d(c, 1), EmergingConv2d(c, kernel_size)], event_shape, levels, blocks, depth, bins, front
+    )  # fmt: skip
+
+
+def conv_exponential(
+    event_shape: tuple[int, ...], levels: int | None,
+    kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
+) -> Flow:  # fmt: skip
+    """Table 1, "Conv. Exponential 9-Layer": before each convolution exponential stands a 1×1 convolution."""
+    return conv(
+        lambda c: [ExactConv2d(c, 1), ConvExponential2d(c, kernel_size)], event_shape, levels, blocks, depth, bins, front
+    )  # fmt: skip
 
 
 BUILDERS: dict[str, Callable[..., Flow]] = {
@@ -111,6 +137,8 @@ BUILDERS: dict[str, Callable[..., Flow]] = {
     "dense-lu": dense_lu,
     "conv-selfnorm": conv_selfnorm,
     "conv-exact": conv_exact,
+    "conv-emerging": conv_emerging,
+    "conv-exponential": conv_exponential,
 }
 
 

@@ -57,6 +57,11 @@ def seen(layer: FlowLayer) -> None:
     layer.initialise(events.cumsum(-1) * 0.4 + 1, whiten=False)
 
 
+def settled(layer: snf.ConvExponential2d) -> None:
+    """Its estimate of the spectral norm becomes that of the weight as it is now."""
+    layer.initialise(torch.empty(0), whiten=False)
+
+
 CASES: dict[str, Case] = {
     "SelfNormLinear": Case(lambda: snf.SelfNormLinear(5, recon_weight=0.7), (5,)),
     "SelfNormLinear-1": Case(lambda: snf.SelfNormLinear(1), (1,), spread=0.2),
@@ -72,6 +77,17 @@ CASES: dict[str, Case] = {
     "ExactConv2d": Case(lambda: snf.ExactConv2d(2), (2, 4, 3), spread=0.3),
     "ExactConv2d-gaussian": Case(lambda: snf.ExactConv2d(1), (1, 6, 6), spread=1.0),
     "ExactConv2d-1x1": Case(lambda: snf.ExactConv2d(3, 1), (3, 2, 2)),
+    "EmergingConv2d": Case(lambda: snf.EmergingConv2d(2), (2, 4, 3)),
+    "EmergingConv2d-gaussian": Case(lambda: snf.EmergingConv2d(1), (1, 5, 6), spread=1.0),
+    "EmergingConv2d-5": Case(lambda: snf.EmergingConv2d(2, 5), (2, 5, 4), spread=0.3),
+    "EmergingConv2d-small-image": Case(lambda: snf.EmergingConv2d(3, 5), (3, 2, 2)),
+    "EmergingConv2d-1x1": Case(lambda: snf.EmergingConv2d(3, 1), (3, 3, 2)),
+    # As many terms in training as anywhere else; what fewer do is seen in test_exponential.py.
+    "ConvExponential2d": Case(lambda: snf.ConvExponential2d(2, terms=30), (2, 4, 3), settle=settled),
+    "ConvExponential2d-5": Case(lambda: snf.ConvExponential2d(2, 5, terms=30), (2, 5, 4), settle=settled),
+    "ConvExponential2d-1x1": Case(lambda: snf.ConvExponential2d(3, 1, terms=30), (3, 3, 2), settle=settled),
+    "ConvExponential2d-wide": Case(lambda: snf.ConvExponential2d(1, 3, 2.0, 40), (1, 5, 6), spread=1.0, settle=settled),
+    "ConvExponential2d-stale-norm": Case(lambda: snf.ConvExponential2d(2, terms=30), (2, 4, 3), spread=0.2),
     "SmoothLeakyReLU": Case(snf.SmoothLeakyReLU, (6,), draw=wide),
     "SmoothLeakyReLU-image": Case(lambda: snf.SmoothLeakyReLU(0.05), (2, 3, 3), draw=wide),
     "RationalQuadraticSpline": Case(lambda: snf.RationalQuadraticSpline((2, 3, 2)), (2, 3, 2), spread=1.0, draw=wide),

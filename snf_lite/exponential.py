@@ -1,0 +1,199 @@
+"""The convolution exponential: a convolution's matrix in an exponential, whose log-determinant is a trace."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import checks, linalg, toeplitz
+from .conv import ImageConv, convolve, in_fast_layout, initial_noise, tap_gradient
+
+#: What the exact series leaves out, at most, as a share of its result.
+REMAINDER = 1e-12
+#: How often ``initialise`` repeats the power iteration.
+INITIAL_STEPS = 100
+
+
+class ConvExponential2d(ImageConv):
+    """z = exp(T(w̃)) x + b = Σ_n T(w̃)ⁿ x / n! + b; log|det| = tr T(w̃) = H·W·Σ_c w̃_cc; the inverse is exp(−T(w̃)).
+
+    Always invertible. w̃ = w·min(1, coefficient / σ) keeps the largest singular value of T(w̃) near ``coefficient`` at
+    most. σ = uᵀ T(w) v is the power iteration's estimate of that of T(w), with u and v held while w is differentiated
+    (Miyato et al. 2018); ``adapt`` takes one step of it, ``initialise`` a hundred. Whoever writes w by hand calls one
+    of them, or the estimate is that of the old w: z, log|det| and inverse then still belong together.
+
+    The series of ``forward`` and ``inverse`` leaves out less than ``REMAINDER`` of its result. The training pass alone
+    stops after ``terms``: where the norm is β, it leaves out less than β^(terms+1) / (terms+1)! · e^β of x.
+
+    Args:
+        channels: C.
+        kernel_size: k, odd.
+        coefficient: the bound for the largest singular value, in (0, 2].
+        terms: of the series in the training pass, each a convolution.
+        image_size: (H, W) of the images for which σ is estimated; a flow tells the layer that of its own.
+
+    Attributes:
+        weight: w (C, C, k, k), at first a little noise.
+        bias: b (C,).
+        left: u (1, C, H, W), a buffer.
+        norm_gradient: ∂σ/∂w (C, C, k, k), a buffer, which makes σ a sum over the taps for every pass.
+
+    Raises:
+        FloatingPointError: the norm of T(w̃) is so large that the series would lose half of its digits or more.
+
+    Source: Hoogeboom, Satorras, Tomczak and Welling, The Convolution Exponential and Generalized Sylvester Flows,
+    NeurIPS 2020 (https://arxiv.org/abs/2006.01910).
+    """
+
+    left: Tensor
+    norm_gradient: Tensor
+
+    def __init__(
+        self, channels: int, kernel_size: int = 3, coefficient: float = 0.9, terms: int = 6,
+        image_size: tuple[int, ...] = (16, 16),
+    ) -> None:  # fmt: skip
+        super().__init__(channels, kernel_size)
+        self.coefficient = checks.number_between(coefficient, 0, 2, "coefficient", self.label, high_included=True)
+        self.terms = checks.positive_integer(terms, "terms", self.label)
+        self.image_size = checks.shape_tuple(image_size, "image_size", self.label)
+        if len(self.image_size) != 2:
+            raise ValueError(f"{self.label}: expected image_size to be (H, W), got {image_size!r}.")
+        self.weight = nn.Parameter(initial_noise(channels, kernel_size))
+        self.register_buffer("left", torch.empty(0))
+        self.register_buffer("norm_gradient", torch.zeros_like(self.weight))
+        self._restart()
+        self._bound: linalg.Remembered[float] = linalg.Remembered()
+
+    # ---- w̃ -----------------------------------------------------------------------------------------------------------
+
+    def bind(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        z_shape = super().bind(event_shape)
+        if event_shape[1:] != self.image_size:
+            self.image_size = event_shape[1:]
+            self._restart()
+        return z_shape
+
+    def _restart(self) -> None:
+        """Begin the power iteration anew, from numbers that favour no direction and need no random generator."""
+        count = self.channels * math.prod(self.image_size)
+        start = torch.arange(count, dtype=self.weight.dtype, device=self.weight.device).square().cos()
+        self.left = start.reshape(1, self.channels, *self.image_size) / start.norm()
+        self.adapt()
+
+    @torch.no_grad()
+    def adapt(self) -> None:
+        """One step of the power iteration, v ∝ T(w)ᵀ u, u ∝ T(w) v; and ∂(uᵀ T(w) v)/∂w."""
+        right = _unit(convolve(self.left, toeplitz.flip(self.weight)), torch.zeros_like(self.left))
+        self.left.copy_(_unit(convolve(right, self.weight), self.left))
+        self.norm_gradient.copy_(tap_gradient(right, self.left, self.weight))
+
+    def initialise(self, x: Tensor, whiten: bool) -> None:
+        """Repeat the power iteration until the estimate is that of the present weight."""
+        for _ in range(INITIAL_STEPS):
+            self.adapt()
+
+    def spectral_norm(self) -> Tensor:
+        """σ, the estimate of the largest singular value of T(w) for images of ``image_size``; a scalar."""
+        return (self.norm_gradient * self.weight).sum()
+
+    def kernel(self) -> Tensor:
+        """w̃ = w·min(1, coefficient / σ), (C, C, k, k)."""
+        return self.weight * (self.coefficient / self.spectral_norm().clamp_min(self.coefficient))
+
+    # ---- the map -----------------------------------------------------------------------------------------------------
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        kernel = self.kernel()
+        z, log_det = self._map(x, kernel, self.terms_needed(kernel))
+        return z.contiguous(), log_det
+
+    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """z by ``terms`` terms of the series, laid out in memory as is fastest, and the exact log-determinant."""
+        return *self._map(x, self.kernel(), self.terms), None
+
+    def _map(self, x: Tensor, kernel: Tensor, terms: int) -> tuple[Tensor, Tensor]:
+        z = apply_exponential(x, kernel, terms) + self.bias[:, None, None]
+        return z, log_det_of_exponential(kernel, *x.shape[2:]).expand(len(x))
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        kernel = self.kernel()
+        return apply_exponential(z - self.bias[:, None, None], -kernel, self.terms_needed(kernel)).contiguous()
+
+    @torch.no_grad()
+    def terms_needed(self, kernel: Tensor) -> int:
+        """How many terms leave out less than ``REMAINDER``; for twice ``coefficient`` where values cannot be read.
+
+        Raises:
+            FloatingPointError: w̃ is not finite, or its norm costs the series half of its digits.
+        """
+        if not checks.values_are_readable():
+            return terms_for(2 * self.coefficient)
+        checks.require_finite_output(kernel, self.label, "the scaled weight")
+        bound = self._bound.get(kernel, lambda: norm_bound(kernel))
+        if bound > largest_norm(kernel.dtype):
+            raise FloatingPointError(
+                f"{self.label}: expected T(w̃) of norm {largest_norm(kernel.dtype):.1f} at most, where its series in "
+                f"{kernel.dtype} keeps half of its digits, got {bound:.3g}; after writing the weight call adapt()."
+            )
+        return terms_for(bound)
+
+    def forget(self) -> None:
+        self._bound.clear()
+
+    def settings(self) -> dict[str, Any]:
+        own = {"coefficient": self.coefficient, "terms": self.terms, "image_size": self.image_size}
+        return {**super().settings(), **own}
+
+
+def apply_exponential(x: Tensor, kernel: Tensor, terms: int) -> Tensor:
+    """Σ_{n ≤ terms} T(kernel)ⁿ x / n! for images (B, C, H, W)."""
+    total = power = in_fast_layout(x)
+    for n in range(1, terms + 1):
+        power = convolve(power, kernel / n)
+        total = total + power
+    return total
+
+
+def log_det_of_exponential(kernel: Tensor, height: int, width: int) -> Tensor:
+    """log|det exp T(w̃)| = tr T(w̃) = H·W·Σ_c w̃_cc in nats, a scalar, O(C)."""
+    centre = kernel.shape[-1] // 2
+    return height * width * kernel[:, :, centre, centre].diagonal().sum()
+
+
+def norm_bound(kernel: Tensor) -> float:
+    """A bound for the largest singular value of T(w), whatever the images' size, from few enough frequencies.
+
+    T(w) is part of the convolution over an infinite plane, whose norm is that of the C×C matrix Σ_ab w_ab e^{i(aθ+bφ)}
+    at the worst (θ, φ). Its entries are trigonometric polynomials of degree p = (k-1)/2, which fall from their peak no
+    faster than cos(pθ) (M. Riesz, 1914): of N equispaced angles one lies within π/N of the peak and reaches cos(πp/N)
+    of it. N = 8p here, on each axis.
+    """
+    degree = kernel.shape[-1] // 2
+    angles = max(1, 8 * degree)
+    symbols = torch.fft.rfft2(kernel.double(), s=(angles, angles)).permute(2, 3, 0, 1)
+    largest = float(torch.linalg.matrix_norm(symbols, ord=2).max())
+    return largest / math.cos(math.pi * degree / angles) ** 2
+
+
+def terms_for(norm: float) -> int:
+    """The least N for which Σ_{n > N} βⁿ/n! ≤ ``REMAINDER``·e^{-β}, where β is a norm of T.
+
+    For |exp(T) x| ≥ e^{-β}|x|. The tail is at most its first term over 1 − β/(N+2).
+    """
+    terms, first = 1, norm * norm / 2  # what comes after one term begins with β²/2!
+    while norm >= terms + 2 or first / (1 - norm / (terms + 2)) > REMAINDER * math.exp(-norm):
+        terms += 1
+        first *= norm / (terms + 1)
+    return terms
+
+
+def largest_norm(dtype: torch.dtype) -> float:
+    """The norm β at which terms of size e^β may cancel to e^{-β}: e^{2β} roundings make half of the digits."""
+    return -0.25 * math.log(torch.finfo(dtype).eps)
+
+
+def _unit(vector: Tensor, otherwise: Tensor) -> Tensor:
+    """The vector at length 1, or ``otherwise`` where it has no direction."""
+    length = vector.norm()
+    return torch.where((length > 0) & length.isfinite(), vector / length, otherwise)
