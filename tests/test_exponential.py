@@ -2,6 +2,7 @@
 
 import copy
 import math
+from itertools import product
 
 import pytest
 import torch
@@ -103,6 +104,17 @@ def test_the_bound_holds_between_its_frequencies_too(channels: int, kernel: int)
         bound = exponential.norm_bound(weight)
         assert singular_value(weight) <= bound * (1 + 1e-12)
         assert norm <= bound * (1 + 1e-12) and bound <= 1.18 * norm
+
+
+def test_the_bound_is_met_where_the_peak_lies_midway_between_its_frequencies_on_both_axes() -> None:
+    """Two channels that a tap turns by ±π/8 on each axis: singular values |cos(θ ± π/8) cos(φ ± π/8)|, at most 1."""
+    weight = torch.zeros(2, 2, 3, 3, dtype=torch.float64)
+    for row, column in product((-1, 1), (-1, 1)):
+        angle = (row + column) * math.pi / 8
+        turn = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+        weight[:, :, 1 + row, 1 + column] = torch.tensor(turn) / 4
+    assert exponential.norm_bound(weight) == pytest.approx(1.0, rel=1e-6)
+    assert 0.95 < singular_value(weight, (16, 16)) < 1
 
 
 def test_the_bound_is_that_of_the_present_weight() -> None:

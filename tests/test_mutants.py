@@ -20,8 +20,8 @@ if os.name == "posix":
     PROCESSES.set_forkserver_preload(["pytest", "torch"])
 
 
-#: The table's tests, and those of the one fused pass that the table does not compare with its readable lines.
-TESTS = ("test_layers.py", "test_spline.py", "test_lu.py")
+#: The table's tests, and those of single layers for what the table does not see: a fused pass, a bound, a norm.
+TESTS = ("test_layers.py", "test_spline.py", "test_lu.py", "test_emerging.py", "test_exponential.py")
 
 
 class Mutant(NamedTuple):
@@ -66,6 +66,51 @@ MUTANTS: dict[str, Mutant] = {
     "conv: taps of the padding counted": Mutant("toeplitz.py", "(height - offsets)", "(height - 0 * offsets)"),
     "conv: flip without the channels": Mutant("toeplitz.py", "weight.transpose(0, 1).flip(2, 3)", "weight.flip(2, 3)"),
     "conv: flip of one axis": Mutant("toeplitz.py", ".flip(2, 3)", ".flip(2)"),
+    "emerging: channels see all channels": Mutant("emerging.py", "mask[:, :, -1, -1].tril_()", "mask[:, :, -1, -1]"),
+    "emerging: flipped one masked like the other": Mutant(
+        "emerging.py", "torch.where(flipped, self.f", "torch.where(self.mask, self.f"
+    ),
+    "emerging: flipped one looks the same way": Mutant(
+        "emerging.py", "(flipped, (p, 0, p, 0))", "(flipped, (0, p, 0, p))"
+    ),
+    "emerging: one diagonal counted twice": Mutant(
+        "emerging.py", "self.flipped_weight[:, :, 0, 0]]", "self.weight[:, :, -1, -1]]"
+    ),
+    "emerging: log-det of one row": Mutant("emerging.py", "height * width * diagonals", "width * diagonals"),
+    "emerging: a NaN gets past the mask": Mutant(
+        "emerging.py", "torch.where(self.mask, self.weight, 0.0)", "self.mask * self.weight"
+    ),
+    "emerging: rows above forgotten": Mutant("emerging.py", "row - earlier @ matrix.mT", "row"),
+    "emerging: rows above from the top": Mutant("emerging.py", "zip(above, reversed(found)", "zip(above, found"),
+    "emerging: channels not turned in the inverse": Mutant(
+        "emerging.py", "turned).flip(1, 2, 3)", "turned).flip(2, 3)"
+    ),
+    "emerging: a zero tap is let through": Mutant("linalg.py", "(sizes > 0) &", "(sizes >= 0) &"),
+    "exponential: no factorial": Mutant("exponential.py", "kernel / n)", "kernel)"),
+    "exponential: inverse by the same exponential": Mutant(
+        "exponential.py", "-kernel, self.terms_needed", "kernel, self.terms_needed"
+    ),
+    "exponential: sign of the trace": Mutant(
+        "exponential.py", "return height * width * kernel", "return -height * width * kernel"
+    ),
+    "exponential: trace of the first tap": Mutant("exponential.py", "centre = kernel.shape[-1] // 2", "centre = 0"),
+    "exponential: training's terms everywhere": Mutant(
+        "exponential.py", "self._map(x, kernel, self.terms_needed(kernel))", "self._map(x, kernel, 6)"
+    ),
+    "exponential: weight not scaled": Mutant("exponential.py", "return self.weight * (", "return self.weight + 0 * ("),
+    "exponential: small weights scaled up": Mutant("exponential.py", ".clamp_min(self.coefficient))", ")"),
+    "exponential: norm without a gradient": Mutant(
+        "exponential.py", "self.spectral_norm().clamp", "self.spectral_norm().detach().clamp"
+    ),
+    "exponential: power iteration without the transposed": Mutant(
+        "exponential.py", "convolve(self.left, toeplitz.flip(self.weight))", "convolve(self.left, self.weight)"
+    ),
+    "exponential: bound at the frequencies alone": Mutant(
+        "exponential.py", "return largest / math.cos(math.pi * degree / angles) ** 2", "return largest"
+    ),
+    "exponential: bound of one axis": Mutant("exponential.py", "degree / angles) ** 2", "degree / angles)"),
+    "exponential: remainder relative to x": Mutant("exponential.py", "REMAINDER * math.exp(-norm)", "REMAINDER"),
+    "exponential: stale bound": Mutant("exponential.py", "self._bound.get(kernel,", "self._bound.get(kernel * 0,"),
     # log-determinants, inverses and what is remembered of them
     "linear: sign of log|det|": Mutant("linalg.py", ".abs().log().sum(-1), lu", ".abs().log().sum(-1).neg(), lu"),
     "linear: gradient is the inverse, not transposed": Mutant(

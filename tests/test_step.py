@@ -61,7 +61,7 @@ def test_adam_skips_a_weight_that_has_no_gradient() -> None:
 # ---- precision -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*MODELS, "conv-selfnorm", "conv-exact"])
+@pytest.mark.parametrize("name", [*MODELS, "conv-selfnorm", "conv-exact", "conv-emerging", "conv-exponential"])
 def test_bf16_gradients_are_the_float32_ones_up_to_rounding(name: str) -> None:
     torch.manual_seed(0)
     flow = snf.build(name, (1, 8, 8), levels=17)

@@ -11,6 +11,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import snf_lite as snf
 from snf_lite import toeplitz
 
+CONVOLUTIONAL = ("conv-selfnorm", "conv-exact", "conv-emerging", "conv-exponential")
+
 #: Words in the names of operators that factorise, invert or solve.
 FORBIDDEN = {"det", "slogdet", "logdet", "inv", "inverse", "solve", "lu", "linalg", "cholesky", "qr", "svd", "eigh"}
 
@@ -101,7 +103,7 @@ def test_every_layer_is_captured_whole(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "settings"),
     [("dense-selfnorm", {}), ("dense-exact", {}), ("dense-relative", {}), ("dense-lu", {})]
-    + [(name, {"blocks": 2, "depth": 1}) for name in ("conv-selfnorm", "conv-exact")],
+    + [(name, {"blocks": 2, "depth": 1}) for name in CONVOLUTIONAL],
 )
 def test_every_training_loss_is_captured_whole(name: str, settings: dict[str, int]) -> None:
     flow = snf.build(name, (1, 4, 4), levels=17, **settings).double()
