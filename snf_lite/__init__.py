@@ -13,6 +13,7 @@ from .exponential import ConvExponential2d
 from .flow import Flow
 from .front import Standardize, Whiten
 from .general import self_norm_log_det
+from .glow import ActNorm, AffineCoupling, SplitPrior
 from .history import History
 from .images import Dequantize, Flatten, Logit, Squeeze
 from .layer import FlowLayer
@@ -24,6 +25,8 @@ from .train import fit
 __version__ = "0.1.0"
 
 __all__ = [
+    "ActNorm",
+    "AffineCoupling",
     "CheckpointError",
     "ConvExponential2d",
     "DataError",
@@ -44,6 +47,7 @@ __all__ = [
     "SelfNormConv2d",
     "SelfNormLinear",
     "SmoothLeakyReLU",
+    "SplitPrior",
     "Squeeze",
     "Standardize",
     "Whiten",

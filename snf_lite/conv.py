@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_weight
 
-from . import checks, linalg, toeplitz
+from . import checks, geco, linalg, toeplitz
 from .layer import FlowLayer
 
 #: Standard deviation of the noise that separates a fresh kernel from the identity, over √(C·k²).
@@ -142,6 +142,7 @@ class SelfNormConv2d(ConvLayer):
         channels: C.
         kernel_size: k, odd.
         recon_weight: λ ≥ 0, the weight of ‖r ⋆ (w ⋆ x) − x‖², a sum over all numbers of an image.
+        tolerance: let λ follow the mean of that error, so that it comes near this (``AdaptedWeight``); None: λ fixed.
 
     Attributes:
         inverse_weight: r (C, C, k, k), at first flip(w).
@@ -151,16 +152,23 @@ class SelfNormConv2d(ConvLayer):
 
     learned_inverse = True
 
-    def __init__(self, channels: int, kernel_size: int = 3, recon_weight: float = 1.0) -> None:
+    def __init__(
+        self, channels: int, kernel_size: int = 3, recon_weight: float = 1.0, tolerance: float | None = None
+    ) -> None:
         super().__init__(channels, kernel_size)
         self.recon_weight = checks.non_negative(recon_weight, "recon_weight", self.label)
+        self.adapted = geco.adapted(self.recon_weight, tolerance, self.label)
         self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).clone())
         self._counts: tuple[Any, Tensor] | None = None
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         counts = self.tap_counts(x.shape[2], x.shape[3])
         z, log_det, recon, _, _ = _SelfNormConvStep.apply(x, self.weight, self.inverse_weight, self.bias, counts)
-        return z, log_det, self.recon_weight * recon
+        return z, log_det, geco.weighed(recon, self.recon_weight, self.adapted)
+
+    def adapt(self) -> None:
+        if self.adapted is not None:
+            self.adapted.adapt()
 
     def tap_counts(self, height: int, width: int) -> Tensor:
         """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
@@ -177,7 +185,7 @@ class SelfNormConv2d(ConvLayer):
         return conv2d(z - self.bias[:, None, None], self.inverse_weight, padding=self.padding)
 
     def settings(self) -> dict[str, Any]:
-        return {**super().settings(), "recon_weight": self.recon_weight}
+        return {**super().settings(), **geco.settings(self.recon_weight, self.adapted)}
 
 
 def readable_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from . import checks, linalg
+from . import checks, geco, linalg
 from .layer import FlowLayer
 
 #: Spectral norm, roughly, of the noise that separates a fresh weight from the identity.
@@ -90,6 +90,7 @@ class SelfNormLinear(DenseLayer):
     Args:
         features: D.
         recon_weight: λ ≥ 0, the weight of ‖R W x − x‖², a sum over dimensions.
+        tolerance: let λ follow the mean of ‖R W x − x‖², so that it comes near this (``AdaptedWeight``); None: λ fixed.
 
     Attributes:
         inverse_weight: R (D, D), at first Wᵀ. Its memory holds Rᵀ row by row, so that the step adds it without a copy.
@@ -99,14 +100,19 @@ class SelfNormLinear(DenseLayer):
 
     learned_inverse = True
 
-    def __init__(self, features: int, recon_weight: float = 1.0) -> None:
+    def __init__(self, features: int, recon_weight: float = 1.0, tolerance: float | None = None) -> None:
         super().__init__(features)
         self.recon_weight = checks.non_negative(recon_weight, "recon_weight", self.label)
+        self.adapted = geco.adapted(self.recon_weight, tolerance, self.label)
         self.inverse_weight = nn.Parameter(self.weight.detach().clone().T)
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         z, log_det, recon, _, _ = _SelfNormLinearStep.apply(x, self.weight, self.inverse_weight, self.bias)
-        return z, log_det, self.recon_weight * recon
+        return z, log_det, geco.weighed(recon, self.recon_weight, self.adapted)
+
+    def adapt(self) -> None:
+        if self.adapted is not None:
+            self.adapted.adapt()
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         return super().invert(z, exact) if exact else linear(z - self.bias, self.inverse_weight)
@@ -117,7 +123,7 @@ class SelfNormLinear(DenseLayer):
         self.inverse_weight.copy_(directions * deviations @ directions.mT)
 
     def settings(self) -> dict[str, Any]:
-        return {"features": self.features, "recon_weight": self.recon_weight}
+        return {"features": self.features, **geco.settings(self.recon_weight, self.adapted)}
 
 
 def readable_self_norm_linear(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:

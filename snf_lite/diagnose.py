@@ -5,14 +5,21 @@ import math
 import torch
 from torch import Tensor
 
+from .chain import Row
 from .flow import Flow, standard_normal_log_prob
 from .layer import FlowLayer
 from .streams import stream
 
 
 def learned_layers(flow: Flow) -> list[FlowLayer]:
-    """The layers that learn their inverse, data side first."""
-    return [layer for layer in flow.chain() if layer.learned_inverse]
+    """The layers that learn their inverse, data side first; those inside of other layers too."""
+    return [layer for layer, _ in _learned(flow)]
+
+
+def _learned(flow: Flow) -> list[tuple[FlowLayer, tuple[int, ...]]]:
+    """The same with the event shapes that they take."""
+    found = flow.walk(flow.event_shape)
+    return [(layer, shape) for layer, shape in found if layer.learned_inverse and not isinstance(layer, Row)]
 
 
 @torch.no_grad()
@@ -22,12 +29,8 @@ def inverse_errors(flow: Flow) -> list[float]:
     For a convolution R and W are the matrices T(r) and T(w) on the flow's own image size. O(D³): a diagnosis, not a
     part of training.
     """
-    found, shape = [], flow.event_shape
-    for layer in flow.chain():
-        if layer.learned_inverse:
-            found.append(float(torch.linalg.matrix_norm(error_matrix(layer, shape), ord=2)))
-        shape = layer.output_shape(shape)
-    return found
+    matrices = (error_matrix(layer, shape) for layer, shape in _learned(flow))
+    return [float(torch.linalg.matrix_norm(matrix, ord=2)) for matrix in matrices]
 
 
 @torch.no_grad()
@@ -107,11 +110,8 @@ def _direction(a: Tensor) -> Tensor:
 
 def _self_normalised_objective(flow: Flow, x: Tensor) -> Tensor:
     """What ``Flow.loss`` climbs, without the penalties."""
-    h, total = x, torch.zeros((), dtype=flow.dtype, device=x.device)
-    for layer in flow.chain():
-        h, term, _ = layer.surrogate(h)
-        total = total + term
-    return (standard_normal_log_prob(h) + total).mean()
+    z, total, _ = flow.training_pass(x, flow.dtype)
+    return (standard_normal_log_prob(z) + total).mean()
 
 
 def slope_and_floor(W: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,17 +5,17 @@ objective whose *gradient* matters and whose value is no likelihood wherever a l
 """
 
 import math
-from collections.abc import Hashable, Iterable
-from typing import cast
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from . import checks
+from .chain import Row
 from .layer import FlowLayer
 
 
-class Flow(nn.Module):
+class Flow(Row):
     """Layers in a row and the base density N(0, I): log p(x) = log N(f(x); 0, I) + Σ_k log|det J_k|   (eq-change).
 
     Args:
@@ -33,45 +33,16 @@ class Flow(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
-        self.z_shape = self._bind()
-        self._teams = self._find_teams()
+        self.z_shape = self.bind_layers(self.event_shape, "Flow")
         self.features = math.prod(self.event_shape)
         # Persistent, so that a restored flow is never initialised a second time from other data.
         self.register_buffer("initialised", torch.tensor(False))
         # Empty: it only follows .to(), and so knows dtype and device where no layer has a parameter.
         self.register_buffer("_anchor", torch.empty(0, dtype=self._common_dtype()), persistent=False)
 
-    def chain(self) -> list[FlowLayer]:
-        """The layers, data side first, typed as what they are."""
-        return cast(list[FlowLayer], list(self.layers))
-
-    def _bind(self) -> tuple[int, ...]:
-        shape = self.event_shape
-        for index, layer in enumerate(self.layers):
-            if not isinstance(layer, FlowLayer):
-                raise TypeError(f"Flow: expected layers[{index}] to be a FlowLayer, got {type(layer).__name__}.")
-            layer.label = f"layers[{index}] {type(layer).__name__}"
-            shape = layer.bind(shape)
-        return shape
-
-    def _find_teams(self) -> list[list[int]]:
-        """Positions of layers whose log-determinants are computed in one go."""
-        teams: dict[tuple[type, Hashable], list[int]] = {}
-        for index, layer in enumerate(self.chain()):
-            if layer.volume_key() is not None:
-                teams.setdefault((type(layer), layer.volume_key()), []).append(index)
-        return list(teams.values())
-
-    def _volumes(self) -> dict[int, Tensor]:
-        """By position the log|det| () of each layer in a team."""
-        found: dict[int, Tensor] = {}
-        for team in self._teams:
-            layers = [self.chain()[index] for index in team]
-            found.update(zip(team, type(layers[0]).volumes(layers).to(self.dtype), strict=True))
-        return found
-
     def _common_dtype(self) -> torch.dtype:
-        found = {layer.dtype: layer.label for layer in reversed(self.chain()) if layer.dtype is not None}
+        layers = [layer for layer, _ in self.walk(self.event_shape)]
+        found = {layer.dtype: layer.label for layer in reversed(layers) if layer.dtype is not None}
         if len(found) > 1:
             described = ", ".join(f"{label} has {dtype}" for dtype, label in found.items())
             raise TypeError(f"Flow: expected layers of one dtype, got several: {described}.")
@@ -100,12 +71,7 @@ class Flow(nn.Module):
             TypeError, ValueError, FloatingPointError: as ``FlowLayer.forward``; the message names the layer.
         """
         self._check_input(x)
-        log_det = torch.zeros(len(x), dtype=self.dtype, device=x.device)
-        h = x
-        for layer in self.chain():
-            h, term = layer(h)
-            log_det = log_det + term
-        return h, log_det
+        return self.through(x, self.dtype)
 
     def inverse(self, z: Tensor, exact: bool = True) -> Tensor:
         """x with f(x) = z, layer by layer; ``exact=False`` goes through the learned inverses in one pass.
@@ -115,9 +81,7 @@ class Flow(nn.Module):
         checks.require_tensor(z, "Flow.inverse")
         checks.require_dtype(z, self.dtype, "Flow.inverse")
         checks.require_batch_of(z, self.z_shape, "Flow.inverse")
-        for layer in reversed(self.chain()):
-            z = layer.inverse(z, exact=exact)
-        return z
+        return self.back(z, exact)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """g(f(x)): through the layers and back through their learned inverses; equal to x where g = f⁻¹."""
@@ -142,18 +106,8 @@ class Flow(nn.Module):
         self._check_input(x)
         if len(x) == 0:
             raise ValueError(f"Flow.loss: expected at least one event, got a batch of shape {tuple(x.shape)}.")
-        h, total, penalty = x, torch.zeros((), dtype=self.dtype, device=x.device), None
-        volumes = self._volumes()
-        for index, layer in enumerate(self.chain()):
-            if index in volumes:
-                h, term, cost = layer.map(h), volumes[index], None
-            else:
-                h, term, cost = layer.surrogate(h)
-            h = h.to(self.dtype)  # under autocast a product may come out in half precision
-            total = total + term
-            if cost is not None:
-                penalty = cost if penalty is None else penalty + cost
-        objective = standard_normal_log_prob(h) + total
+        z, total, penalty = self.training_pass(x, self.dtype)
+        objective = standard_normal_log_prob(z) + total
         loss = (-objective if penalty is None else penalty - objective).mean()
         if not checks.all_finite(loss):
             self.name_non_finite_layer(x)
@@ -162,16 +116,9 @@ class Flow(nn.Module):
     @torch.no_grad()
     def name_non_finite_layer(self, x: Tensor) -> None:
         """Raise FloatingPointError that names the first layer whose training pass is not finite on x."""
-        h, largest = x, (0.0, "Flow")
-        for layer in self.chain():
-            h, term, cost = layer.surrogate(h)
-            checks.require_finite_output(h, layer.label, "z")
-            checks.require_finite_output(term, layer.label, "the log-determinant")
-            if cost is not None:
-                checks.require_finite_output(cost, layer.label, "the reconstruction penalty")
-            largest = max(largest, (float(h.abs().max()), layer.label))
+        size, label = self.name_non_finite(x)
         raise FloatingPointError(
-            f"{largest[1]}: its codes reach {largest[0]:.1e}, and their squares or the sum of all terms overflow."
+            f"{label}: its codes reach {size:.1e}, and their squares or the sum of all terms overflow."
         )
 
     @torch.no_grad()
@@ -201,23 +148,9 @@ class Flow(nn.Module):
             ValueError: whitening needs more events in the batch than features.
         """
         self._check_input(batch)
-        h = batch
-        for layer in self.chain():
-            layer.initialise(h, whiten)
-            h = layer.surrogate(h)[0]
+        self.prepare(batch, whiten)
         self.initialised.fill_(True)
         return self
-
-    @torch.no_grad()
-    def adapt(self) -> None:
-        """Let the layers change what they change by themselves after a training step; ``fit`` does so after each."""
-        for layer in self.chain():
-            layer.adapt()
-
-    def forget(self) -> None:
-        """Drop what the layers remember from their weights; ``fit`` does so after each step."""
-        for layer in self.chain():
-            layer.forget()
 
     def _check_input(self, x: Tensor) -> None:
         checks.require_tensor(x, "Flow")

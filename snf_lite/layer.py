@@ -22,7 +22,7 @@ class FlowLayer(nn.Module):
     #: The class's name; of a class from elsewhere with its module, so that it cannot stand in for one of the package.
     registered_name: ClassVar[str]
     #: Whether ``inverse(z, exact=False)`` differs from the exact inverse.
-    learned_inverse: ClassVar[bool] = False
+    learned_inverse: bool = False
     #: How messages name this layer; a flow puts the layer's position in front.
     label: str
 

@@ -6,12 +6,13 @@ from typing import Any
 
 from . import checks
 from .activations import SmoothLeakyReLU
-from .conv import ExactConv2d, SelfNormConv2d
+from .conv import ConvLayer, ExactConv2d, SelfNormConv2d
 from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from .emerging import EmergingConv2d
 from .exponential import ConvExponential2d
 from .flow import Flow
 from .front import Standardize, Whiten
+from .glow import ActNorm, AffineCoupling, SplitPrior, orthogonal
 from .images import Dequantize, Flatten, Logit, Squeeze
 from .layer import FlowLayer
 from .lu import LULinear
@@ -63,12 +64,42 @@ def conv(
     return Flow(layers[:-1], event_shape)
 
 
+def glow(
+    convolution: Callable[[int], ConvLayer], event_shape: tuple[int, ...], levels: int | None,
+    scales: int, steps: int, width: int, checkpointing: bool,
+) -> Flow:  # fmt: skip
+    """``scales`` times: squeeze, ``steps`` steps, and between scales half of the channels split off.
+
+    A step: activation normalisation, a convolution that starts orthogonal, an affine coupling. The paper: 2 scales of
+    16 steps for MNIST, 3 of 32 for CIFAR-10, 3 of 48 for ImageNet32.
+    """
+    checks.positive_integer(scales, "scales", "build")
+    checks.positive_integer(steps, "steps", "build")
+    if len(event_shape) != 3 or event_shape[1] % 2**scales or event_shape[2] % 2**scales:
+        wanted = f"events of shape (C, H, W) with H and W divisible by {2**scales} (one squeeze for each of the scales)"
+        raise ValueError(f"build: expected {wanted}, got {event_shape}.")
+
+    def step(channels: int) -> list[FlowLayer]:
+        mixing = orthogonal(convolution(channels))
+        return [ActNorm(channels), mixing, AffineCoupling(channels, width, checkpointing)]
+
+    def scale(channels: int, left: int) -> list[FlowLayer]:
+        layers = [Squeeze(), *(layer for _ in range(steps) for layer in step(4 * channels))]
+        return layers if left == 1 else [*layers, SplitPrior(4 * channels, scale(2 * channels, left - 1))]
+
+    return Flow([*preprocessing(levels), *scale(event_shape[0], scales)], event_shape)
+
+
 def dense_selfnorm(
     event_shape: tuple[int, ...], levels: int | None, recon_weight: float = 1.0, depth: int = 2, alpha: float = 0.3,
-    front: bool = False,
+    front: bool = False, tolerance: float | None = None,
 ) -> Flow:  # fmt: skip
     """Table 1, "SNF FC 2-Layer"."""
-    return dense(lambda features: SelfNormLinear(features, recon_weight), event_shape, levels, depth, alpha, front)
+
+    def linear(features: int) -> SelfNormLinear:
+        return SelfNormLinear(features, recon_weight, tolerance)
+
+    return dense(linear, event_shape, levels, depth, alpha, front)
 
 
 def dense_exact(
@@ -95,11 +126,14 @@ def dense_lu(
 def conv_selfnorm(
     event_shape: tuple[int, ...], levels: int | None, recon_weight: float = 1.0,
     kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
+    tolerance: float | None = None,
 ) -> Flow:  # fmt: skip
     """Table 1, "SNF Conv. 9-Layer"."""
-    return conv(
-        lambda c: [SelfNormConv2d(c, kernel_size, recon_weight)], event_shape, levels, blocks, depth, bins, front
-    )  # fmt: skip
+
+    def step(channels: int) -> list[FlowLayer]:
+        return [SelfNormConv2d(channels, kernel_size, recon_weight, tolerance)]
+
+    return conv(step, event_shape, levels, blocks, depth, bins, front)
 
 
 def conv_exact(
@@ -115,9 +149,11 @@ def conv_emerging(
     kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
 ) -> Flow:  # fmt: skip
     """Table 1, "Emerging Conv. 9-Layer": before each emerging convolution stands a 1×1 one, which mixes channels."""
-    return conv(
-        lambda c: [ExactConv2d(c, 1), EmergingConv2d(c, kernel_size)], event_shape, levels, blocks, depth, bins, front
-    )  # fmt: skip
+
+    def step(channels: int) -> list[FlowLayer]:
+        return [ExactConv2d(channels, 1), EmergingConv2d(channels, kernel_size)]
+
+    return conv(step, event_shape, levels, blocks, depth, bins, front)
 
 
 def conv_exponential(
@@ -125,9 +161,31 @@ def conv_exponential(
     kernel_size: int = 3, blocks: int = 3, depth: int = 3, bins: int = 5, front: bool = False,
 ) -> Flow:  # fmt: skip
     """Table 1, "Conv. Exponential 9-Layer": before each convolution exponential stands a 1×1 convolution."""
-    return conv(
-        lambda c: [ExactConv2d(c, 1), ConvExponential2d(c, kernel_size)], event_shape, levels, blocks, depth, bins, front
-    )  # fmt: skip
+
+    def step(channels: int) -> list[FlowLayer]:
+        return [ExactConv2d(channels, 1), ConvExponential2d(channels, kernel_size)]
+
+    return conv(step, event_shape, levels, blocks, depth, bins, front)
+
+
+def glow_exact(
+    event_shape: tuple[int, ...], levels: int | None, kernel_size: int = 1,
+    scales: int = 2, steps: int = 16, width: int = 512, checkpointing: bool = False,
+) -> Flow:  # fmt: skip
+    """Table 1, "Glow-like 32-Layer"; table 2, "Glow"."""
+    return glow(lambda c: ExactConv2d(c, kernel_size), event_shape, levels, scales, steps, width, checkpointing)
+
+
+def glow_selfnorm(
+    event_shape: tuple[int, ...], levels: int | None, recon_weight: float = 100.0, kernel_size: int = 1,
+    scales: int = 2, steps: int = 16, width: int = 512, checkpointing: bool = False, tolerance: float | None = None,
+) -> Flow:  # fmt: skip
+    """Table 1, "SNF Glow 32-Layer"; table 2, "SNF Glow", where the paper's λ is 1000."""
+
+    def convolution(channels: int) -> SelfNormConv2d:
+        return SelfNormConv2d(channels, kernel_size, recon_weight, tolerance)
+
+    return glow(convolution, event_shape, levels, scales, steps, width, checkpointing)
 
 
 BUILDERS: dict[str, Callable[..., Flow]] = {
@@ -139,6 +197,8 @@ BUILDERS: dict[str, Callable[..., Flow]] = {
     "conv-exact": conv_exact,
     "conv-emerging": conv_emerging,
     "conv-exponential": conv_exponential,
+    "glow-selfnorm": glow_selfnorm,
+    "glow-exact": glow_exact,
 }
 
 

@@ -198,7 +198,7 @@ def _stored_by_columns(weight: Tensor) -> bool:
 def name_non_finite_gradient(flow: Flow) -> None:
     """Raise FloatingPointError that names the first layer with a gradient that is not finite."""
     largest = (0.0, "fit", "")
-    for layer in flow.chain():
+    for layer, _ in flow.walk(flow.event_shape):
         for name, weight in layer.named_parameters():
             if weight.grad is not None:
                 checks.require_finite_output(weight.grad, layer.label, f"the gradient of {name}")

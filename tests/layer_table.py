@@ -62,6 +62,12 @@ def settled(layer: snf.ConvExponential2d) -> None:
     layer.initialise(torch.empty(0), whiten=False)
 
 
+def split_twice(convolution: Callable[[int], FlowLayer]) -> FlowLayer:
+    """A split prior with two more scales behind it, of images 2×4×8."""
+    inner = snf.SplitPrior(4, [snf.Squeeze(), snf.ActNorm(8), convolution(8)])
+    return snf.SplitPrior(2, [snf.Squeeze(), convolution(4), snf.RationalQuadraticSpline((4, 2, 4)), inner], (4, 8))
+
+
 CASES: dict[str, Case] = {
     "SelfNormLinear": Case(lambda: snf.SelfNormLinear(5, recon_weight=0.7), (5,)),
     "SelfNormLinear-1": Case(lambda: snf.SelfNormLinear(1), (1,), spread=0.2),
@@ -69,11 +75,13 @@ CASES: dict[str, Case] = {
     "ExactLinear": Case(lambda: snf.ExactLinear(5), (5,)),
     "RelativeGradientLinear": Case(lambda: snf.RelativeGradientLinear(5), (5,)),
     "LULinear": Case(lambda: snf.LULinear(5), (5,), settle=snf.LULinear.clear),
+    "SelfNormLinear-tolerance": Case(lambda: snf.SelfNormLinear(5, 0.5, tolerance=0.1), (5,)),
     "SelfNormConv2d": Case(lambda: snf.SelfNormConv2d(2, recon_weight=0.7), (2, 4, 3), spread=0.2),
     "SelfNormConv2d-gaussian": Case(lambda: snf.SelfNormConv2d(2), (2, 3, 5), spread=1.0),
     "SelfNormConv2d-5": Case(lambda: snf.SelfNormConv2d(2, 5), (2, 5, 4), spread=0.3),
     "SelfNormConv2d-small-image": Case(lambda: snf.SelfNormConv2d(3, 5), (3, 2, 2), spread=0.3),
     "SelfNormConv2d-1x1": Case(lambda: snf.SelfNormConv2d(3, 1), (3, 3, 2)),
+    "SelfNormConv2d-tolerance": Case(lambda: snf.SelfNormConv2d(2, 3, 0.5, tolerance=0.1), (2, 4, 3), spread=0.2),
     "ExactConv2d": Case(lambda: snf.ExactConv2d(2), (2, 4, 3), spread=0.3),
     "ExactConv2d-gaussian": Case(lambda: snf.ExactConv2d(1), (1, 6, 6), spread=1.0),
     "ExactConv2d-1x1": Case(lambda: snf.ExactConv2d(3, 1), (3, 2, 2)),
@@ -98,8 +106,17 @@ CASES: dict[str, Case] = {
     "Standardize": Case(lambda: snf.Standardize((2, 3, 2)), (2, 3, 2), settle=seen),
     "Squeeze": Case(snf.Squeeze, (2, 4, 2)),
     "Flatten": Case(lambda: snf.Flatten((2, 3, 2)), (2, 3, 2)),
+    "ActNorm": Case(lambda: snf.ActNorm(5), (5,)),
+    "ActNorm-image": Case(lambda: snf.ActNorm(3), (3, 2, 4)),
+    "AffineCoupling": Case(lambda: snf.AffineCoupling(4, width=6), (4, 3, 2)),
+    "AffineCoupling-odd": Case(lambda: snf.AffineCoupling(3, width=5), (3, 2, 3)),
+    "AffineCoupling-checkpointing": Case(lambda: snf.AffineCoupling(2, 5, checkpointing=True), (2, 2, 3)),
+    "SplitPrior": Case(lambda: split_twice(snf.ExactConv2d), (2, 4, 8), spread=0.3),
+    "SplitPrior-learned": Case(lambda: split_twice(snf.SelfNormConv2d), (2, 4, 8), spread=0.2),
+    "SplitPrior-odd": Case(lambda: snf.SplitPrior(3, [snf.RationalQuadraticSpline((2, 2, 3))], (2, 3)), (3, 2, 3)),
+    "SplitPrior-nothing-behind": Case(lambda: snf.SplitPrior(2, [], (2, 3)), (2, 2, 3)),
 }
 
-LEARNED = [name for name, case in CASES.items() if case.make().learned_inverse]
+LEARNED = [name for name, case in CASES.items() if hasattr(case.make(), "inverse_weight")]
 DENSE_LEARNED = [name for name in LEARNED if "Linear" in name]
 CONV_LEARNED = [name for name in LEARNED if "Conv" in name]

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from small_models import small
 
 import snf_lite as snf
 from snf_lite import atomic, checkpoints
@@ -47,7 +48,7 @@ def assert_same(one: snf.Flow, other: snf.Flow) -> None:
 @pytest.mark.parametrize("name", snf.model_names())
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_every_model_comes_back_as_it_was(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
-    flow = snf.build(name, (1, 8, 8), levels=17).to(dtype)
+    flow = small(name, (1, 8, 8), levels=17).to(dtype)
     pixels = snf.load("digits", "test")
     flow.initialise(pixels, whiten=True)
     snf.save(flow, tmp_path / "flow.pt")
