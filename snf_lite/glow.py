@@ -144,8 +144,8 @@ class AffineCoupling(ImageHalves):
         self.width = checks.positive_integer(width, "width", self.label)
         self.checkpointing = checkpointing
         self.net = nn.Sequential(
-            nn.Conv2d(self.given, width, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(width, width, 1), nn.ReLU(),
+            nn.Conv2d(self.given, width, 3, padding=1), nn.ReLU(inplace=True),
+            nn.Conv2d(width, width, 1), nn.ReLU(inplace=True),
             ZeroConv2d(width, 2 * self.changed),
         )  # fmt: skip
 
@@ -197,8 +197,9 @@ class SplitPrior(Row, ImageHalves):
     ) -> None:
         super().__init__(channels)
         self.prior = ZeroConv2d(self.given, 2 * self.changed)
-        self.layers = nn.ModuleList([_layer(described, self.label) for described in layers])
-        self.learned_inverse = any(layer.learned_inverse for layer in self.chain())
+        inner = [_layer(described, self.label) for described in layers]
+        self.layers = nn.ModuleList(inner)
+        self.learned_inverse = any(layer.learned_inverse for layer in inner)
         self.image_size: tuple[int, ...] | None = None
         if image_size is not None:
             self.bind((channels, *checks.shape_tuple(image_size, "image_size", self.label)))
@@ -206,17 +207,20 @@ class SplitPrior(Row, ImageHalves):
     # ---- shapes ------------------------------------------------------------------------------------------------------
 
     def bind(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        z_shape = self.output_shape(event_shape)
+        self._require_images(event_shape)
         self.bind_layers((self.given, *event_shape[1:]), self.label, f"{self.label}, ")
         self.image_size = event_shape[1:]
-        return z_shape
+        return (math.prod(event_shape),)
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if self.image_size is not None and event_shape != (self.channels, *self.image_size):
-            raise self.shape_error((self.channels, *self.image_size), event_shape)
-        super().output_shape(event_shape)
+        self._require_images(event_shape)
         self._inner_shape(event_shape)
         return (math.prod(event_shape),)
+
+    def _require_images(self, event_shape: tuple[int, ...]) -> None:
+        super().output_shape(event_shape)
+        if self.image_size is not None and event_shape[1:] != self.image_size:
+            raise self.shape_error((self.channels, *self.image_size), event_shape)
 
     def _inner_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """What the layers make of the first half."""

@@ -61,9 +61,7 @@ def test_fused_step_equals_the_readable_lines(name: str) -> None:
         close(fused[key], parameter.grad, 1e-12)
 
 
-def by_formula(
-    W: Tensor, R: Tensor, lam: float, batch: Tensor, pull: Tensor, weights: Tensor
-) -> tuple[Tensor, Tensor]:
+def by_formula(W: Tensor, R: Tensor, lam: float, batch: Tensor, pull: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
     """eq-dense-gradients: ½(δz xᵀ + Rᵀ) - 2λ Rᵀ(x̂-x)xᵀ and ½(-δx(Wx)ᵀ - Wᵀ) - 2λ (x̂-x)(Wx)ᵀ, written event by event."""
     ascend_W, ascend_R = torch.zeros_like(W), torch.zeros_like(R)
     for x, g, s in zip(batch, pull, weights, strict=True):
