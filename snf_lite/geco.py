@@ -7,10 +7,8 @@ from . import checks
 
 #: How much of the average error is kept at a step.
 DECAY = 0.99
-#: How far λ follows in one step an error that is twice the tolerance: by a factor exp(RATE).
+#: How far λ moves in a step: by exp(-RATE) where there is no error, by exp(RATE) from twice the tolerance on.
 RATE = 1e-3
-#: An error more than this many times above the tolerance counts as so many: λ grows by 1 % in a step at the most.
-MOST_ABOVE = 10.0
 #: λ stays within this factor of its start, on both sides, where an error never comes near its tolerance.
 FURTHEST = 1e6
 
@@ -19,8 +17,9 @@ class AdaptedWeight(nn.Module):
     """λ of a layer's reconstruction term, which follows whether the error keeps within a tolerance (eq-geco).
 
     After each step the average error e ← 0.99 e + 0.01 · (the batch mean of ‖g(f(x)) − x‖²), and
-    λ ← λ · exp(0.001 · (e / tolerance − 1)): λ grows while the layer reconstructs worse than it should, and shrinks
-    while it does better. The average starts at the tolerance, so that λ waits until it has seen errors. (The public
+    λ ← λ · exp(0.001 · min(1, e / tolerance − 1)): λ grows while the layer reconstructs worse than it should, and
+    shrinks while it does better, by 0.1 % in a step at the most: faster it would run ahead of the error, which answers
+    only after many steps. The average starts at the tolerance, so that λ waits until it has seen errors. (The public
     code of the paper on self normalizing flows multiplies by exp(0.001 · e): without a tolerance λ can only grow.)
 
     Args:
@@ -56,7 +55,7 @@ class AdaptedWeight(nn.Module):
     def adapt(self) -> None:
         """Move the average and λ by one step."""
         self.average.lerp_(self.latest, 1 - DECAY)
-        above = (self.average / self.tolerance - 1).clamp_max(MOST_ABOVE)
+        above = (self.average / self.tolerance - 1).clamp_max(1.0)  # below it is -1 at the least
         self.weight.mul_((RATE * above).exp()).clamp_(self.start / FURTHEST, self.start * FURTHEST)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 from small_models import SMALL
+from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import geco
@@ -50,26 +51,26 @@ def test_weight_and_average_follow_the_formula(make: Any, shape: tuple[int, ...]
         assert float(penalty.detach().mean()) == pytest.approx(weight * error, rel=1e-6)
         layer.adapt()
         average = 0.99 * average + 0.01 * error
-        weight *= math.exp(1e-3 * (average / tolerance - 1))
+        weight *= math.exp(1e-3 * min(1, average / tolerance - 1))
         assert float(layer.adapted.weight) == pytest.approx(weight, rel=1e-6)
         assert float(layer.adapted.average) == pytest.approx(average, rel=1e-6)
     moved = float(layer.adapted.weight) - 2.0
-    assert moved == pytest.approx(0, abs=1e-6) if ratio == 1 else moved * (ratio - 1) > 1e-3
+    assert moved == pytest.approx(0, abs=1e-6) if ratio == 1 else moved * (ratio - 1) > 1e-4
 
 
 def test_a_step_of_the_weight_is_bounded_and_so_is_the_weight() -> None:
     adapted = geco.AdaptedWeight(1.0, 1e-3, "layer")
-    for factor in (math.exp(0.01), 1.0):
-        adapted.weigh(torch.full((4,), 1e30))
-        before = float(adapted.weight)
+    for error, start, end in [
+        (1e30, 1.0, math.exp(1e-3)),
+        (1e30, 1e6, 1e6),
+        (0.0, 1.0, math.exp(-1e-3)),
+        (0.0, 1e-6, 1e-6),
+    ]:
+        adapted.weight.fill_(start)
+        adapted.average.fill_(error)
+        adapted.weigh(torch.full((4,), error))
         adapted.adapt()
-        assert float(adapted.weight) == pytest.approx(before * factor, rel=1e-5)
-        adapted.weight.fill_(1e6)
-    adapted.weight.fill_(1e-6)
-    adapted.average.zero_()
-    adapted.weigh(torch.zeros(4))
-    adapted.adapt()
-    assert float(adapted.weight) == pytest.approx(1e-6)
+        assert float(adapted.weight) == pytest.approx(end, rel=1e-6)
 
 
 def test_only_a_training_pass_is_noted() -> None:
@@ -121,29 +122,38 @@ def test_the_weights_of_a_model_move_in_its_steps(name: str) -> None:
     assert all(float(weight) != start for weight, start in zip(weights, starts, strict=True))
 
 
-def fitted(tolerance: float | None, epochs: int = 60, **changes: Any) -> snf.Flow:
-    torch.manual_seed(0)
-    flow = snf.build("dense-selfnorm", (2,), recon_weight=1.0, tolerance=tolerance)
-    snf.fit(flow, MOONS, epochs, 20, 1e-2, validation=MOONS[:100], progress=False, **changes)
-    return flow
-
-
-def errors(flow: snf.Flow) -> list[float]:
-    """The mean reconstruction error of each layer on the data."""
-    found, x = [], MOONS
+def errors(flow: snf.Flow, x: Tensor) -> list[float]:
+    """The mean reconstruction error of each layer that learns its inverse."""
+    found = []
     for layer in flow.chain():
-        z = layer(x)[0]
+        z = layer(x)[0].detach()
         if layer.learned_inverse:
-            found.append(float((layer.inverse(z, exact=False) - x).detach().square().sum(1).mean()))
+            back = layer.inverse(z, exact=False).detach()
+            found.append(float((back - x).square().flatten(1).sum(1).mean()))
         x = z
     return found
 
 
+@pytest.mark.slow
 def test_training_ends_nearer_to_the_tolerance() -> None:
-    plain = errors(fitted(None))
-    wanted = max(plain) / 30
-    kept = errors(fitted(wanted, 150))
-    assert abs(math.log(max(kept) / wanted)) < 0.5 * abs(math.log(max(plain) / wanted)), (plain, kept)
+    """Left alone the first layer ends at a third of the error wanted here, the second at a twentieth."""
+
+    def trained(tolerance: float | None) -> list[float]:
+        torch.manual_seed(0)
+        flow = snf.build("dense-selfnorm", (1, 8, 8), 17, tolerance=tolerance)
+        snf.fit(flow, "digits", 40, 20, whiten=True, evaluate_every=40, progress=False)
+        torch.manual_seed(1)
+        return errors(flow, snf.load("digits", "train"))
+
+    for plain, kept in zip(trained(None), trained(1.0), strict=True):
+        assert abs(math.log(kept)) < 0.5 * abs(math.log(plain))
+
+
+def fitted(tolerance: float, epochs: int, **changes: Any) -> snf.Flow:
+    torch.manual_seed(0)
+    flow = snf.build("dense-selfnorm", (2,), tolerance=tolerance)
+    snf.fit(flow, MOONS, epochs, 20, 1e-2, validation=MOONS[:100], progress=False, **changes)
+    return flow
 
 
 def test_a_resumed_run_has_the_same_weights_to_the_bit(tmp_path: Path) -> None:
