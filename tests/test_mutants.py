@@ -21,7 +21,10 @@ if os.name == "posix":
 
 
 #: The table's tests, and those of single layers for what the table does not see: a fused pass, a bound, a norm.
-TESTS = ("test_layers.py", "test_spline.py", "test_lu.py", "test_emerging.py", "test_exponential.py")
+TESTS = (
+    "test_layers.py", "test_spline.py", "test_lu.py", "test_emerging.py", "test_exponential.py", "test_geco.py",
+    "test_glow.py",
+)  # fmt: skip
 
 
 class Mutant(NamedTuple):
@@ -165,25 +168,103 @@ MUTANTS: dict[str, Mutant] = {
     "dequantise: one number an event": Mutant("images.py", "-math.prod(x.shape[1:]) * math", "-math"),
     "logit: missing term": Mutant("images.py", "math.log(squeeze) - log_p - log_q", "-log_p - log_q"),
     "logit: sign": Mutant("images.py", "math.log(squeeze) - log_p - log_q", "log_p + log_q - math.log(squeeze)"),
+    "actnorm: sign of the log-det": Mutant("glow.py", "* self.log_scale.sum())", "* -self.log_scale.sum())"),
+    "actnorm: one pixel counted": Mutant("glow.py", "(math.prod(x.shape[2:]) * self.log", "(1 * self.log"),
+    "actnorm: shift not scaled": Mutant("glow.py", "self._placed(scale * self.bias, x)", "self._placed(self.bias, x)"),
+    "actnorm: starts at the mean with its sign turned": Mutant(
+        "glow.py", "copy_(-numbers.mean(1))", "copy_(numbers.mean(1))"
+    ),
+    "actnorm: starts with the deviation itself": Mutant("glow.py", "copy_(-torch.where(", "copy_(torch.where("),
+    "actnorm: infinite scale of what does not vary": Mutant("glow.py", "deviations > NO_DEVIATION", "deviations > -1"),
+    "coupling: log-det without the 2": Mutant(
+        "glow.py", "log_scale.sum((1, 2, 3))\n\n    def inv", "log_scale.sum((1, 2, 3)) / 2\n\n    def inv"
+    ),
+    "coupling: sign of the log-det": Mutant("glow.py", "1), log_scale.sum((1, 2, 3))", "1), -log_scale.sum((1, 2, 3))"),
+    "coupling: scale of half its range": Mutant(
+        "glow.py", "return 2 * torch.tanh(h / 2), shift", "return torch.tanh(h / 2), shift"
+    ),
+    "coupling: shifted after scaling": Mutant(
+        "glow.py", "log_scale.exp() * (others + shift)", "log_scale.exp() * others + shift"
+    ),
+    "coupling: the net sees the half that it changes": Mutant(
+        "glow.py", "x[:, : self.given], x[:, self.given :]", "x[:, self.changed :], x[:, : self.changed]"
+    ),
+    "coupling: zeros shared by two parameters": Mutant(
+        "glow.py",
+        "self.log_scale = nn.Parameter(torch.zeros(outputs))",
+        "self.log_scale = nn.Parameter(self.bias.data)",
+    ),
+    "coupling: end of the net scaled by exp(l)": Mutant(
+        "glow.py", "(3 * self.log_scale).exp()", "self.log_scale.exp()"
+    ),
+    "coupling: bias left unscaled": Mutant("glow.py", "scale * self.bias, padding=1", "self.bias, padding=1"),
+    "split: sign of the prior's log-det": Mutant(
+        "glow.py", "(-log_deviation).exp(), -log_deviation.sum", "(-log_deviation).exp(), log_deviation.sum"
+    ),
+    "split: multiplied by σ": Mutant("glow.py", "- mean) * (-log_deviation).exp()", "- mean) * log_deviation.exp()"),
+    "split: mean added": Mutant("glow.py", "(others - mean) *", "(others + mean) *"),
+    "split: log-det of the layers left out": Mutant("glow.py", "1), inner + log_det\n", "1), 0 * inner + log_det\n"),
+    "split: term of the layers left out": Mutant("glow.py", "inner + log_det, penalty", "0 * inner + log_det, penalty"),
+    "split: penalties dropped": Mutant("glow.py", "inner + log_det, penalty", "inner + log_det, None"),
+    "split: halves exchanged in the code": Mutant(
+        "glow.py",
+        "torch.cat([z.flatten(1), residue.flatten(1)], 1), inner + log_det\n",
+        "torch.cat([residue.flatten(1), z.flatten(1)], 1), inner + log_det\n",
+    ),
+    "split: the layers inverted exactly always": Mutant(
+        "glow.py", "self._inner_shape(shape)), exact)", "self._inner_shape(shape)), True)"
+    ),
+    "split: layers initialised from the other half": Mutant(
+        "glow.py", "self.prepare(self.halves(x)[0]", "self.prepare(self.halves(x)[1]"
+    ),
+    "row: layers initialised from the flow's input": Mutant(
+        "chain.py", "            if index:\n", "            if False:\n"
+    ),
+    "row: penalties overwritten": Mutant("chain.py", "cost if penalty is None else penalty + cost", "cost"),
+    "row: layers not adapted": Mutant("chain.py", "layer.adapt()", "layer"),
+    "row: layers remember": Mutant("chain.py", "layer.forget()", "layer"),
+    "row: labels without those around": Mutant("chain.py", 'f"{prefix}layers[', 'f"layers['),
+    "orthogonal: R as W itself": Mutant("glow.py", "copy_(toeplitz.flip(layer.weight))", "copy_(layer.weight)"),
+    "orthogonal: added to the identity": Mutant(
+        "glow.py", "noise = layer.weight - identity if", "noise = layer.weight if"
+    ),
+    "geco: sign": Mutant("geco.py", "(RATE * above).exp()", "(-RATE * above).exp()"),
+    "geco: without the tolerance": Mutant("geco.py", "self.average / self.tolerance - 1", "self.average"),
+    "geco: the latest error in place of the average": Mutant(
+        "geco.py", "lerp_(self.latest, 1 - DECAY)", "copy_(self.latest)"
+    ),
+    "geco: average decays too fast": Mutant("geco.py", "self.latest, 1 - DECAY", "self.latest, DECAY"),
+    "geco: λ without a bound": Mutant("geco.py", ".clamp_(self.start / FURTHEST, self.start * FURTHEST)", ""),
+    "geco: unbounded step": Mutant("geco.py", ".clamp_max(1.0)", ""),
+    "geco: λ squared": Mutant("geco.py", "return self.weight * errors", "return self.weight.square() * errors"),
+    "geco: average forgotten by checkpoints": Mutant(
+        "geco.py",
+        '"average", torch.tensor(self.tolerance))',
+        '"average", torch.tensor(self.tolerance), persistent=False)',
+    ),
+    "geco: a sum over the batch": Mutant("geco.py", "errors.detach().mean()", "errors.detach().sum()"),
+    "geco: convolutions not adapted": Mutant("conv.py", "self.adapted.adapt()", "self.adapted"),
     "squeeze: rows and columns exchanged on the way back": Mutant(
         "images.py", "permute(0, 1, 4, 2, 5, 3)", "permute(0, 1, 4, 3, 5, 2)"
     ),
 }
 
 
-def run_table(folder: Path) -> int:
+def run_table(folder: Path, room: str = "") -> int:
     """Pytest's exit status of the table's tests against the package in ``folder``, up to the first failure.
+
+    Tests named after the room come first, the sooner to find what is wrong in it; slow ones are left out.
 
     The process comes from a server that has imported torch already, which is most of what such a run would cost.
     """
-    process = PROCESSES.Process(target=_table_in_this_process, args=(folder,))
+    process = PROCESSES.Process(target=_table_in_this_process, args=(folder, room))
     process.start()
     process.join(timeout=300)
     assert process.exitcode is not None, f"the table's tests are still running after 300 s in {folder}"
     return process.exitcode
 
 
-def _table_in_this_process(folder: Path) -> None:
+def _table_in_this_process(folder: Path, room: str) -> None:
     os.chdir(folder)
     sys.path[:0] = [str(folder), str(folder / "tests")]
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
@@ -191,14 +272,15 @@ def _table_in_this_process(folder: Path) -> None:
     os.dup2(log, 2)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the table needs none, and loading them takes a second
     torch.set_num_threads(1)
-    options = ["-x", "-q", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
-    sys.exit(pytest.main([*options, *(str(folder / "tests" / name) for name in TESTS)]))
+    files = sorted(TESTS, key=lambda name: name != f"test_{room}")
+    options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
+    sys.exit(pytest.main([*options, *(str(folder / "tests" / name) for name in files)]))
 
 
 def copy_package(folder: Path) -> None:
     shutil.copytree(ROOT / "snf_lite", folder / "snf_lite", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "tests").mkdir()
-    for name in ("layer_table.py", *TESTS):
+    for name in ("layer_table.py", "small_models.py", *TESTS):
         shutil.copy(ROOT / "tests" / name, folder / "tests" / name)
     # the copy, not the installed package, must be what the table sees
     (folder / "tests" / "conftest.py").write_text(
@@ -215,7 +297,7 @@ def test_the_table_catches(name: str, tmp_path: Path) -> None:
     source = room.read_text()
     assert mutant.right in source, f"{mutant.room} no longer holds {mutant.right!r}: bring this mutant up to date"
     room.write_text(source.replace(mutant.right, mutant.wrong))
-    status = run_table(tmp_path)
+    status = run_table(tmp_path, mutant.room)
     log = (tmp_path / "log").read_text()
     assert status == pytest.ExitCode.TESTS_FAILED, f"the table stays green (pytest's exit {status}):\n{log[-2000:]}"
     assert "1 failed" in log.splitlines()[-1]
