@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from test_datasets import imagenet32
 
 from snf_lite import reproduce, runs
 from snf_lite.__main__ import main
@@ -86,6 +87,36 @@ def test_a_pair_is_run_to_records_by_the_recorded_commands(somewhere_else: Path,
     again = runs.read_record("again/dense-selfnorm-digits-seed4/record.json")
     assert (again.results, again.history["validation_nats"]) == (one.results, one.history["validation_nats"])
     assert one.data == found["fast-dense-exact-digits-seed4"].data
+
+
+def test_every_row_of_table_1_runs_on_the_digits(somewhere_else: Path, capsys: Any) -> None:
+    assert main(["reproduce", "--epochs", "1", "--set", "steps=1", "--set", "width=4", "--set", "bins=2"]) == 0
+    found = records(somewhere_else)
+    assert {record.model["name"] for record in found.values()} == set(rows_for("digits")) and len(found) == 9
+    for name, record in found.items():
+        assert record.history["validation_nats"][1] < record.history["validation_nats"][0], name
+        apart = record.sampling["relative_distance"]
+        assert (0 < apart < 1) if "selfnorm" in name else apart < 1e-3, name
+    capsys.readouterr()
+    assert main(["results", "--runs", str(somewhere_else)]) == 0
+    shown = capsys.readouterr().out
+    assert all(ROWS[row].title in shown.partition("on digits")[2] for row in rows_for("digits"))
+    assert shown.count("on digits, 1 epochs") == 3  # the parities
+
+
+def test_imagenet32_runs_from_files_of_its_format(somewhere_else: Path, capsys: Any, monkeypatch: Any) -> None:
+    imagenet32(Path("sets") / "imagenet32", [3] * 10, "npz")
+    monkeypatch.setenv("SNF_DATA", "sets")
+    words = ["reproduce", "--data", "imagenet32", "--preset", "paper", "--epochs", "1"]
+    assert main([*words, "--set", "steps=1", "--set", "width=4"]) == 0
+    found = records(somewhere_else)
+    assert list(found) == [f"paper-glow-{kind}-imagenet32-seed0" for kind in ("exact", "selfnorm")]
+    assert [record.model["settings"].get("recon_weight") for record in found.values()] == [None, 1000.0]
+    for record in found.values():
+        assert record.history["settings"]["batch_size"] == 64 and record.data["train"]["count"] == 27
+    capsys.readouterr()
+    assert main(["results", "--runs", str(somewhere_else)]) == 0
+    assert "steps 1, not 48; width 4, not 512" in capsys.readouterr().out
 
 
 def test_minutes_decide_the_epochs_of_both_twins(somewhere_else: Path, capsys: Any) -> None:
