@@ -16,17 +16,12 @@ INITIAL_NOISE = 0.05
 
 
 class ImageConv(FlowLayer):
-    """What every convolutional layer shares: events (C, H, W) with any H and W, and z of the shape of x.
-
-    Attributes:
-        bias: b (C,).
-    """
+    """What every convolutional layer shares: events (C, H, W) with any H and W, and z of the shape of x."""
 
     def __init__(self, channels: int, kernel_size: int = 3) -> None:
         super().__init__()
         self.channels = checks.positive_integer(channels, "channels", self.label)
         self.kernel_size = checks.odd_integer(kernel_size, "kernel_size", self.label)
-        self.bias = nn.Parameter(torch.zeros(channels))
 
     @property
     def padding(self) -> int:
@@ -61,6 +56,7 @@ class ConvLayer(ImageConv):
         super().__init__(channels, kernel_size)
         noise = initial_noise(channels, kernel_size)
         self.weight = nn.Parameter(nn.init.dirac_(torch.empty_like(noise)) + noise)
+        self.bias = nn.Parameter(torch.zeros(channels))
         self._factor: linalg.Remembered[toeplitz.Factors] = linalg.Remembered()
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:

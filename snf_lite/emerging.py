@@ -40,6 +40,7 @@ class EmergingConv2d(ImageConv):
         self.register_buffer("mask", causal_mask(channels, (kernel_size + 1) // 2), persistent=False)
         self.weight = nn.Parameter(self._fresh())
         self.flipped_weight = nn.Parameter(self._fresh().flip(0, 1, 2, 3))
+        self.bias = nn.Parameter(torch.zeros(channels))
 
     def _fresh(self) -> Tensor:
         noise = initial_noise(self.channels, self.mask.shape[-1]) * self.mask

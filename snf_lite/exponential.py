@@ -60,6 +60,7 @@ class ConvExponential2d(ImageConv):
         if len(self.image_size) != 2:
             raise ValueError(f"{self.label}: expected image_size to be (H, W), got {image_size!r}.")
         self.weight = nn.Parameter(initial_noise(channels, kernel_size))
+        self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("left", torch.empty(0))
         self.register_buffer("norm_gradient", torch.zeros_like(self.weight))
         self._restart()

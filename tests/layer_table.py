@@ -86,7 +86,7 @@ CASES: dict[str, Case] = {
     "ExactConv2d-gaussian": Case(lambda: snf.ExactConv2d(1), (1, 6, 6), spread=1.0),
     "ExactConv2d-1x1": Case(lambda: snf.ExactConv2d(3, 1), (3, 2, 2)),
     "EmergingConv2d": Case(lambda: snf.EmergingConv2d(2), (2, 4, 3)),
-    "EmergingConv2d-gaussian": Case(lambda: snf.EmergingConv2d(1), (1, 5, 6), spread=1.0),
+    "EmergingConv2d-1-channel": Case(lambda: snf.EmergingConv2d(1), (1, 5, 6), spread=0.6),
     "EmergingConv2d-5": Case(lambda: snf.EmergingConv2d(2, 5), (2, 5, 4), spread=0.3),
     "EmergingConv2d-small-image": Case(lambda: snf.EmergingConv2d(3, 5), (3, 2, 2)),
     "EmergingConv2d-1x1": Case(lambda: snf.EmergingConv2d(3, 1), (3, 3, 2)),
