@@ -16,6 +16,7 @@ room ``banded``.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -70,12 +71,30 @@ class Factors(Protocol):
     def solve(self, images: Tensor) -> Tensor: ...
 
 
+@dataclass(frozen=True)
+class OnePixel:
+    """T(w) of a 1×1 kernel, which repeats one C×C block for every pixel: the block's factorisation does for all."""
+
+    block: linalg.Factor
+    pixels: int
+
+    @property
+    def log_abs_det(self) -> Tensor:
+        return self.pixels * self.block.log_abs_det
+
+    def solve(self, images: Tensor) -> Tensor:
+        pixels = images.movedim(1, -1)
+        return self.block.solve(pixels.flatten(0, -2)).reshape(pixels.shape).movedim(-1, 1)
+
+
 def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Factors:
     """Factorise T(w) in float64, with pivoting across blocks only where the faster way loses digits.
 
     Raises:
         NotInvertibleError: T(w) is singular to working precision.
     """
+    if weight.shape[-1] == 1:
+        return OnePixel(linalg.factor(weight[:, :, 0, 0].double(), owner), height * width)
     plan = layout(weight, height, width)
     quick = CyclicReduction(bands(weight.double(), plan), plan)
     if not checks.values_are_readable() or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
