@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from . import checkpoints, checks, models, seals
+from . import checkpoints, checks, distributed, models, seals
 from .bench_command import run_bench
 from .contests import SUITES
 from .datasets import DataError, dataset_names, image_set_names
@@ -33,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     keep_freed_memory()
     try:
+        _meet_the_others(args)
         args.run(args)
     except EXPECTED as error:
         print(f"snf_lite: {' '.join(str(error).split())}", file=sys.stderr)
@@ -61,7 +62,7 @@ def train(args: argparse.Namespace) -> None:
         flow = recipe.fresh_flow()
     except (ValueError, TypeError) as error:
         args.parser.error(str(error))
-    print(run(recipe, flow, args.out / (args.name or recipe.name), args.device, args.restart))
+    _say(run(recipe, flow, args.out / (args.name or recipe.name), args.device, args.restart))
 
 
 def evaluate_checkpoint(args: argparse.Namespace) -> None:
@@ -84,7 +85,7 @@ def reproduce_rows(args: argparse.Namespace) -> None:
     rows = tuple(args.rows or ())
     wish = Wish(rows, args.data, args.preset, minutes, args.epochs, args.seed, args.repeats, dict(args.set))
     name = args.name or plan_name(args.preset, args.data, rows)
-    reproduce(wish, args.out, name, args.device, args.restart, lambda line: print(line, flush=True))
+    reproduce(wish, args.out, name, args.device, args.restart, _say)
 
 
 def show_results(args: argparse.Namespace) -> None:
@@ -98,6 +99,20 @@ def show_results(args: argparse.Namespace) -> None:
 
 
 # ---- what they share -------------------------------------------------------------------------------------------------
+
+
+def _meet_the_others(args: argparse.Namespace) -> None:
+    """Where torchrun has started several processes: let those of ``train`` and ``reproduce`` work as one."""
+    if not distributed.launched():
+        return
+    if args.run not in (train, reproduce_rows):
+        raise ValueError(f"torchrun is for train and reproduce; {args.run.__name__} takes one process.")
+    distributed.start(choose_device(args.device))
+
+
+def _say(line: object) -> None:
+    if distributed.is_writer():
+        print(line, flush=True)
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:

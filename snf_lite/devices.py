@@ -6,15 +6,27 @@ from pathlib import Path
 
 import torch
 
+from . import distributed
+
 
 def choose_device(device: torch.device | str | None) -> torch.device:
-    """The device asked for; None: the CUDA device if there is one, else the CPU. ValueError if it is not here."""
+    """The device asked for; None: the CUDA device if there is one, else the CPU. ValueError if it is not here.
+
+    Each of several processes has one CUDA device of its machine for itself and refuses another's.
+    """
     here = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
     asked = str(device or ("cuda" if len(here) > 1 else "cpu"))
-    chosen = "cuda:0" if asked == "cuda" else asked
+    own = f"cuda:{distributed.local_rank()}"
+    chosen = own if asked == "cuda" else asked
+    if distributed.launched() and chosen not in ("cpu", own):
+        raise ValueError(f"Expected cpu, cuda or no device for each of several processes ({own} here); got {asked!r}.")
     if chosen not in here:
-        raise ValueError(f"Expected a device out of {', '.join(here)}; got {asked!r}.")
+        raise ValueError(f"Expected a device out of {', '.join(here)}; got {asked!r}{_meant(asked, chosen)}.")
     return torch.device(chosen)
+
+
+def _meant(asked: str, chosen: str) -> str:
+    return "" if asked == chosen or not distributed.launched() else f", which is {chosen} for this process"
 
 
 def device_name(device: torch.device) -> str:

@@ -1,13 +1,13 @@
 """A training run as a whole: what decides it, the command that says so, and the folder that it leaves behind."""
 
 import shlex
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from . import models, runs
+from . import distributed, models, runs
 from .atomic import write_whole
 from .datasets import load
 from .evaluation import Result, evaluate
@@ -66,7 +66,7 @@ class Recipe:
 
     def fresh_flow(self) -> Flow:
         """The model for the data, its weights decided by the seed alone; ValueError or TypeError for a bad setting."""
-        training = load(self.data, "train")
+        training = distributed.first_here(lambda: load(self.data, "train"))
         with stream("cpu", self.seed, "weights"):
             return models.build(self.model, tuple(training.shape[1:]), training.levels, **self.settings)
 
@@ -99,6 +99,8 @@ def run(
 ) -> Outcome:
     """Train by a recipe, or go on where its folder stands; leaves checkpoint, record and picture there.
 
+    Of several processes one tests, samples and writes; all are given the outcome.
+
     Args:
         recipe: the whole of the run's settings.
         flow: what ``recipe.fresh_flow()`` made.
@@ -110,12 +112,15 @@ def run(
         ValueError: the folder holds a record of another recipe, and no checkpoint. Else the errors of ``fit``.
     """
     if not restart:
-        require_same_command(folder, recipe.command)
+        distributed.from_writer(lambda: require_same_command(folder, recipe.command))
     history = recipe.train(flow, device, folder / "checkpoint.pt", restart)
-    outcome = Outcome(
-        folder, history, evaluate(flow, recipe.data, "test", seed=recipe.seed),
-        sample_pair(flow, RECORDED_SAMPLES, recipe.seed),
-    )  # fmt: skip
+    return distributed.from_writer(lambda: _outcome(recipe, flow, folder, history))
+
+
+def _outcome(recipe: Recipe, flow: Flow, folder: Path, history: History) -> Outcome:
+    test = evaluate(flow, recipe.data, "test", seed=recipe.seed)
+    pair = sample_pair(flow, RECORDED_SAMPLES, recipe.seed)
+    outcome = Outcome(folder, history, test, replace(pair, learned=pair.learned.cpu(), exact=pair.exact.cpu()))
     _write(recipe, flow, outcome)
     return outcome
 

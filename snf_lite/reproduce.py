@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from . import runs
+from . import distributed, runs
 from .atomic import write_whole
 from .checks import NotInvertibleError
 from .datasets import load
@@ -84,8 +84,9 @@ def reproduce(wish: Wish, out: Path, name: str, device: str | None, restart: boo
     """
     _require_possible(wish)
     path = out / name / "plan.json"
-    plan = read_plan(path, wish) if path.exists() and not restart else make_plan(wish, choose_device(device), say)
-    write_whole(path, (runs.as_json(plan, depth=3) + "\n").encode())
+    kept = distributed.from_writer(lambda: read_plan(path, wish) if path.exists() and not restart else None)
+    plan = kept or make_plan(wish, choose_device(device), say)
+    distributed.from_writer(lambda: write_whole(path, (runs.as_json(plan, depth=3) + "\n").encode()))
     jobs = [(row, wish.seed + k) for k in range(wish.repeats) for row in wish.chosen]
     say(f"{path}: {len(jobs)} runs, {_minutes(plan)}")
     failed = []
@@ -158,16 +159,22 @@ def epochs_that_fit(rows: dict[str, dict[str, Any]], most: dict[str, float], sec
 
 
 def seconds_per_epoch(recipe: Recipe, device: torch.device) -> float:
-    """About how long an epoch of a run takes, its validation included; from a few steps on a flow of its own."""
+    """About how long an epoch of a run takes, its validation included; from a few steps on a flow of its own.
+
+    Several processes take those steps together, and believe the clock of the one that writes.
+    """
     flow = recipe.fresh_flow().to(device)
     training, validation = (load(recipe.data, split) for split in ("train", "validation"))
-    batch = torch.Tensor.as_subclass(training[: recipe.batch_size], torch.Tensor).to(device)
+    mine, weight = distributed.share(torch.arange(min(recipe.batch_size, len(training))))
+    batch = torch.Tensor.as_subclass(training[mine], torch.Tensor).to(device)
     judged = torch.Tensor.as_subclass(validation[:EVALUATION_BATCH], torch.Tensor).to(device)
-    step = Step(flow, recipe.lr, recipe.batch_size, recipe.clip, Means(precision=recipe.precision))
-    times = sorted(_seconds(lambda: step(batch, 0.0), device) for _ in range(1 + TIMED_STEPS))
+    step = Step(flow, recipe.lr, len(batch), recipe.clip, Means(precision=recipe.precision))
+    step.join()
+    times = sorted(_seconds(lambda: step(batch, 0.0, weight), device) for _ in range(1 + TIMED_STEPS))
     with torch.no_grad():
         judging = _seconds(lambda: flow.log_prob(judged), device) / len(judged)
-    return times[len(times) // 2] * -(-len(training) // recipe.batch_size) + judging * len(validation)
+    seconds = times[len(times) // 2] * -(-len(training) // recipe.batch_size) + judging * len(validation)
+    return distributed.from_writer(lambda: seconds)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import checks
+from . import checks, distributed
 from .flow import Flow
+from .joint import Joint
 
 #: What float32 numbers become inside matrix products and convolutions; everything else stays float32.
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -31,6 +32,8 @@ class Means:
         for asked, name in ((self.cuda_graph, "cuda_graph=True"), (self.precision == "tf32", "precision='tf32'")):
             if asked and device.type != "cuda":
                 raise ValueError(f"fit: {name} needs a CUDA device, got {device}.")
+        if self.cuda_graph and distributed.world_size() > 1:
+            raise ValueError(f"fit: cuda_graph=True is for one process, got {distributed.world_size()}; leave it out.")
 
     @contextmanager
     def products(self, device: torch.device) -> Iterator[None]:
@@ -63,7 +66,7 @@ class Step:
 
     Args:
         flow: on its device already.
-        batch_size: of whole batches.
+        batch_size: of whole batches; of several processes that of this one's share.
         clip_norm: gradients of a larger norm, over all parameters, are scaled down to it.
     """
 
@@ -77,11 +80,23 @@ class Step:
         self.loss: Callable[[Tensor], Tensor] = flow.loss
         if means.compile:
             self.loss = torch.compile(flow.loss, fullgraph=True, dynamic=False)
+        self.joint: Joint | None = None
         self.warm = 0
         self.replay: Callable[[], None] | None = None
 
-    def __call__(self, events: Tensor, rate: float) -> None:
+    def join(self) -> None:
+        """Where there are several processes, take steps as one from here on: from the writer's parameters and buffers.
+
+        To be called once the flow is initialised or loaded.
+        """
+        if distributed.world_size() > 1:
+            self.joint = Joint(self.flow)
+
+    def __call__(self, events: Tensor, rate: float, weight: float = 1.0) -> None:
         """Change the parameters by one step at the learning rate ``rate``.
+
+        Args:
+            events: a batch; of several processes this one's share, and ``weight`` its weight (``distributed.share``).
 
         Raises:
             FloatingPointError: a gradient is not finite; the message names the layer.
@@ -91,27 +106,31 @@ class Step:
         if whole and self.means.cuda_graph:
             self._by_graph(events)
         else:
-            self._plainly(events, self.loss if whole else self.flow.loss)
+            self._plainly(events, self.loss if whole else self.flow.loss, weight)
 
-    def _plainly(self, events: Tensor, loss: Callable[[Tensor], Tensor]) -> None:
-        norm = self._gradients(events, loss)
+    def _plainly(self, events: Tensor, loss: Callable[[Tensor], Tensor], weight: float = 1.0) -> None:
+        norm = self._gradients(events, loss, weight)
         if not bool(norm.isfinite()):
+            if self.joint is not None:
+                self.joint.raise_failure()
             name_non_finite_gradient(self.flow)
         self._update(norm)
 
-    def _gradients(self, events: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    def _gradients(self, events: Tensor, loss: Callable[[Tensor], Tensor], weight: float = 1.0) -> Tensor:
         """Leave the gradients of the loss on the parameters; their norm."""
         self.flow.zero_grad()
         with self.means.products(events.device):
-            value = loss(events)
+            value = loss(events) if self.joint is None else self.joint(loss, events, weight)
         value.backward()
+        if self.joint is not None:
+            self.joint.require_all_gradients()
         return torch.nn.utils.get_total_norm([weight.grad for weight in self.parameters if weight.grad is not None])
 
     def _update(self, norm: Tensor) -> None:
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         self.optimizer.step()
-        self.flow.adapt()
+        (self.flow if self.joint is None else self.joint).adapt()
 
     def _set_rate(self, rate: float) -> None:
         group = self.optimizer.param_groups[0]

@@ -1,6 +1,7 @@
 """Training: one loop that can be read from top to bottom, and that survives a kill."""
 
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import checkpoints, checks
+from . import checkpoints, checks, distributed
 from .checkpoints import CheckpointError
 from .devices import choose_device
 from .evaluation import EVALUATION_BATCH, log_probs
@@ -52,13 +53,17 @@ def fit(
     on the seed and the epoch alone, and torch's global generators are left as they were: a run that is killed and taken
     up again from its checkpoint ends, on the CPU, with the same bits as one that was not.
 
+    Called in each process that ``torchrun`` started, it trains one flow: each process takes its share of every batch,
+    the gradients are averaged, and the first one validates and writes. The steps are those of one process, but for
+    rounding and for noise: each process draws its own.
+
     Args:
         flow: moved to the device, where it stays.
         data: a name that ``load`` knows, a tensor (N, *event_shape), or a map-style Dataset of events or (event, …).
         epochs: how many in all, those before a resumption included.
-        batch_size: events in a step; the last step of an epoch takes what is left.
+        batch_size: events in a step, of all processes together; the last step of an epoch takes what is left.
         lr: Adam's learning rate (β = 0.9, 0.999) after the warm-up.
-        device: None takes the CUDA device if there is one, else the CPU.
+        device: None takes the CUDA device if there is one, else the CPU; of several processes each its own.
         seed: of order and noise. The weights of the fresh flow are not its business: they were drawn when it was built.
         whiten: passed to ``flow.initialise``.
         checkpoint: a file written before the first epoch and after each, whole or not at all.
@@ -75,7 +80,8 @@ def fit(
         compile: compile the loss by ``torch.compile``, which takes minutes for deep flows. What checks values, such as
             that an exact convolution has lost no digits, steps aside in compiled code.
         cuda_graph: on a CUDA device, record a whole step once and replay it, which spares the processor's part in it.
-            Not for layers that factorise. A gradient that is not finite is noticed after its step.
+            Not for layers that factorise, nor in several processes. A gradient that is not finite is noticed after
+            its step.
         precision: of matrix products and convolutions in training: "float32"; "tf32", on a CUDA device; or "bf16".
             Weights, log-determinants and everything that is evaluated stay float32.
 
@@ -88,7 +94,9 @@ def fit(
     settings = Settings(epochs, batch_size, lr, seed, whiten, warmup_epochs, decay, clip_norm, evaluate_every)
     means = Means(compile, cuda_graph, precision)
     training, held_out = training_and_validation(data, validation)
-    run = _Run(flow, training, held_out, settings, means, choose_device(device), checkpoint)
+    chosen = choose_device(device)
+    distributed.start(chosen)
+    run = _Run(flow, training, held_out, settings, means, chosen, checkpoint)
     run.start(resume)
     with tqdm(total=epochs * run.steps_per_epoch, initial=run.step, unit="step", disable=_hidden(progress)) as bar:
         for epoch in range(run.epoch + 1, epochs + 1):
@@ -102,6 +110,8 @@ def fit(
 
 
 def _hidden(progress: bool | None) -> bool | None:
+    if not distributed.is_writer():
+        return True
     return None if progress is None else not progress  # None lets tqdm ask whether stderr is a terminal
 
 
@@ -114,11 +124,12 @@ class _Run:
     ) -> None:  # fmt: skip
         for events in (training, held_out):
             events.require_fit(flow)
-        self.take_step = Step(flow.to(device), settings.lr, settings.batch_size, settings.clip_norm, means)
+        whole, _ = distributed.share(torch.arange(settings.batch_size))
+        self.take_step = Step(flow.to(device), settings.lr, len(whole), settings.clip_norm, means)
         self.flow, self.settings, self.device = flow, settings, device
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         origin = {"data": training.identity(), "validation": held_out.identity()}
-        self.history = History({**asdict(settings), **asdict(means), **origin}, flow.features)
+        self.history = History({**asdict(settings), **asdict(means), **_processes(), **origin}, flow.features)
         self.training, self.held_out = training.on(device), held_out.on(device)
         self.steps_per_epoch = -(-training.count // settings.batch_size)
         self.best: dict[str, Tensor] = {}
@@ -132,16 +143,24 @@ class _Run:
         try:
             with stream(self.device, self.settings.seed, "epoch", epoch):
                 order = torch.randperm(self.training.count).to(self.device)
-                for indices in order.split(self.settings.batch_size):
-                    rate = self.settings.learning_rate(self.step, self.steps_per_epoch)
-                    self.take_step(self.training.at(indices, self.device), rate)
-                    self.flow.forget()
-                    self.step += 1
-                    bar.update()
+                with self._own_noise(epoch):
+                    for indices in order.split(self.settings.batch_size):
+                        rate = self.settings.learning_rate(self.step, self.steps_per_epoch)
+                        mine, weight = distributed.share(indices)
+                        self.take_step(self.training.at(mine, self.device), rate, weight)
+                        self.flow.forget()
+                        self.step += 1
+                        bar.update()
         except (FloatingPointError, checks.NotInvertibleError) as error:
             raise self._located(error, f"at step {self.step + 1}, in epoch {epoch}") from error
         self.epoch = epoch
         self._count(time.perf_counter() - started)
+
+    def _own_noise(self, epoch: int) -> AbstractContextManager[None]:
+        """One process goes on in the stream of the order; each of several draws its noise from its own."""
+        if distributed.world_size() == 1:
+            return nullcontext()
+        return stream(self.device, self.settings.seed, "epoch", epoch, "process", distributed.rank())
 
     def _count(self, seconds: float) -> None:
         self.clock["seconds"] += seconds
@@ -155,16 +174,20 @@ class _Run:
 
     def validate(self) -> None:
         """Add a row of the exact validation likelihood to the history; keep the weights if they are the best."""
+        nats, self.clock = distributed.from_writer(self._judged)
+        ms_per_step = 1000 * self.clock["stepping"] / max(1, self.clock["stepped"])
+        self.clock |= {"stepping": 0.0, "stepped": 0}
+        if self.history.add(self.epoch, self.step, self.clock["seconds"], ms_per_step, nats):
+            self.best = {name: value.detach().clone() for name, value in self.flow.state_dict().items()}
+
+    def _judged(self) -> tuple[float, dict[str, float]]:
+        """The validation value, nats, and the clock with the time that it took."""
         started = time.perf_counter()
         try:
             nats = -float(log_probs(self.flow, self.held_out, EVALUATION_BATCH, self.settings.seed).mean())
         except (FloatingPointError, checks.NotInvertibleError) as error:
             raise self._located(error, f"at the validation after epoch {self.epoch}, step {self.step}") from error
-        self.clock["seconds"] += time.perf_counter() - started
-        ms_per_step = 1000 * self.clock["stepping"] / max(1, self.clock["stepped"])
-        self.clock |= {"stepping": 0.0, "stepped": 0}
-        if self.history.add(self.epoch, self.step, self.clock["seconds"], ms_per_step, nats):
-            self.best = {name: value.detach().clone() for name, value in self.flow.state_dict().items()}
+        return nats, {**self.clock, "seconds": self.clock["seconds"] + time.perf_counter() - started}
 
     def standing(self) -> str:
         """What the progress bar says: the last exact validation value."""
@@ -178,19 +201,35 @@ class _Run:
 
     def start(self, resume: bool) -> None:
         """Take up the run in the checkpoint, or begin one."""
-        if resume and self.checkpoint is not None and self.checkpoint.exists():
-            return self._resume(checkpoints.read(self.checkpoint))
+        stored = distributed.from_writer(self._stored) if resume else None
+        if stored is not None:
+            self._resume(stored)
+            return self.take_step.join()
+        distributed.from_writer(self._initialise)
+        self.take_step.join()
+        self.validate()
+        self.write()
+
+    def _stored(self) -> dict[str, Any] | None:
+        """What the checkpoint holds, if there is one."""
+        if self.checkpoint is None or not self.checkpoint.exists():
+            return None
+        return checkpoints.read(self.checkpoint)
+
+    def _initialise(self) -> None:
         if not bool(self.flow.initialised):
             with stream(self.device, self.settings.seed, "initialise"):
                 chosen = torch.randperm(self.training.count)[:INITIAL_EVENTS]
                 self.flow.initialise(self.training.at(chosen, self.device), self.settings.whiten)
-        self.validate()
-        self.write()
 
     def write(self) -> None:
         """Put the run on disk, if a checkpoint was asked for."""
-        if self.checkpoint is None:
-            return
+        if self.checkpoint is not None:
+            distributed.from_writer(self._write)
+            self.written = self.epoch
+
+    def _write(self) -> None:
+        assert self.checkpoint is not None
         state = {
             "epoch": self.epoch,
             "weights": dict(self.flow.state_dict()),
@@ -199,7 +238,6 @@ class _Run:
             "clock": self.clock,
         }
         checkpoints.write(self.checkpoint, self.flow, self.best, state)
-        self.written = self.epoch
 
     def _resume(self, stored: dict[str, Any]) -> None:
         state = stored["training"]
@@ -229,8 +267,13 @@ class _Run:
             raise CheckpointError(f"{message} resume=False (--restart) starts anew.")
 
 
+def _processes() -> dict[str, int]:
+    """How many processes, where there are several: whose noise differs from that of one."""
+    return {} if distributed.world_size() == 1 else {"processes": distributed.world_size()}
+
+
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings in which data are what they hold, whatever they are called; how fast they are computed is no setting."""
     contents = {key: settings[key] for key in ("data", "validation")}
-    same = {key: value for key, value in settings.items() if key not in ("compile", "cuda_graph")}
+    same = {key: value for key, value in settings.items() if key not in ("compile", "cuda_graph", "processes")}
     return {**same, **{key: f"{c['count']} events, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}}
