@@ -106,7 +106,7 @@ def _meet_the_others(args: argparse.Namespace) -> None:
     if not distributed.launched():
         return
     if args.run not in (train, reproduce_rows):
-        raise ValueError(f"torchrun is for train and reproduce; {args.run.__name__} takes one process.")
+        raise ValueError(f"torchrun is for train and reproduce; {args.parser.prog.split()[-1]} takes one process.")
     distributed.start(choose_device(args.device))
 
 
