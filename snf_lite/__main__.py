@@ -172,6 +172,7 @@ def _add_train(commands: Any) -> None:
     add("--cuda-graph", action="store_true", help="replay each step as one CUDA graph")
     add("--precision", choices=PRECISIONS, default="float32", help="of products and convolutions in training")
     add("--whiten", action="store_true", help="start from dense layers that whiten the training data")
+    add("--augment", action="store_true", help="mirror and move training images by chance")
     add("--recon-weight", type=_non_negative, metavar="λ", help="of the reconstruction term; unset: the model's own")
     add("--set", type=_setting, action="append", default=[], metavar="KEY=VALUE", help="another setting of the model")
     add("--out", type=Path, default=Path("data/runs"), help="folder of the runs")

@@ -28,7 +28,7 @@ class Recipe:
     Attributes:
         model, settings: a model's name, and what its builder is told.
         data: a data set's name.
-        epochs, batch_size, lr, warmup, decay, clip, seed, whiten: as ``fit`` takes them.
+        epochs, batch_size, lr, warmup, decay, clip, seed, whiten, augment: as ``fit`` takes them.
         precision, compile, cuda_graph: by what means, likewise.
     """
 
@@ -43,6 +43,7 @@ class Recipe:
     clip: float | None = None
     seed: int = 0
     whiten: bool = False
+    augment: bool = False
     precision: str = "float32"
     compile: bool = False
     cuda_graph: bool = False
@@ -56,7 +57,8 @@ class Recipe:
         words += [f"--{name.replace('_', '-')} {value}" for name, value in given.items()]
         words += [f"--set {shlex.quote(f'{key}={value!r}')}" for key, value in self.settings.items()]
         words += [f"--precision {self.precision}"] * (self.precision != "float32")
-        words += ["--whiten"] * self.whiten + ["--compile"] * self.compile + ["--cuda-graph"] * self.cuda_graph
+        words += ["--whiten"] * self.whiten + ["--augment"] * self.augment
+        words += ["--compile"] * self.compile + ["--cuda-graph"] * self.cuda_graph
         return " ".join(words)
 
     @property
@@ -76,6 +78,7 @@ class Recipe:
             flow, load(self.data, "train"), self.epochs, self.batch_size, self.lr, device, self.seed, self.whiten,
             checkpoint, not restart, validation=self.data, warmup_epochs=self.warmup, decay=self.decay,
             clip_norm=self.clip, compile=self.compile, cuda_graph=self.cuda_graph, precision=self.precision,
+            augment=self.augment,
         )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from . import runs
 from .rows import ROWS, TWINS, Row, row_of
 
 #: Settings of a run that change neither its result's meaning nor what it is compared by.
-_BYSTANDERS = ("seed", "data", "validation", "compile", "cuda_graph", "evaluate_every")
+_BYSTANDERS = ("seed", "data", "validation", "compile", "cuda_graph", "evaluate_every", "processes")
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Group:
         there = {
             "data": paper.data, "epochs": paper.epochs, "batch_size": paper.batch_size, "lr": paper.lr, "whiten": False,
             "warmup_epochs": paper.warmup, "decay": paper.decay, "clip_norm": paper.clip, "precision": "float32",
-            **paper.settings,
+            "augment": paper.augment, **paper.settings,
         }  # fmt: skip
         here = {"data": self.data, **self.recipe, "epochs": self.epochs}
         keys = [*there, *(key for key in here if key not in there)]
@@ -98,7 +98,7 @@ def _at(record: runs.Record, path: Iterable[str]) -> Any:
 
 
 def _fit_settings(record: runs.Record) -> dict[str, Any]:
-    settings = {"precision": "float32", **record.history["settings"]}
+    settings = {"precision": "float32", "augment": False, **record.history["settings"]}
     return {key: value for key, value in settings.items() if key not in _BYSTANDERS}
 
 

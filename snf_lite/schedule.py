@@ -20,6 +20,7 @@ class Settings:
     decay: str
     clip_norm: float | None
     evaluate_every: int
+    augment: bool = False
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every"):

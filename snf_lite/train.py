@@ -11,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import checkpoints, checks, distributed
+from .augment import augmented, require_images
 from .checkpoints import CheckpointError
 from .devices import choose_device
 from .evaluation import EVALUATION_BATCH, log_probs
@@ -46,6 +47,7 @@ def fit(
     compile: bool = False,
     cuda_graph: bool = False,
     precision: str = "float32",
+    augment: bool = False,
 ) -> History:
     """Train a flow by Adam on ``flow.loss``; afterwards it holds the weights of the best exact validation likelihood.
 
@@ -84,6 +86,7 @@ def fit(
             its step.
         precision: of matrix products and convolutions in training: "float32"; "tf32", on a CUDA device; or "bf16".
             Weights, log-determinants and everything that is evaluated stay float32.
+        augment: mirror and move the images of each training batch by chance (``augment.augmented``).
 
     Raises:
         ValueError, TypeError: a setting or data that do not fit; the message names what was got and what was wanted.
@@ -91,7 +94,7 @@ def fit(
         FloatingPointError, NotInvertibleError: training has left the finite; the message names layer, step and epoch.
         OSError: the checkpoint cannot be written; the one before it is intact.
     """
-    settings = Settings(epochs, batch_size, lr, seed, whiten, warmup_epochs, decay, clip_norm, evaluate_every)
+    settings = Settings(epochs, batch_size, lr, seed, whiten, warmup_epochs, decay, clip_norm, evaluate_every, augment)
     means = Means(compile, cuda_graph, precision)
     training, held_out = training_and_validation(data, validation)
     chosen = choose_device(device)
@@ -124,6 +127,8 @@ class _Run:
     ) -> None:  # fmt: skip
         for events in (training, held_out):
             events.require_fit(flow)
+        if settings.augment:
+            require_images(flow.event_shape, f"{training}, augment=True")
         whole, _ = distributed.share(torch.arange(settings.batch_size))
         self.take_step = Step(flow.to(device), settings.lr, len(whole), settings.clip_norm, means)
         self.flow, self.settings, self.device = flow, settings, device
@@ -147,7 +152,7 @@ class _Run:
                     for indices in order.split(self.settings.batch_size):
                         rate = self.settings.learning_rate(self.step, self.steps_per_epoch)
                         mine, weight = distributed.share(indices)
-                        self.take_step(self.training.at(mine, self.device), rate, weight)
+                        self.take_step(self._batch(mine), rate, weight)
                         self.flow.forget()
                         self.step += 1
                         bar.update()
@@ -155,6 +160,10 @@ class _Run:
             raise self._located(error, f"at step {self.step + 1}, in epoch {epoch}") from error
         self.epoch = epoch
         self._count(time.perf_counter() - started)
+
+    def _batch(self, indices: Tensor) -> Tensor:
+        events = self.training.at(indices, self.device)
+        return augmented(events) if self.settings.augment else events
 
     def _own_noise(self, epoch: int) -> AbstractContextManager[None]:
         """One process goes on in the stream of the order; each of several draws its noise from its own."""
@@ -248,8 +257,9 @@ class _Run:
         self.best, self.epoch, self.clock = stored["weights"], state["epoch"], state["clock"]
         self.written = self.epoch
         self.step = self.epoch * self.steps_per_epoch
-        self.history = History.from_dict({**state["history"], "settings": self.history.settings})
-        if self.epoch < self.settings.epochs:
+        asked, self.history = self.history.settings, History.from_dict(state["history"])
+        if self.epoch < self.settings.epochs:  # else nothing is trained, and the history tells what was
+            self.history.settings = asked
             self.history.resumed_at.append(self.epoch)
 
     def _require_same_run(self, architecture: dict[str, Any], state: dict[str, Any] | None) -> None:
@@ -273,7 +283,11 @@ def _processes() -> dict[str, int]:
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings in which data are what they hold, whatever they are called; how fast they are computed is no setting."""
+    """Settings in which data are what they hold, whatever they are called; how fast they are computed is no setting.
+
+    Runs of before there was ``augment`` did without.
+    """
     contents = {key: settings[key] for key in ("data", "validation")}
+    held = {key: f"{c['count']} events, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}
     same = {key: value for key, value in settings.items() if key not in ("compile", "cuda_graph", "processes")}
-    return {**same, **{key: f"{c['count']} events, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}}
+    return {"augment": False, **same, **held}
