@@ -89,7 +89,7 @@ SAME: dict[str, Callable[[], dict[str, Any]]] = {
     "dense-selfnorm": lambda: ended(fresh("dense-selfnorm")),
     "dense-exact": lambda: ended(fresh("dense-exact"), whiten=True),
     "dense-relative": lambda: ended(fresh("dense-relative"), clip_norm=0.1),
-    "dense-lu": lambda: ended(fresh("dense-lu")),
+    "dense-lu": lambda: ended(fresh("dense-lu", front=True)),
     "conv-selfnorm": lambda: convolutions("conv-selfnorm"),
     "conv-exact": lambda: convolutions("conv-exact"),
     "adapted": adapted,
