@@ -1,5 +1,6 @@
 """The step of several processes as one: the mean of their gradients, and layers that stay the same in all of them."""
 
+import warnings
 from collections.abc import Callable
 
 import torch
@@ -44,6 +45,8 @@ class Joint:
         distributed.make_equal([*flow.parameters(), *flow.buffers()])
         self.flow, self.weight = flow, 1.0
         self.parameters = [weight for weight in flow.parameters() if weight.requires_grad]
+        # torch says so of kernels with axes of size 1, whose strides mean nothing; it costs a copy of the kernel
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         self.passage = DistributedDataParallel(_Passage(self.parameters))
         self.failure: Exception | None = None
         self.marks = self._marks()

@@ -44,8 +44,8 @@ def ended(flow: snf.Flow, **asked: Any) -> dict[str, Any]:
     return {"weights": weights(flow), "nats": history.validation_nats, "settings": history.settings}
 
 
-def convolutions(name: str) -> dict[str, Any]:
-    flow = fresh(name, (1, 4, 4), blocks=2, depth=2)
+def images(name: str, **settings: Any) -> dict[str, Any]:
+    flow = fresh(name, (1, 4, 4), **settings)
     return ended(flow, data=IMAGES, validation=IMAGES[:5], batch_size=5)
 
 
@@ -84,14 +84,15 @@ def compiled() -> dict[str, Any]:
         torch.compile = plain  # type: ignore[assignment]
 
 
+CONVOLUTIONS = ("conv-selfnorm", "conv-exact", "conv-emerging", "conv-exponential")
 #: What one process and two must agree on.
 SAME: dict[str, Callable[[], dict[str, Any]]] = {
     "dense-selfnorm": lambda: ended(fresh("dense-selfnorm")),
     "dense-exact": lambda: ended(fresh("dense-exact"), whiten=True),
     "dense-relative": lambda: ended(fresh("dense-relative"), clip_norm=0.1),
     "dense-lu": lambda: ended(fresh("dense-lu", front=True)),
-    "conv-selfnorm": lambda: convolutions("conv-selfnorm"),
-    "conv-exact": lambda: convolutions("conv-exact"),
+    **{name: lambda name=name: images(name, blocks=2, depth=2) for name in CONVOLUTIONS},
+    "glow-selfnorm": lambda: images("glow-selfnorm", steps=2, width=8, tolerance=0.1, checkpointing=True),
     "adapted": adapted,
     "a few events": lambda: ended(fresh("dense-selfnorm"), data=POINTS["data"][:3], batch_size=1),
 }
