@@ -73,7 +73,7 @@ def test_a_mistake_would_be_seen(mistake: str, case: str, both: list[dict[str, A
 def test_each_process_draws_its_own_noise(both: list[dict[str, Any]]) -> None:
     first, second = (found["noise"] for found in both)
     assert first.shape == second.shape
-    assert not torch.isclose(first, second).any(1).all() and first.std() > 0
+    assert torch.isclose(first, second).double().mean() < 0.01 < 17 * first.std()
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 12])
