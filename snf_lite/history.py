@@ -11,7 +11,8 @@ class History:
     """One row for each exact validation: columns of equal length, ready to plot. Row 0 is the flow before training.
 
     Attributes:
-        settings: what ``fit`` was asked, and the name, split, count and SHA-256 of its data.
+        settings: what ``fit`` was asked, and the name, split, count and SHA-256 of its data; of several processes their
+            number as ``processes``.
         features: D, the numbers in an event.
         epochs: after how many epochs.
         steps: after how many optimiser steps.
