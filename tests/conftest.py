@@ -1,4 +1,7 @@
-"""A test marked ``equation(label)`` has to enter the function that the book binds to that equation."""
+"""A test marked ``equation(label)`` has to enter the function that the book binds to that equation.
+
+And: which tests stay together where several processes share the work.
+"""
 
 import sys
 from collections.abc import Iterator
@@ -9,6 +12,15 @@ import pytest
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "equation(label): checks a numbered equation of the book (book/equations.yml)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """A file's tests share their fixtures, a notebook's cells a kernel; mutants share nothing, and are the longest."""
+    if config.pluginmanager.hasplugin("xdist"):
+        for item in items:
+            if item.path.name != "test_mutants.py":
+                item.add_marker(pytest.mark.xdist_group(item.path.name))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -117,6 +117,10 @@ CASES: dict[str, Case] = {
     "SplitPrior-nothing-behind": Case(lambda: snf.SplitPrior(2, [], (2, 3)), (2, 2, 3)),
 }
 
-LEARNED = [name for name, case in CASES.items() if hasattr(case.make(), "inverse_weight")]
+#: Single layers that learn an inverse; a split prior only holds such layers.
+LEARNED = [
+    name for name, case in CASES.items()
+    if (layer := case.make()).learned_inverse and hasattr(layer, "inverse_weight")
+]  # fmt: skip
 DENSE_LEARNED = [name for name in LEARNED if "Linear" in name]
 CONV_LEARNED = [name for name in LEARNED if "Conv" in name]
