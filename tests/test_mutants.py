@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -25,6 +25,10 @@ TESTS = (
     "test_layers.py", "test_spline.py", "test_lu.py", "test_emerging.py", "test_exponential.py", "test_geco.py",
     "test_glow.py",
 )  # fmt: skip
+
+
+#: Rooms whose mistakes another room's tests find.
+ELSEWHERE = {"chain.py": "glow.py"}
 
 
 class Mutant(NamedTuple):
@@ -253,7 +257,7 @@ MUTANTS: dict[str, Mutant] = {
 def run_table(folder: Path, room: str = "") -> int:
     """Pytest's exit status of the table's tests against the package in ``folder``, up to the first failure.
 
-    Tests named after the room come first, the sooner to find what is wrong in it; slow ones are left out.
+    What concerns the mutated room comes first, the sooner to find what is wrong in it; slow tests are left out.
 
     The process comes from a server that has imported torch already, which is most of what such a run would cost.
     """
@@ -272,9 +276,27 @@ def _table_in_this_process(folder: Path, room: str) -> None:
     os.dup2(log, 2)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the table needs none, and loading them takes a second
     torch.set_num_threads(1)
-    files = sorted(TESTS, key=lambda name: name != f"test_{room}")
     options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
-    sys.exit(pytest.main([*options, *(str(folder / "tests" / name) for name in files)]))
+    sys.exit(pytest.main([*options, *(str(folder / "tests" / name) for name in TESTS)], [Nearest(room)]))
+
+
+class Nearest:
+    """A plugin that puts first the tests of a room: those in its own file, then those of the table's layers from it."""
+
+    def __init__(self, room: str) -> None:
+        self.own = f"test_{ELSEWHERE.get(room, room)}"
+        self.room = room.removesuffix(".py")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        from layer_table import CASES  # the copy's, which can be imported only in its process
+
+        near = {name for name, case in CASES.items() if type(case.make()).__module__.endswith(f".{self.room}")}
+        items.sort(key=lambda item: (item.path.name != self.own, params(item).get("name") not in near))
+
+
+def params(item: pytest.Item) -> dict[str, Any]:
+    """What a test is run with."""
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
 
 
 def copy_package(folder: Path) -> None:
