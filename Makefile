@@ -22,7 +22,7 @@ book: $(READY) ## build the pages and say which one to open
 	$(BIN)/jupyter-book build . -q -n -W --keep-going
 
 test: lint ## lint, types, package, notebooks, the book's build, its pages in a browser
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadscope
 
 lint: $(READY) ## ruff and mypy alone
 	$(BIN)/ruff check .

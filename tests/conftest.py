@@ -6,6 +6,7 @@ And: which tests stay together where several processes share the work.
 import sys
 from collections.abc import Iterator
 from types import CodeType, FrameType
+from typing import Any
 
 import pytest
 
@@ -14,13 +15,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "equation(label): checks a numbered equation of the book (book/equations.yml)")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A file's tests share their fixtures, a notebook's cells a kernel; mutants share nothing, and are the longest."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if item.path.name != "test_mutants.py":
-                item.add_marker(pytest.mark.xdist_group(item.path.name))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests share their fixtures, a notebook's cells a kernel; mutants share nothing, and take the longest."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if "test_mutants.py" in nodeid else super()._split_scope(nodeid)
+
+    return ByFile(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -23,7 +23,7 @@ if os.name == "posix":
 #: The table's tests, and those of single layers for what the table does not see: a fused pass, a bound, a norm.
 TESTS = (
     "test_layers.py", "test_spline.py", "test_lu.py", "test_emerging.py", "test_exponential.py", "test_geco.py",
-    "test_glow.py",
+    "test_glow.py", "test_toeplitz.py",
 )  # fmt: skip
 
 
