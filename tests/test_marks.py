@@ -8,6 +8,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from snf_lite.prose import measured
 
+pytest_plugins = ["pytester"]
+
 TEXT = "It took <!-- time -->?<!-- / --> and lost <!-- gap -->9.99<!-- / --> nats."
 
 
