@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from . import runs
-from .atomic import write_whole
 from .costs import power_law
 from .devices import device_name
 from .foreign import LIBRARIES
@@ -110,7 +109,7 @@ def _times_over_features(cases: list[dict[str, Any]]) -> list[tuple[str, int, di
 
 def write_bench(record: dict[str, Any], path: str | Path) -> None:
     """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
-    write_whole(path, (runs.as_json(record, depth=4) + "\n").encode())
+    runs.write_json(record, path, depth=4)
 
 
 def read_bench(path: str | Path) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 
 from . import distributed, runs
-from .atomic import write_whole
 from .checks import NotInvertibleError
 from .datasets import load
 from .devices import choose_device, wait_for
@@ -86,7 +85,7 @@ def reproduce(wish: Wish, out: Path, name: str, device: str | None, restart: boo
     path = out / name / "plan.json"
     kept = distributed.from_writer(lambda: read_plan(path, wish) if path.exists() and not restart else None)
     plan = kept or make_plan(wish, choose_device(device), say)
-    distributed.from_writer(lambda: write_whole(path, (runs.as_json(plan, depth=3) + "\n").encode()))
+    distributed.from_writer(lambda: runs.write_json(plan, path, depth=3))
     jobs = [(row, wish.seed + k) for k in range(wish.repeats) for row in wish.chosen]
     say(f"{path}: {len(jobs)} runs, {_minutes(plan)}")
     failed = []

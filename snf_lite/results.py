@@ -2,7 +2,6 @@
 
 import math
 import statistics
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,9 +53,9 @@ class Group:
         """Standard deviation over seeds; None of one run."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
 
-    def median(self, *path: str) -> float:
-        """The median over the runs of what their records hold under ``sampling``, say."""
-        return statistics.median(float(_at(record, path)) for record in self.records.values())
+    def sampling(self, key: str) -> float:
+        """The median over the runs of what their records say under ``sampling``."""
+        return statistics.median(float(record.sampling[key]) for record in self.records.values())
 
     @property
     def batch_ms(self) -> float:
@@ -66,7 +65,7 @@ class Group:
     @property
     def recipe(self) -> dict[str, Any]:
         """What decided the runs, the seed aside."""
-        return {**_fit_settings(self.first), **self.first.model["settings"]}
+        return _recipe_of(self.first)
 
     def differences(self) -> list[str]:
         """In what the runs differ from the paper's settings; empty where they are the paper's."""
@@ -90,16 +89,10 @@ def _difference(key: str, there: Any, here: Any) -> str:
     return f"{words} {here}" if there is None else f"{words} {here}, not {there}"
 
 
-def _at(record: runs.Record, path: Iterable[str]) -> Any:
-    value: Any = vars(record)
-    for key in path:
-        value = value[key]
-    return value
-
-
-def _fit_settings(record: runs.Record) -> dict[str, Any]:
+def _recipe_of(record: runs.Record) -> dict[str, Any]:
     settings = {"precision": "float32", "augment": False, **record.history["settings"]}
-    return {key: value for key, value in settings.items() if key not in _BYSTANDERS}
+    decided = {key: value for key, value in settings.items() if key not in _BYSTANDERS}
+    return {**decided, **record.model["settings"]}
 
 
 def read_all(folder: Path) -> dict[str, runs.Record]:
@@ -113,8 +106,8 @@ def grouped(records: dict[str, runs.Record]) -> list[Group]:
     for name, record in records.items():
         row = row_of(record.model["name"], record.data["train"]["name"])
         if row is not None:
-            settings = {**_fit_settings(record), **record.model["settings"]}
-            key = f"{row.name} {record.data['train']['name']} {sorted(settings.items(), key=lambda item: item[0])}"
+            settings = sorted(_recipe_of(record).items(), key=lambda item: item[0])
+            key = f"{row.name} {record.data['train']['name']} {settings}"
             found.setdefault(key, Group(row, {})).records[name] = record
     order = list(ROWS)
     return sorted(found.values(), key=lambda group: (order.index(group.row.name), group.epochs))
@@ -202,13 +195,13 @@ def _other_data(data: str, groups: list[Group]) -> str:
 def _lines(group: Group) -> list[str]:
     reported, compared = group.row.reported, group.data == group.row.data
     here = _value(group.row, group.mean, group.deviation)
-    learned, exact = (f"{group.median('sampling', f'{kind}_ms_per_sample'):.2g}" for kind in ("learned", "exact"))
+    learned, exact = (f"{group.sampling(f'{kind}_ms_per_sample'):.2g}" for kind in ("learned", "exact"))
     told = [", ".join(group.records), f"differs from the paper: {'; '.join(group.differences()) or 'in nothing'}"]
     cells = (
         group.row.title, _reported(group.row) if compared else "–", here, len(group.values), group.epochs,
         f"{_known(reported.batch_ms, compared)} / {group.batch_ms:.3g}",
         f"{_known(reported.sample_ms, compared)} / {learned} / {exact}",
-        f"{group.median('sampling', 'relative_distance'):.4f}",
+        f"{group.sampling('relative_distance'):.4f}",
     )  # fmt: skip
     return [_aligned(*cells), *(f"    {line}" for line in (*told, group.row.note) if line)]
 

@@ -114,7 +114,12 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def write_record(record: Record, path: str | Path) -> None:
     """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
-    write_whole(path, (as_json({"format": FORMAT, **asdict(record)}) + "\n").encode())
+    write_json({"format": FORMAT, **asdict(record)}, path)
+
+
+def write_json(value: Any, path: str | Path, depth: int = 2) -> None:
+    """Write a value as ``as_json`` has it, whole or not at all; OSError as ``write_whole``."""
+    write_whole(path, (as_json(value, depth) + "\n").encode())
 
 
 def as_json(value: Any, depth: int = 2, margin: str = "") -> str:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from . import bench_record, results, runs
-from .atomic import write_whole
 
 #: The index, in the folder of the runs.
 INDEX = "index.json"
@@ -25,7 +24,7 @@ def sealed(folder: Path) -> dict[str, dict[str, str]]:
 def write_index(folder: Path) -> Path:
     """Take the files as they are for the runs of record."""
     path = folder / INDEX
-    write_whole(path, (runs.as_json(sealed(folder)) + "\n").encode())
+    runs.write_json(sealed(folder), path)
     return path
 
 
