@@ -196,6 +196,7 @@ class RelativeGradientLinear(DenseLayer):
     """
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """A training pass that leaves δ_z (Wx)ᵀ W + W on the weight, summed over the batch (eq-relative)."""
         z, log_det, _ = _RelativeGradientStep.apply(x, self.weight, self.bias)
         return z, log_det, None
 

@@ -49,7 +49,7 @@ class Whiten(FlowLayer):
         return linear(z, self.inverse_weight) + self.mean
 
     def initialise(self, x: Tensor, whiten: bool) -> None:
-        """Whiten the batch x (B, D), B > D, whatever ``whiten`` says to the layers that are trained."""
+        """Whiten the batch x (B, D), B > D, whatever ``whiten`` says to the layers that are trained (eq-whitening)."""
         mean, deviations, directions = principal_axes(x, self.label)
         self.mean.copy_(mean)
         self.weight.copy_(directions / deviations @ directions.mT)

@@ -37,7 +37,10 @@ class Settings:
         object.__setattr__(self, name, value)  # frozen; a numpy float would not come back from a checkpoint
 
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
-        """The learning rate of a step, counted from 0: linear warm-up, times a half cosine over the run if asked."""
+        """The learning rate of a step, counted from 0: linear warm-up, times a half cosine over the run if asked.
+
+        With the cosine it is eq-schedule.
+        """
         rate = self.lr * min(1.0, (step + 1) / max(1.0, self.warmup_epochs * steps_per_epoch))
         if self.decay == "cosine":
             rate *= 0.5 * (1 + math.cos(math.pi * step / (self.epochs * steps_per_epoch)))

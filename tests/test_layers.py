@@ -124,6 +124,7 @@ def test_with_the_true_inverse_the_gradients_are_the_exact_ones() -> None:
     close(2 * layer.inverse_weight.grad, torch.autograd.grad(exact_g, R)[0], 1e-10)
 
 
+@pytest.mark.equation("eq-relative")
 def test_relative_gradient_is_the_exact_one_times_WtW() -> None:
     case = CASES["RelativeGradientLinear"]
     layer, x = case.layer(), case.events()

@@ -161,6 +161,15 @@ def test_cosine_decay_ends_near_zero() -> None:
     assert cosine.learning_rate(49, 5) == pytest.approx(0.1 * 0.5 * (1 + math.cos(math.pi * 49 / 50)))
 
 
+@pytest.mark.equation("eq-schedule")
+def test_warm_up_and_cosine_multiply() -> None:
+    both = settings(decay="cosine", warmup_epochs=3.0)
+    total, warm = both.epochs * 5, 15
+    for step in (0, 7, 14, 15, 30, 49):
+        wanted = 0.1 * min(1, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / total))
+        assert both.learning_rate(step, 5) == pytest.approx(wanted, rel=1e-12)
+
+
 def test_adam_is_given_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
     steps = Steps(monkeypatch)
     snf.fit(fresh(), MOONS, 2, 100, 1e-3, validation=HELD_OUT, warmup_epochs=1.5)
