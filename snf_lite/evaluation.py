@@ -44,7 +44,7 @@ class Result:
 
 
 def bits_per_dim(nats: float, features: int) -> float:
-    """nats / (D log 2)."""
+    """nats / (D log 2): what a picture costs in bits for each of its D numbers (eq-bits-per-dim)."""
     return nats / (features * math.log(2))
 
 

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from . import bench_record, results, runs
+from . import bench_record, pixel_record, results, runs
 
 #: The index, in the folder of the runs.
 INDEX = "index.json"
@@ -54,6 +54,8 @@ def _unread(run: Path) -> list[str]:
     try:
         if (run / "bench.json").exists():
             bench_record.read_bench(run / "bench.json")
+        if (run / pixel_record.FILE).exists():
+            pixel_record.read(run / pixel_record.FILE)
         if (run / "record.json").exists():
             return results.problems(runs.read_record(run / "record.json"), run.name)
     except (ValueError, OSError) as error:

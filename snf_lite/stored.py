@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-#: What a run leaves: of a training, of a benchmark.
-RECORDS = ("record.json", "bench.json")
+#: What a run leaves: of a training, of a benchmark, of measuring what preprocessing adds.
+RECORDS = ("record.json", "bench.json", "preprocessing.json")
 
 
 def stored_run(name: str) -> Path:

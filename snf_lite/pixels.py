@@ -1,0 +1,56 @@
+"""Pictures of whole numbers under a density of real vectors: how likely one is, and what its preprocessing counts."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from . import checks
+from .flow import Flow
+from .streams import require_seed, stream
+
+
+@torch.no_grad()
+def log_mass(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -> Tensor:
+    """log of the mean of p(x + u) over ``draws`` noises u ~ U[0, 1)^D: (N,) in nats, float64 (eq-mass).
+
+    Its expectation is below log P(x), the log-probability that rounding down an event of the flow gives x, and rises to
+    it with ``draws``. At 1 it is the bound by which flows are judged. After Burda and others (2016),
+    https://arxiv.org/abs/1509.00519.
+
+    Args:
+        flow: begins with ``Dequantize``.
+        pixels: uint8 (N, *event_shape).
+        draws: at least 1; each costs one ``flow.log_prob``.
+        seed: of the noise, on which it depends alone.
+
+    Raises:
+        TypeError: pixels that are not uint8, to which no noise would be added.
+        ValueError: a bad number of draws, or a bad seed.
+    """
+    checks.positive_integer(draws, "draws", "log_mass")
+    if pixels.dtype != torch.uint8:
+        raise TypeError(f"log_mass: expected pixels as torch.uint8, got {pixels.dtype}.")
+    with stream(flow.device, require_seed(seed, "log_mass"), "log_mass"):
+        each = torch.stack([flow.log_prob(pixels).double() for _ in range(draws)])
+    return each.logsumexp(0) - math.log(draws)
+
+
+def level_log_dets(levels: int = 256, alpha: float = 1e-6) -> Tensor:
+    """What ``Dequantize`` and ``Logit`` add for a pixel of each level, averaged over the noise: (levels,), float64.
+
+    In nats: log(1-2α) - log L less the mean of log p + log(1-p) over the p that the level is spread over
+    (eq-dequantise, eq-logit).
+    """
+    checks.integer(levels, "levels", "level_log_dets", at_least=2, at_most=256, wanted="from 2 to 256")
+    alpha = checks.number_between(alpha, 0, 0.5, "alpha", "level_log_dets")
+    edges = torch.arange(levels + 1, dtype=torch.float64) / levels
+    p = alpha + (1 - 2 * alpha) * edges
+    whole = p * p.log() - p  # its derivative is log p
+    mean_log = whole.diff() / p.diff()  # of log p; of log(1-p) by symmetry, the levels backward
+    return math.log(1 - 2 * alpha) - math.log(levels) - mean_log - mean_log.flip(0)
+
+
+def level_counts(pixels: Tensor, levels: int) -> Tensor:
+    """How often each level occurs in pixels (uint8, any shape): (levels,), int64."""
+    return torch.bincount(pixels.flatten().long(), minlength=levels)
