@@ -31,12 +31,12 @@ def masses(flow: snf.Flow, levels: int = 6) -> torch.Tensor:
 
 @pytest.mark.equation("eq-mass")
 def test_many_noises_give_the_mass_and_one_a_bound() -> None:
-    flow, levels = one_pixel(weight=6.0), torch.arange(6, dtype=torch.uint8)[:, None]
-    exact = masses(flow).log()
-    found = pixels.log_mass(flow, levels, draws=200_000)
+    flow, levels = one_pixel(weight=3.0), torch.arange(1, 5, dtype=torch.uint8)[:, None]
+    exact = masses(flow)[1:5].log()
+    found = pixels.log_mass(flow, levels, draws=3000)
     assert found.dtype == torch.float64 and (found - exact).abs().max() < 0.1
     many = levels.repeat(4000, 1)
-    bounds = [pixels.log_mass(flow, many, draws).reshape(-1, 6).mean(0) for draws in (1, 4, 16)]
+    bounds = [pixels.log_mass(flow, many, draws).reshape(-1, 4).mean(0) for draws in (1, 4, 16)]
     assert (bounds[0] < bounds[1]).all() and (bounds[1] < bounds[2]).all() and (bounds[2] < exact + 0.02).all()
     assert (bounds[0] < exact - 0.1).any()
 
