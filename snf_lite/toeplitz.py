@@ -36,7 +36,7 @@ NOISE_PIVOT = 3.5e-15
 
 
 def matrix(weight: Tensor, height: int, width: int) -> Tensor:
-    """T(w), (C·H·W, C·H·W), with vec(w ⋆ x) = T(w) vec(x): dense, for teaching and for checks.
+    """T(w), (C·H·W, C·H·W), with vec(w ⋆ x) = T(w) vec(x): dense, for teaching and for checks (eq-conv-matrix).
 
     weight: (C, C, k, k), k odd; the convolution pads with (k-1)/2 zeros on each side.
     """
@@ -52,6 +52,28 @@ def tap_counts(weight: Tensor, height: int, width: int) -> Tensor:
     offsets = (torch.arange(kernel, device=weight.device) - kernel // 2).abs()
     rows, columns = (height - offsets).clamp_min(0), (width - offsets).clamp_min(0)
     return (rows[:, None] * columns[None, :]).to(weight.dtype)
+
+
+def tap_sums(entries: Tensor, channels: int, kernel_size: int, height: int, width: int) -> Tensor:
+    """For each tap the sum of a matrix's entries over the places where it stands in T(w): (C, C, k, k).
+
+    The chain rule through T: of ∂L/∂T it makes ∂L/∂w, of T(w)⁻ᵀ the exact gradient of log|det T(w)| (eq-tap-sums).
+    Divided by ``tap_counts`` it is the kernel whose matrix is nearest to the given one. For teaching and for checks.
+
+    Args:
+        entries: (C·H·W, C·H·W).
+
+    Raises:
+        ValueError: a matrix of another shape.
+    """
+    features, reach = channels * height * width, kernel_size // 2
+    if entries.shape != (features, features):
+        raise ValueError(f"tap_sums: expected a matrix {(features, features)}, got {tuple(entries.shape)}.")
+    # output channel, row, column, then those of the input, which lie (a-p, b-p) away
+    six = entries.reshape(channels, height, width, channels, height, width)
+    offsets = range(-reach, reach + 1)
+    by_row = torch.stack([six.diagonal(offset, 1, 4).sum(-1) for offset in offsets], -1)
+    return torch.stack([by_row.diagonal(offset, 1, 3).sum(-1) for offset in offsets], -1)
 
 
 def flip(weight: Tensor) -> Tensor:
