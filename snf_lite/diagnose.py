@@ -50,6 +50,30 @@ def error_matrix(layer: FlowLayer, event_shape: tuple[int, ...]) -> Tensor:
     return (back.reshape(features, features) - identity).T
 
 
+@torch.no_grad()
+def error_directions(E: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Along which directions a learned inverse errs, and how long the events are there (eq-error-directions).
+
+    The mean of ‖E x‖² over the events is Σ_i σ_i² m_i with m_i the mean of (v_iᵀx)²: E may be large along a direction
+    that no event has.
+
+    Args:
+        E: (D, D), as ``error_matrix`` gives it.
+        x: (B, D), what the layer got.
+
+    Returns:
+        σ (D,), largest first; m (D,); and the directions v_i as rows, (D, D).
+
+    Raises:
+        ValueError: the shapes do not fit.
+    """
+    if E.dim() != 2 or x.dim() != 2 or E.shape != (x.shape[1], x.shape[1]):
+        got = f"{tuple(E.shape)} and {tuple(x.shape)}"
+        raise ValueError(f"error_directions: expected E of shape (D, D) and x of shape (B, D), got {got}.")
+    _, sizes, directions = torch.linalg.svd(E)
+    return sizes, (x @ directions.T).square().mean(0), directions
+
+
 def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     """The self-normalised and the exact gradient by w, a pair for each layer that learns its inverse, data side first.
 

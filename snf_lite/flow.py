@@ -84,7 +84,10 @@ class Flow(Row):
         return self.back(z, exact)
 
     def reconstruct(self, x: Tensor) -> Tensor:
-        """g(f(x)): through the layers and back through their learned inverses; equal to x where g = f⁻¹."""
+        """g(f(x)): through the layers and back through their learned inverses; equal to x where g = f⁻¹.
+
+        Of an exact sample x = f⁻¹(z) it is g(z), so its distance from x is that of the two samples (eq-sample-gap).
+        """
         return self.inverse(self(x)[0], exact=False)
 
     def log_prob(self, x: Tensor) -> Tensor:

@@ -1,6 +1,9 @@
 """The runs of record that travel with the package, so that a chapter shows them without the repository."""
 
+import hashlib
 from pathlib import Path
+
+from . import runs
 
 #: What a run leaves: of a training, of a benchmark, of measuring what preprocessing adds.
 RECORDS = ("record.json", "bench.json", "preprocessing.json")
@@ -16,6 +19,24 @@ def stored_run(name: str) -> Path:
     if name not in folders:
         raise FileNotFoundError(f"Expected a stored run out of {', '.join(sorted(folders)) or 'none'}; got {name!r}.")
     return folders[name]
+
+
+def stored_picture(name: str, file: str = "samples.png") -> bytes:
+    """A picture that a run of record left, as PNG: g(z) above f⁻¹(z), unless another file is asked for.
+
+    Raises:
+        FileNotFoundError: no such run, or it has no such picture.
+        ValueError: the picture is not the one whose SHA-256 stands in the index of the runs.
+    """
+    path = stored_run(name) / file
+    if not path.is_file():
+        raise FileNotFoundError(f"{name}: expected a picture {file}, got none.")
+    picture = path.read_bytes()
+    found = hashlib.sha256(picture).hexdigest()
+    wanted = runs.read_json(home() / "index.json", "index of runs").get(name, {}).get(file)
+    if found != wanted:
+        raise ValueError(f"{name}/{file}: expected the picture with SHA-256 {wanted}, got one with {found}.")
+    return picture
 
 
 def home() -> Path:

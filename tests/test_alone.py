@@ -52,7 +52,7 @@ def linked(names: set[str], folder: Path) -> Path:
 def as_public_repository(folder: Path) -> Path:
     """A git repository with what pip needs to build the package."""
     shutil.copytree(ROOT / "snf_lite", folder / "snf_lite", ignore=shutil.ignore_patterns("__pycache__"))
-    records = shutil.ignore_patterns("*.pt", "*.png")
+    records = shutil.ignore_patterns("*.pt")
     shutil.copytree(ROOT / "data" / "runs", folder / "data" / "runs", ignore=records)
     for name in ["pyproject.toml", "README.md", "LICENSE"]:
         shutil.copy(ROOT / name, folder)

@@ -1,11 +1,16 @@
 """Runs of record are found in the repository, and in an installed package, where no repository is."""
 
+import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
+from project import ROOT
 
 from snf_lite import stored
-from snf_lite.stored import stored_run
+from snf_lite.stored import stored_picture, stored_run
+
+PICTURE = "fast-dense-selfnorm-mnist-seed0/samples.png"
 
 
 def test_a_run_is_found_in_the_repository() -> None:
@@ -24,3 +29,42 @@ def test_the_copy_inside_an_installed_package_comes_first(monkeypatch: pytest.Mo
     (run / "record.json").write_text("{}")
     monkeypatch.setattr(stored, "__file__", str(tmp_path / "snf_lite" / "stored.py"))
     assert stored_run("mine") == run
+
+
+def test_a_picture_is_the_one_of_its_run() -> None:
+    picture = stored_picture("fast-dense-selfnorm-mnist-seed0")
+    assert picture.startswith(b"\x89PNG") and picture == (stored.home() / PICTURE).read_bytes()
+
+
+def test_each_training_run_of_record_has_its_picture() -> None:
+    for record in stored.home().glob("*/record.json"):
+        assert stored_picture(record.parent.name)
+
+
+def copied(folder: Path) -> Path:
+    """A place with one run's picture and an index of it."""
+    (folder / PICTURE).parent.mkdir(parents=True)
+    (folder / PICTURE).write_bytes((stored.home() / PICTURE).read_bytes())
+    (folder / PICTURE).with_name("record.json").write_text("{}")
+    shutil.copy(stored.home() / "index.json", folder)
+    return folder
+
+
+def test_an_altered_or_missing_picture_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = copied(tmp_path / "snf_lite" / "stored_runs")
+    monkeypatch.setattr(stored, "__file__", str(tmp_path / "snf_lite" / "stored.py"))
+    name = Path(PICTURE).parent.name
+    assert stored_picture(name)
+    (folder / PICTURE).write_bytes(b"another")
+    with pytest.raises(ValueError, match=f"{name}/samples.png: expected the picture with SHA-256"):
+        stored_picture(name)
+    with pytest.raises(FileNotFoundError, match=r"expected a picture loss\.png, got none"):
+        stored_picture(name, "loss.png")
+
+
+def test_records_and_sample_pictures_travel_with_the_package() -> None:
+    """What the installed copy gets, by the patterns of pyproject.toml: small, and enough for ``stored_picture``."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+    travelling = {file for pattern in patterns["snf_lite.stored_runs"] for file in stored.home().glob(pattern)}
+    assert {stored.home() / PICTURE, stored.home() / "index.json"} <= travelling
+    assert sum(file.stat().st_size for file in travelling) < 4e6
