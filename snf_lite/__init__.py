@@ -11,6 +11,7 @@ from .emerging import EmergingConv2d
 from .evaluation import Result, evaluate
 from .exponential import ConvExponential2d
 from .flow import Flow
+from .folder import read_folder
 from .front import Standardize, Whiten
 from .general import self_norm_log_det
 from .glow import ActNorm, AffineCoupling, SplitPrior
@@ -60,6 +61,7 @@ __all__ = [
     "load",
     "mixture_log_prob",
     "model_names",
+    "read_folder",
     "restore",
     "sample_density",
     "save",
