@@ -124,7 +124,8 @@ class ImageHalves(FlowLayer):
 class AffineCoupling(ImageHalves):
     """Affine coupling: the first half x₁ of the channels says how the others are shifted and scaled.
 
-    z₁ = x₁, z₂ = exp(2 tanh(h/2)) · (x₂ + t) with (h, t) = net(x₁), and log|det| = Σ 2 tanh(h/2) nats. The net is a 3×3
+    z₁ = x₁, z₂ = exp(2 tanh(h/2)) · (x₂ + t) with (h, t) = net(x₁), and log|det| = Σ 2 tanh(h/2) nats, the sum of the
+    logarithms on the diagonal of a triangular Jacobian (eq-coupling). The net is a 3×3
     convolution, ReLU, a 1×1 convolution, ReLU, and a 3×3 convolution that starts at zero (``ZeroConv2d``), so that the
     layer starts as the identity. The two hidden convolutions start as torch starts them: without a normalisation
     behind them Glow's standard deviation of 0.05 would tie the size of what they give to the width.
@@ -181,7 +182,7 @@ class SplitPrior(Row, ImageHalves):
     The last half x₂ is standardised by its prior given the first, ε = (x₂ − μ(x₁)) / σ(x₁); μ and log σ come from a
     3×3 convolution of x₁ that starts at zero. x₁ goes on through ``layers`` to z₁, and z = (z₁, ε), flattened: all D
     numbers are kept. log|det| = that of the layers − Σ log σ nats, so that a base density N(0, I) behind it gives
-    log N(x₂; μ(x₁), σ(x₁)²) exactly.
+    log N(x₂; μ(x₁), σ(x₁)²) exactly (eq-split-prior).
 
     Args:
         channels: C ≥ 2; of an odd number the first half has one more.

@@ -153,6 +153,8 @@ def residual(factors: Factors, weights: Tensor, height: int, width: int) -> floa
 def log_abs_det(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Tensor:
     """log|det T(w)| in nats, a float64 scalar, differentiable in weight (eq-block-banded).
 
+    Of a 1×1 kernel it is H·W·log|det w|, one factorisation of (C, C) for all pixels (eq-one-by-one).
+
     Args:
         weight: (C, C, k, k), k odd, of any float dtype; computed in float64.
 

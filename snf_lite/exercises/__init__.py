@@ -6,6 +6,7 @@ words.
 
 from .costs import check_costs_1, check_costs_2, check_costs_3
 from .densities import check_densities_1, check_densities_2, check_densities_3
+from .glow import check_glow_1, check_glow_2, check_glow_3
 from .gradient import check_gradient_1, check_gradient_2, check_gradient_3
 from .learned_inverse import check_learned_inverse_1, check_learned_inverse_2, check_learned_inverse_3
 from .mnist_dense import check_mnist_dense_1, check_mnist_dense_2, check_mnist_dense_3
@@ -23,6 +24,9 @@ __all__ = [
     "check_densities_1",
     "check_densities_2",
     "check_densities_3",
+    "check_glow_1",
+    "check_glow_2",
+    "check_glow_3",
     "check_gradient_1",
     "check_gradient_2",
     "check_gradient_3",
