@@ -117,6 +117,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "exponential: bound of one axis": Mutant("exponential.py", "degree / angles) ** 2", "degree / angles)"),
     "exponential: remainder relative to x": Mutant("exponential.py", "REMAINDER * math.exp(-norm)", "REMAINDER"),
+    "exponential: only the first term left out": Mutant("exponential.py", "first / (1 - norm / (terms + 2))", "first"),
     "exponential: stale bound": Mutant("exponential.py", "self._bound.get(kernel,", "self._bound.get(kernel * 0,"),
     # log-determinants, inverses and what is remembered of them
     "linear: sign of log|det|": Mutant("linalg.py", ".abs().log().sum(-1), lu", ".abs().log().sum(-1).neg(), lu"),
