@@ -69,7 +69,7 @@ class EmergingConv2d(ImageConv):
         return z, self.log_abs_det(*x.shape[2:]).expand(len(x)), None
 
     def log_abs_det(self, height: int, width: int) -> Tensor:
-        """H·W·Σ_c (log|w_cc| + log|w'_cc|) in nats, a scalar, O(C).
+        """H·W·Σ_c (log|w_cc| + log|w'_cc|) in nats, a scalar, O(C) (eq-emerging).
 
         Raises:
             NotInvertibleError: one of them is zero or not finite.

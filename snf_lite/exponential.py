@@ -157,7 +157,7 @@ def apply_exponential(x: Tensor, kernel: Tensor, terms: int) -> Tensor:
 
 
 def log_det_of_exponential(kernel: Tensor, height: int, width: int) -> Tensor:
-    """log|det exp T(w̃)| = tr T(w̃) = H·W·Σ_c w̃_cc in nats, a scalar, O(C)."""
+    """log|det exp T(w̃)| = tr T(w̃) = H·W·Σ_c w̃_cc in nats, a scalar, O(C) (eq-exponential)."""
     centre = kernel.shape[-1] // 2
     return height * width * kernel[:, :, centre, centre].diagonal().sum()
 
@@ -177,15 +177,29 @@ def norm_bound(kernel: Tensor) -> float:
     return largest / math.cos(math.pi * degree / angles) ** 2
 
 
-def terms_for(norm: float) -> int:
-    """The least N for which Σ_{n > N} βⁿ/n! ≤ ``REMAINDER``·e^{-β}, where β is a norm of T.
+def remainder_bound(norm: float, terms: int) -> float:
+    """What Σ_{n ≤ N} Tⁿ/n! leaves out of exp(T), at most: β^(N+1)/(N+1)! · 1/(1 − β/(N+2)) (eq-remainder).
 
-    For |exp(T) x| ≥ e^{-β}|x|. The tail is at most its first term over 1 − β/(N+2).
+    The first term left out, times a geometric series; infinite unless β < N + 2.
+
+    Args:
+        norm: β ≥ 0, a norm of T.
+        terms: N ≥ 0.
     """
-    terms, first = 1, norm * norm / 2  # what comes after one term begins with β²/2!
-    while norm >= terms + 2 or first / (1 - norm / (terms + 2)) > REMAINDER * math.exp(-norm):
+    if norm >= terms + 2:
+        return math.inf
+    first = math.exp((terms + 1) * math.log(norm) - math.lgamma(terms + 2)) if norm else 0.0
+    return first / (1 - norm / (terms + 2))
+
+
+def terms_for(norm: float) -> int:
+    """The least N ≥ 1 for which Σ_{n > N} βⁿ/n! ≤ ``REMAINDER``·e^{-β} by eq-remainder, where β is a norm of T.
+
+    For |exp(T) x| ≥ e^{-β}|x|.
+    """
+    terms = 1
+    while remainder_bound(norm, terms) > REMAINDER * math.exp(-norm):
         terms += 1
-        first *= norm / (terms + 1)
     return terms
 
 

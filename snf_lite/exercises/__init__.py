@@ -4,6 +4,7 @@ One file a chapter. A checker never raises for what a reader writes: it gives a 
 words.
 """
 
+from .convolutional import check_convolutional_1, check_convolutional_2, check_convolutional_3
 from .costs import check_costs_1, check_costs_2, check_costs_3
 from .densities import check_densities_1, check_densities_2, check_densities_3
 from .glow import check_glow_1, check_glow_2, check_glow_3
@@ -18,6 +19,9 @@ from .verdict import Verdict
 
 __all__ = [
     "Verdict",
+    "check_convolutional_1",
+    "check_convolutional_2",
+    "check_convolutional_3",
     "check_costs_1",
     "check_costs_2",
     "check_costs_3",
