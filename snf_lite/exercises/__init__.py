@@ -5,6 +5,7 @@ words.
 """
 
 from .convolutional import check_convolutional_1, check_convolutional_2, check_convolutional_3
+from .convolutions import check_convolutions_1, check_convolutions_2, check_convolutions_3
 from .costs import check_costs_1, check_costs_2, check_costs_3
 from .densities import check_densities_1, check_densities_2, check_densities_3
 from .glow import check_glow_1, check_glow_2, check_glow_3
@@ -22,6 +23,9 @@ __all__ = [
     "check_convolutional_1",
     "check_convolutional_2",
     "check_convolutional_3",
+    "check_convolutions_1",
+    "check_convolutions_2",
+    "check_convolutions_3",
     "check_costs_1",
     "check_costs_2",
     "check_costs_3",
