@@ -63,6 +63,7 @@ def evaluate(
     """The exact likelihood of data, preprocessing included; sums are taken in float64, torch's generators left alone.
 
     ``nats`` is the mean of -log p over the data: their entropy plus a Kullback–Leibler divergence (eq-likelihood).
+    Its ``standard_error`` is the deviation of -log p over the root of the number of events (eq-standard-error).
 
     Args:
         flow: stays where it is, or is moved to ``device``.

@@ -132,7 +132,7 @@ class Parity:
 
 
 def parities(groups: list[Group]) -> list[Parity]:
-    """Every pair of twins that was run at equal settings, over the seeds that both have."""
+    """Every pair of twins that was run at equal settings, over their common seeds, with its mean gap (eq-parity)."""
     found = []
     for learned in groups:
         for exact in groups:

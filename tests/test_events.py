@@ -155,6 +155,7 @@ def test_validation_data_are_checked_too() -> None:
 # ---- exact evaluation ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.equation("eq-standard-error")
 def test_evaluate_is_the_exact_mean_in_float64() -> None:
     flow = fresh()
     exact = -flow.log_prob(MOONS).detach().double()

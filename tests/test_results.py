@@ -53,6 +53,7 @@ def test_a_group_says_what_differs_from_the_paper(like: runs.Record) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.equation("eq-parity")
 def test_parity_is_over_common_seeds_at_equal_settings(like: runs.Record) -> None:
     records = {
         "s0": record_of(fast("dense-selfnorm", 0), 955.0, like),

@@ -12,8 +12,9 @@ from .glow import check_glow_1, check_glow_2, check_glow_3
 from .gradient import check_gradient_1, check_gradient_2, check_gradient_3
 from .learned_inverse import check_learned_inverse_1, check_learned_inverse_2, check_learned_inverse_3
 from .mnist_dense import check_mnist_dense_1, check_mnist_dense_2, check_mnist_dense_3
-from .pixels import check_pixels_1, check_pixels_2, check_pixels_3
 from .own_data import check_own_data_1, check_own_data_2, check_own_data_3
+from .pixels import check_pixels_1, check_pixels_2, check_pixels_3
+from .results import check_results_1, check_results_2, check_results_3
 from .sampling import check_sampling_1, check_sampling_2, check_sampling_3
 from .two_dimensional import check_two_dimensional_1, check_two_dimensional_2, check_two_dimensional_3
 from .verdict import Verdict
@@ -44,12 +45,15 @@ __all__ = [
     "check_mnist_dense_1",
     "check_mnist_dense_2",
     "check_mnist_dense_3",
-    "check_pixels_1",
-    "check_pixels_2",
-    "check_pixels_3",
     "check_own_data_1",
     "check_own_data_2",
     "check_own_data_3",
+    "check_pixels_1",
+    "check_pixels_2",
+    "check_pixels_3",
+    "check_results_1",
+    "check_results_2",
+    "check_results_3",
     "check_sampling_1",
     "check_sampling_2",
     "check_sampling_3",
