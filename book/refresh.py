@@ -73,21 +73,26 @@ def run(path: Path) -> float:
     if not code or "import snf_lite as snf" not in code[0].source:
         raise SystemExit(f"{path.name}: the first code cell should be the one that imports or installs snf_lite.")
     code[0].source = first_cell()
+    seconds = execute(notebook, path.parent, CELL_TIMEOUT)
+    normalise(notebook, seconds)
+    write(path, nbformat.writes(notebook, version=4).rstrip("\n") + "\n")
+    return seconds
+
+
+def execute(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: int | None) -> float:
+    """Run the cells with ``folder`` as the working directory; the seconds. CellExecutionError if one of them fails."""
     client = NotebookClient(
         notebook,
-        timeout=CELL_TIMEOUT,
+        timeout=cell_timeout,
         kernel_name="python3",
-        resources={"metadata": {"path": str(path.parent)}},
+        resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         store_widget_state=False,
         extra_arguments=["--log-level=ERROR"],
     )
     start = time.perf_counter()
     client.execute()
-    seconds = time.perf_counter() - start
-    normalise(notebook, seconds)
-    write(path, nbformat.writes(notebook, version=4).rstrip("\n") + "\n")
-    return seconds
+    return time.perf_counter() - start
 
 
 def main(arguments: list[str]) -> int:

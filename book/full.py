@@ -1,0 +1,76 @@
+"""Run a chapter at full size, and keep what it printed: ``python book/full.py book/mnist-dense.ipynb``.
+
+The notebook runs as it stands with ``SNF_FULL=1``, in the folder ``full-CHAPTER`` under ``data/runs``, where its
+checkpoints stay if it is interrupted. The chapter's file is not touched. When it has run to its end, ``full.json``
+says what its cells printed, of which code, on which machine. Seal it afterwards: ``python -m snf_lite results --seal``.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import torch
+from project import ROOT
+from refresh import execute, joined
+
+from snf_lite import runs
+from snf_lite.devices import choose_device, device_name
+
+FILE = "full.json"
+
+
+def code_of(notebook: nbformat.NotebookNode) -> str:
+    """The code of all cells, which decides what a run prints."""
+    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+
+
+def printed(notebook: nbformat.NotebookNode) -> list[str]:
+    """What each cell printed to its standard output, cells that printed nothing left out."""
+    outputs = [joined(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
+    return [one.text for cell in outputs for one in cell if one.get("name") == "stdout"]
+
+
+def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> dict[str, Any]:
+    """What ``full.json`` holds."""
+    return {
+        "command": f"SNF_FULL=1 python book/full.py book/{path.name}",
+        "chapter": path.stem,
+        "code_sha256": hashlib.sha256(code_of(notebook).encode()).hexdigest(),
+        "printed": printed(notebook),
+        "package": runs.package_identity(),
+        "libraries": runs.library_versions(),
+        "device": device_name(choose_device(None)),
+        "threads": torch.get_num_threads(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "seconds": seconds,
+    }
+
+
+def run(path: Path, out: Path) -> Path:
+    """Run one chapter at full size; the record's path. CellExecutionError, and no record, if a cell fails."""
+    notebook = nbformat.read(path, as_version=4)
+    folder = out / f"full-{path.stem}"
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ["SNF_FULL"] = "1"
+    seconds = execute(notebook, folder, None)
+    runs.write_json(record_of(path, notebook, seconds), folder / FILE)
+    return folder / FILE
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("notebook", type=Path, help="a chapter")
+    parser.add_argument("--out", type=Path, default=ROOT / "data" / "runs", help="where its folder goes")
+    given = parser.parse_args(arguments)
+    if not given.notebook.is_file():
+        raise SystemExit(f"{given.notebook}: expected a notebook, found no such file.")
+    print(run(given.notebook.resolve(), given.out.resolve()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

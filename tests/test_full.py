@@ -1,0 +1,55 @@
+"""A chapter at full size: what it printed is kept, with the code that printed it; a failure leaves nothing."""
+
+import json
+from pathlib import Path
+
+import full
+import nbformat
+import pytest
+from nbclient.exceptions import CellExecutionError
+
+from snf_lite import runs
+
+
+def notebook(path: Path, *cells: str) -> Path:
+    book = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells])
+    book.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    nbformat.write(book, path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SNF_FULL", "0")
+
+
+def test_what_a_full_run_prints_is_kept(tmp_path: Path) -> None:
+    chapter = notebook(
+        tmp_path / "short.ipynb", "import os\nprint(os.environ['SNF_FULL'])", "1 + 1", "print('a')\nprint('b')"
+    )
+    before = chapter.read_bytes()
+    path = full.run(chapter, tmp_path / "out")
+    assert path == tmp_path / "out" / "full-short" / "full.json"
+    found = json.loads(path.read_text())
+    assert found["printed"] == ["1\n", "a\nb\n"]
+    assert found["chapter"] == "short" and found["command"].endswith("book/full.py book/short.ipynb")
+    assert found["package"] == runs.package_identity() and found["seconds"] > 0
+    assert chapter.read_bytes() == before
+
+
+def test_the_code_decides_the_hash(tmp_path: Path) -> None:
+    first, other = (nbformat.read(notebook(tmp_path / f"{name}.ipynb", f"print({name})"), 4) for name in "12")
+    records = [full.record_of(tmp_path / "x.ipynb", book, 1.0)["code_sha256"] for book in (first, other, first)]
+    assert records[0] == records[2] != records[1]
+
+
+def test_a_failure_leaves_no_record(tmp_path: Path) -> None:
+    chapter = notebook(tmp_path / "fails.ipynb", "print('so far')", "1 / 0")
+    with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
+        full.run(chapter, tmp_path)
+    assert not (tmp_path / "full-fails" / "full.json").exists()
+
+
+def test_a_missing_chapter_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"none.ipynb: expected a notebook"):
+        full.main([str(tmp_path / "none.ipynb")])
