@@ -9,17 +9,15 @@ import argparse
 import hashlib
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import nbformat
-import torch
 from project import ROOT
 from refresh import execute, joined
 
 from snf_lite import runs
-from snf_lite.devices import choose_device, device_name
+from snf_lite.devices import choose_device
 
 FILE = "full.json"
 
@@ -38,15 +36,11 @@ def printed(notebook: nbformat.NotebookNode) -> list[str]:
 def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> dict[str, Any]:
     """What ``full.json`` holds."""
     return {
-        "command": f"SNF_FULL=1 python book/full.py book/{path.name}",
+        "command": f"python book/full.py book/{path.name}",
         "chapter": path.stem,
         "code_sha256": hashlib.sha256(code_of(notebook).encode()).hexdigest(),
         "printed": printed(notebook),
-        "package": runs.package_identity(),
-        "libraries": runs.library_versions(),
-        "device": device_name(choose_device(None)),
-        "threads": torch.get_num_threads(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **runs.provenance(choose_device(None)),
         "seconds": seconds,
     }
 

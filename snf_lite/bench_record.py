@@ -4,7 +4,6 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import torch
 
 from . import runs
 from .costs import power_law
-from .devices import device_name
 from .foreign import LIBRARIES
 
 FORMAT = 1
@@ -44,15 +42,13 @@ def make_bench_record(
         seconds: wall time of the whole.
         cases: what ``bench.run_races`` gave.
     """
+    made = runs.provenance(device)
     return _sealed({
         "format": FORMAT,
         "command": command,
         "seed": seed,
-        "package": runs.package_identity(),
-        "libraries": {**runs.library_versions(), **_versions_of_others()},
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **made,
+        "libraries": {**made["libraries"], **_versions_of_others()},
         "seconds": seconds,
         "exponents": exponents(cases),
         "cases": {case_name(case): _sealed(case) for case in cases},

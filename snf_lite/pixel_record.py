@@ -7,7 +7,6 @@ import argparse
 import math
 import time
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from torch import Tensor
 
 from . import runs
 from .datasets import image_set_names, load
-from .devices import device_name
 from .events import events_of
 from .images import Dequantize, Logit
 from .pixels import level_counts, level_log_dets
@@ -73,11 +71,7 @@ def measure(data: str, alpha: float = 1e-6, seed: int = 0) -> PixelRecord:
         alpha=alpha,
         data={split: events_of(data, split).identity() for split in SPLITS},
         results={split: _measured(pixels, levels, alpha, (seed, split)) for split, pixels in splits.items()},
-        package=runs.package_identity(),
-        libraries=runs.library_versions(),
-        device=device_name(torch.device("cpu")),
-        threads=torch.get_num_threads(),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        **runs.provenance(torch.device("cpu")),
         seconds=time.perf_counter() - started,
     )
 

@@ -73,16 +73,23 @@ def make_record(
         model={"name": model, "settings": settings, "parameters": sum(w.numel() for w in flow.parameters())},
         seed=history.settings["seed"],
         data={"train": history.settings["data"], "validation": history.settings["validation"], "test": test.data},
-        package=package_identity(),
-        libraries=library_versions(),
-        device=device_name(flow.device),
-        threads=torch.get_num_threads(),
-        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance(flow.device),
         seconds=history.seconds[-1],
         history=history.as_dict(),
         results={"test": asdict(test)},
         sampling=pair.as_dict(),
     )
+
+
+def provenance(device: torch.device) -> dict[str, Any]:
+    """What every kind of record says of where and when it was made; ``Record`` explains the entries."""
+    return {
+        "package": package_identity(),
+        "libraries": library_versions(),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def library_versions() -> dict[str, str]:
