@@ -195,17 +195,28 @@ def settled(figure: ElementHandle) -> Image.Image:
     raise AssertionError("the figure goes on changing by itself")
 
 
+def theme_shows(visit: Visit, figure: ElementHandle) -> tuple[int, int, int, int] | None:
+    """The box of a figure that looks different in the dark, or nothing."""
+    light = settled(figure)
+    with dark(visit.page):
+        return ImageChops.difference(light, settled(figure)).getbbox()
+
+
 @AT_ONE_SIZE
 def test_pictures_keep_their_ground_in_the_dark(visit: Visit) -> None:
     """Every picture has its own colours on white, and a moving figure looks the same to the last pixel."""
     visit.page.evaluate(BLUR)
-    visit.page.mouse.move(0, 0)  # a slider under the pointer has another shade
-    figures = [figure for _, figure in sliders(visit)][:1]
-    light = [settled(figure) for figure in figures]
+    visit.page.mouse.move(0, 0)
     with dark(visit.page):
         assert not visit.page.evaluate(DIMMED)
-        changed = [ImageChops.difference(*both).getbbox() for both in zip(light, map(settled, figures), strict=True)]
-        assert not any(changed), f"the theme shows in the figure, in the box {changed}"
+    for slider, figure in sliders(visit)[:1]:
+        slider.evaluate("slider => {slider.style.pointerEvents = 'none'}")  # under the pointer it has another shade
+        # On a busy machine that shade goes late, in the light or in the dark; what the theme does shows every time.
+        boxes = [theme_shows(visit, figure)]
+        while boxes[-1] and len(boxes) < 3:
+            boxes.append(theme_shows(visit, figure))
+        slider.evaluate("slider => {slider.style.pointerEvents = ''}")
+        assert boxes[-1] is None, f"the theme shows in the figure, in the boxes {boxes}"
 
 
 @AT_ONE_SIZE
