@@ -2,7 +2,7 @@
 SHELL := bash
 .SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book test lint notebooks address clean
+.PHONY: help book pdf test lint notebooks address clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -20,6 +20,9 @@ help: ## this list
 
 book: $(READY) ## build the pages and say which one to open
 	$(BIN)/jupyter-book build . -q -n -W --keep-going
+
+pdf: book ## the same as one file for paper, beside the pages
+	$(BIN)/python book/pdf.py
 
 test: lint ## lint, types, package, notebooks, the book's build, its pages in a browser
 	$(BIN)/pytest -n 2 --dist loadscope

@@ -1,15 +1,11 @@
 """A page of the book in Chromium that reaches nothing but this machine, and what can be asked of it."""
 
-import functools
-import http
-import http.server
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import nbformat
+from chromium import go
 from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, ViewportSize
 from project import ROOT
 
@@ -22,8 +18,6 @@ NARROWEST: ViewportSize = {"width": 320, "height": 640}
 PAPER: ViewportSize = {"width": 718, "height": 1047}  # A4 less a margin of a centimetre, at 96 to the inch
 SLIDERS = "main input[type=range]"
 
-MATHS_IS_READY = "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise.then(() => true))"
-FONTS_ARE_READY = "() => document.fonts.ready.then(() => true)"
 # Brings every movement to its end: themes fade in, and a colour halfway is nobody's colour.
 SETTLE = """() => document.getAnimations()
     .filter(moving => moving.effect.getComputedTiming().endTime < Infinity)
@@ -71,33 +65,6 @@ class Visit:
     troubles: list[str] = field(default_factory=list)
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def end_headers(self) -> None:
-        """The pages share scripts and fonts: let the browser keep them."""
-        self.send_header("Cache-Control", "max-age=3600")
-        super().end_headers()
-
-    def do_GET(self) -> None:
-        """A browser asks for this one by itself, and at the root of whatever machine serves the book."""
-        if self.path == "/favicon.ico":
-            self.send_response(http.HTTPStatus.NO_CONTENT)
-            return self.end_headers()
-        return super().do_GET()
-
-    def log_message(self, *args: object) -> None:
-        """Say nothing: what failed is reported by the browser's side."""
-
-
-@contextmanager
-def served(folder: Path) -> Iterator[str]:
-    """The address at which this machine serves a folder."""
-    handler = functools.partial(Quiet, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-
-
 def opened(context: BrowserContext, home: str, name: str) -> Visit:
     """A page below ``home``, loaded, its maths set. What it asks of anybody else is among its troubles."""
     visit = Visit(name, context.new_page())
@@ -121,13 +88,6 @@ def opened(context: BrowserContext, home: str, name: str) -> Visit:
     visit.page.on("console", said)
     go(visit.page, f"{home}/{name}.html")
     return visit
-
-
-def go(page: Page, address: str) -> None:
-    """Open an address and wait until its maths is set, in the fonts it is meant for."""
-    page.goto(address, wait_until="load")
-    page.wait_for_function(MATHS_IS_READY)
-    page.wait_for_function(FONTS_ARE_READY)
 
 
 @contextmanager

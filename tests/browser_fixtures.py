@@ -1,28 +1,19 @@
 """Chromium and the built book, for the test modules that name this file in ``pytest_plugins``."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import SCREENSHOTS, served
+from browser import SCREENSHOTS
 from built_book import built_book
+from chromium import FLAGS, installed, served
 from playwright.sync_api import Browser, sync_playwright
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no other machine has a name here
-]
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = installed()
     if path is None and os.environ.get("CI"):
         pytest.fail("No Chromium or Chrome is installed, and in continuous integration the pages have to be tested.")
     if path is None:

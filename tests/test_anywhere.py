@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from accessible import ALL, judged
-from browser import FIGURE, SHOWN, SIZES, SLIDERS, WORDS, Visit, dark, go, on_paper, opened, stored_sliders
+from browser import FIGURE, SHOWN, SIZES, SLIDERS, WORDS, Visit, dark, on_paper, opened, stored_sliders
+from chromium import go
 from playwright.sync_api import Browser, BrowserContext, ElementHandle
 from project import ROOT, notebooks, pages
 
