@@ -112,6 +112,13 @@ def test_the_gated_layer_takes_any_number_and_any_code(dtype: torch.dtype, bound
         assert ((back(there(far)) - far).abs() <= bound * (1 + far.abs())).all()
 
 
+def test_the_bracket_of_the_inverse_holds_the_shift_of_the_network() -> None:
+    layer, x = CASES["BlockAutoregressive"].layer(), CASES["BlockAutoregressive"].events()
+    with torch.no_grad():
+        layer.maps[-1].bias.copy_(torch.tensor([90.0, -90.0, 90.0]))
+    assert (layer.inverse(layer(x)[0]) - x).abs().max() < 1e-11
+
+
 def test_the_gated_density_integrates_to_one() -> None:
     torch.manual_seed(0)
     layer = BlockAutoregressive(2, 4).double()
