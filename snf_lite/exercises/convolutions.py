@@ -11,7 +11,7 @@ from .verdict import Slips, Verdict, checker, judge, run, tensor
 
 Mask = Callable[[int, int, int], Any]
 Places = Callable[[int, int, int, int, int], Any]
-Flip = Callable[[Tensor], Any]
+Gradient = Callable[[Tensor, Tensor, Tensor], Any]
 
 
 @checker
@@ -98,18 +98,47 @@ def _around(a: int, b: int, height: int, width: int, k: int) -> Tensor:
 
 
 @checker
-def check_convolutions_3(answer: Flip) -> Verdict:
-    """T(flip(w)) = T(w)ᵀ: ``answer(w)`` for w (C, C, k, k)."""
-    w = torch.randn(2, 2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
-    got = tensor(run(answer, w), (2, 2, 3, 3), "The kernel")
-    mirrored, exchanged = w.flip(2, 3), w.transpose(0, 1)
+def check_convolutions_3(answer: Gradient) -> Verdict:
+    """Half of δ ⋆ x + flip(r) ⊙ m (eq-conv-gradients): ``answer(delta, x, r)`` for one picture, as (C, C, k, k)."""
+    generator = torch.Generator().manual_seed(9)
+    for k in (3, 5):
+        delta, x = torch.randn(2, 2, 5, 4, dtype=torch.float64, generator=generator)
+        r = torch.randn(2, 2, k, k, dtype=torch.float64, generator=generator)
+        got = tensor(run(answer, delta, x, r), (2, 2, k, k), "The gradient")
+        data, volume = _by_data(delta, x, k), toeplitz.flip(r) * _mask(5, 4, k)
+        where = "" if k == 3 else "Right for 3 by 3 taps. With 5 by 5: "
+        verdict = judge(got, (data + volume) / 2, _gradient_slips(data, volume, r), _PRAISE, where)
+        if not verdict.passed:
+            return verdict
+    return verdict
+
+
+_PRAISE = "Right. The layer does the same in two calls of a convolution, the picture in the kernel's place."
+
+
+def _by_data(delta: Tensor, x: Tensor, k: int) -> Tensor:
+    """δ ⋆ x: what a kernel of k × k gets from one picture."""
+    return torch.nn.grad.conv2d_weight(x[None], [2, 2, k, k], delta[None], padding=k // 2)
+
+
+def _gradient_slips(data: Tensor, volume: Tensor, r: Tensor) -> Slips:
+    mask, pixels = _mask(5, 4, r.shape[-1]), 20
     slips = {
-        "Still the stub: nothing has moved.": w,
-        "The taps are mirrored; input and output channels have yet to be exchanged.": mirrored,
-        "The channels are exchanged; the taps have yet to be mirrored.": exchanged,
-        "Mirrored up and down alone; left and right have to change too.": exchanged.flip(2),
-        "Mirrored left and right alone; up and down have to change too.": exchanged.flip(3),
-        "The taps are transposed; they have to run backward along both axes instead.": exchanged.mT,
-        "The channels are mirrored instead of exchanged.": w.flip(0, 1, 2, 3),
-    }
-    return judge(got, toeplitz.flip(w), slips, "Right: its matrix is the transposed one.")
+        "Still the stub, it gives zeros.": 0 * data,
+        "The ½ is missing: each of the two likelihoods counts by half.": 2 * (data + volume),
+        "The volume alone; δ ⋆ x is missing.": volume,
+        "The data alone; flip(r) ⊙ m is missing.": data,
+        "The sign of the volume is turned: w is to be made to stretch.": data - volume,
+        "The mask is missing: the sum over a tap's places has as many parts as there are places.":
+            data + toeplitz.flip(r),
+        "H·W for every tap forgets the edges; m knows them.": data + toeplitz.flip(r) * pixels,
+        "r has yet to be flipped: T(r) is to be transposed.": data + r * mask,
+        "Of r the channels have yet to be exchanged.": data + r.flip(2, 3) * mask,
+        "Of r the taps have yet to be mirrored.": data + r.transpose(0, 1) * mask,
+        "In δ ⋆ x the channels are the wrong way round: δ has the output's, x the input's.":
+            data.transpose(0, 1) + volume,
+        "In δ ⋆ x the taps run backward: tap (0, 0) sees what is above and to the left.": data.flip(2, 3) + volume,
+        "This is x ⋆ δ: the two have changed places.": toeplitz.flip(data) + volume,
+        "In δ ⋆ x the pixels are averaged; they add up.": data / pixels + volume,
+    }  # fmt: skip
+    return {words: wrong / 2 for words, wrong in slips.items()}

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import conv2d
 
 
 def away(k: int) -> Tensor:
@@ -36,6 +37,24 @@ def places(a: int, b: int, height: int, width: int, k: int, around: bool = False
     return found
 
 
+def by_data(delta: Tensor, x: Tensor, k: int) -> Tensor:
+    """δ ⋆ x, with pictures as kernels."""
+    return conv2d(x[:, None], delta[:, None], padding=k // 2).transpose(0, 1)
+
+
+def mask(r: Tensor) -> Tensor:
+    return clamped(5, 4, r.shape[-1])
+
+
+def flip(r: Tensor) -> Tensor:
+    return r.transpose(0, 1).flip(2, 3)
+
+
+def gradient(data: Any = by_data, volume: Any = lambda r: flip(r) * mask(r), share: float = 0.5) -> Any:
+    """The right gradient, with one of its parts by another rule."""
+    return lambda delta, x, r: share * (data(delta, x, r.shape[-1]) + volume(r))
+
+
 WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_convolutions_1": {
         "Still the stub": (lambda height, width, k: torch.zeros(k, k),),
@@ -64,13 +83,21 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "(12, 12); it is of shape (3, 4)": (lambda a, b, height, width, k: torch.zeros(height, width),),
     },
     "check_convolutions_3": {
-        "Still the stub": (lambda w: w,),
-        "have yet to be exchanged": (lambda w: w.flip(2, 3),),
-        "have yet to be mirrored": (lambda w: w.transpose(0, 1),),
-        "Mirrored up and down alone": (lambda w: w.transpose(0, 1).flip(2),),
-        "Mirrored left and right alone": (lambda w: w.transpose(0, 1).flip(3),),
-        "The taps are transposed": (lambda w: w.transpose(0, 1).mT,),
-        "mirrored instead of exchanged": (lambda w: w.flip(0, 1, 2, 3),),
-        "not yet; the largest difference": (lambda w: -w,),
+        "Still the stub": (lambda delta, x, r: torch.zeros_like(r),),
+        "The ½ is missing": (gradient(share=1.0),),
+        "The volume alone": (gradient(data=lambda *given: 0.0),),
+        "The data alone": (gradient(volume=lambda r: 0.0),),
+        "sign of the volume": (gradient(volume=lambda r: -flip(r) * mask(r)),),
+        "The mask is missing": (gradient(volume=flip),),
+        "forgets the edges": (gradient(volume=lambda r: flip(r) * 20),),
+        "r has yet to be flipped": (gradient(volume=lambda r: r * mask(r)),),
+        "channels have yet to be exchanged": (gradient(volume=lambda r: r.flip(2, 3) * mask(r)),),
+        "taps have yet to be mirrored": (gradient(volume=lambda r: r.transpose(0, 1) * mask(r)),),
+        "the wrong way round": (gradient(data=lambda *given: by_data(*given).transpose(0, 1)),),
+        "the taps run backward": (gradient(data=lambda *given: by_data(*given).flip(2, 3)),),
+        "have changed places": (gradient(data=lambda delta, x, k: by_data(x, delta, k)),),
+        "the pixels are averaged": (gradient(data=lambda *given: by_data(*given) / 20),),
+        "With 5 by 5": (gradient(volume=lambda r: flip(r) * mask(r[..., :3, :3]) if r.shape[-1] == 3 else 0.0),),
+        "(2, 2, 3, 3); it is of shape (2, 5, 4)": (lambda delta, x, r: x,),
     },
 }
