@@ -71,6 +71,13 @@ def _marked(module: ast.Module) -> Iterator[tuple[str, str]]:
                 yield from ((ast.literal_eval(argument), node.name) for argument in decorator.args)
 
 
+def linked(name: str) -> str:
+    """A function's name as a link to where the page of the package describes it: itself, or the class it belongs to."""
+    owner, _, own = name.rpartition(".")
+    described = resolved(name).__doc__ or not inspect.isclass(resolved(owner))
+    return f"{{py:obj}}`{name.removeprefix('snf_lite.')} <{name if described else owner}>`"
+
+
 def page() -> str:
     """The Markdown of the page."""
     return HEAD + "".join(_row(label) for chapter in chapters() for label in chapter.labels)

@@ -16,7 +16,9 @@ from pathlib import Path
 
 import equations
 import nbformat
+import one_page
 import overview
+import paper_map
 import status
 from marks import RUNTIME, fill, measurements
 from nbclient import NotebookClient
@@ -111,6 +113,8 @@ def main(arguments: list[str]) -> int:
     status.main()
     overview.main()
     equations.main()
+    one_page.main()
+    paper_map.main()
     return int(len(measured) < len(wanted))
 
 

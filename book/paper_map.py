@@ -1,0 +1,120 @@
+"""The page that leads from the paper to the book, ``paper-map.md``: slide or equation → section → function → test.
+
+``paper-map.yml`` says which is which. Where a line names a numbered equation, its section is the one in which the
+equation stands, its function and tests those of ``equations.yml``. ``make notebooks`` writes the page; so does
+``python book/paper_map.py`` alone.
+"""
+
+import functools
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import equations
+import yaml
+from chapters import Chapter, chapters
+from docutils.nodes import make_id
+from project import ROOT, write
+
+SOURCE, PAGE = ROOT / "book" / "paper-map.yml", ROOT / "book" / "paper-map.md"
+FIELDS = {"place", "says", "equation", "section", "function", "test", "absent", "rows"}
+HEAD = """\
+# From paper to book
+
+Each slide of the authors' [talk](https://arxiv.org/abs/2011.07248) with something on it, each equation, table and figure
+of the paper {cite:p}`keller2021`, and what its public code taught its readers: where it is in this book, the function that
+computes it, and the tests that check the function. Slides are told apart by their headings, as they follow one another.
+The paper is known here by its first public version and its talk. What the book does not have is said, with the reason.
+This page is written by `make notebooks`.
+"""
+HEADING = "| there | what it is | in this book | function | tests |\n|---|---|---|---|---|\n"
+
+Line = dict[str, Any]
+
+
+@functools.cache
+def groups() -> dict[str, list[Line]]:
+    """Heading → its lines, as ``paper-map.yml`` has them."""
+    return yaml.safe_load(SOURCE.read_text("utf-8"))
+
+
+def listed(line: Line, field: str) -> list[str]:
+    """What a line has under a field: none, one or several."""
+    found = line.get(field, [])
+    return found if isinstance(found, list) else [found]
+
+
+@functools.cache
+def book() -> dict[str, tuple[int, Chapter]]:
+    """A chapter's file name without its ending → its number and itself."""
+    return {chapter.path.stem: (number, chapter) for number, chapter in enumerate(chapters(), start=1)}
+
+
+def headings(chapter: Chapter) -> list[str]:
+    """The sections of a chapter."""
+    return re.findall(r"^## (.+)$", chapter.text, re.MULTILINE)
+
+
+def section_of(label: str) -> str:
+    """The section, as ``file#Heading``, in which a numbered equation stands. KeyError if no chapter has it."""
+    for name, (_, chapter) in book().items():
+        if label in chapter.labels:
+            before = chapter.text.split(f"({label})")[0]
+            return f"{name}#{re.findall(r'^## (.+)$', before, re.MULTILINE)[-1]}"
+    raise KeyError(label)
+
+
+def sections(line: Line) -> list[str]:
+    """Those that the line names, and those of its equations, each once."""
+    return list(dict.fromkeys([*listed(line, "section"), *map(section_of, listed(line, "equation"))]))
+
+
+def functions(line: Line) -> list[str]:
+    """Those that the line names, and those of its equations, definitions left out."""
+    own = [equations.registry()[label]["function"] for label in listed(line, "equation")]
+    return [name for name in dict.fromkeys([*listed(line, "function"), *own]) if name != equations.DEFINITION]
+
+
+def tests(line: Line) -> list[str]:
+    """Those that the line names, and those marked with its equations."""
+    own = [test for label in listed(line, "equation") for test in equations.proofs().get(label, [])]
+    return list(dict.fromkeys([*listed(line, "test"), *own]))
+
+
+def link(section: str) -> str:
+    """A link to a section of a chapter, by the chapter's number and the section's heading."""
+    name, _, heading = section.partition("#")
+    words = heading.replace("|", "&#124;")  # in a table a bar would end the column
+    return f'<a href="{name}.html#{make_id(heading)}">{book()[name][0]}\N{NO-BREAK SPACE}{words}</a>'
+
+
+def place_in_book(line: Line) -> str:
+    """The middle column: links, or that there are none and why."""
+    if why := line.get("absent"):
+        return f"**not in the book:** {why}"
+    numbered = [f"[{label}](#{label})" for label in listed(line, "equation")]
+    return "<br>".join([*map(link, sections(line)), *([", ".join(numbered)] if numbered else [])])
+
+
+def row(line: Line) -> str:
+    code = "<br>".join(f"`{name}`" for name in tests(line))
+    cells = line["place"], line["says"], place_in_book(line), joined(map(equations.linked, functions(line))), code
+    return f"| {' | '.join(cells)} |\n"
+
+
+def joined(cells: Iterable[str]) -> str:
+    return "<br>".join(cells)
+
+
+def page() -> str:
+    """The Markdown of the page."""
+    tables = [f"\n## {heading}\n\n{HEADING}{''.join(map(row, lines))}" for heading, lines in groups().items()]
+    return HEAD + "".join(tables)
+
+
+def main() -> None:
+    write(PAGE, page())
+
+
+if __name__ == "__main__":
+    main()
