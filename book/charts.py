@@ -8,10 +8,12 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+Point = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class Scale:
-    """From values between ``low`` and ``high`` to pixels between ``start`` and ``end``, straight in ``bend`` of them."""
+    """From values between ``low`` and ``high`` to pixels between ``start`` and ``end``, straight in ``bend``."""
 
     low: float
     high: float
@@ -35,7 +37,7 @@ def text(x: float, y: float, words: str, anchor: str = "start", colour: str = "c
     return f'<text {place} fill="{colour}">{html.escape(words)}</text>'
 
 
-def line(points: Iterable[tuple[float, float]], colour: str = "currentColor", dashes: str = "", width: float = 1) -> str:
+def line(points: Iterable[Point], colour: str = "currentColor", dashes: str = "", width: float = 1) -> str:
     """A line from point to point."""
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
@@ -59,5 +61,6 @@ def drawing(name: str, size: tuple[int, int], title: str, description: str, line
     """The chart, with its title and description for whoever cannot see it. ``name`` is the beginning of its ids."""
     box = f'viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}"'
     head = f'<svg class="snf-chart" role="img" aria-labelledby="{name}-title {name}-words" {box}>'
-    told = f'<title id="{name}-title">{html.escape(title)}</title><desc id="{name}-words">{html.escape(description, quote=False)}</desc>'
-    return "\n".join([head, told, *lines, "</svg>"])
+    words = [f'<title id="{name}-title">{html.escape(title)}</title>']
+    words.append(f'<desc id="{name}-words">{html.escape(description, quote=False)}</desc>')
+    return "\n".join([head, *words, *lines, "</svg>"])

@@ -17,6 +17,8 @@ import yaml
 from chapters import chapters
 from project import ROOT, write
 
+import snf_lite
+
 DEFINITION = "definition"
 HEAD = """\
 # Equations
@@ -72,10 +74,13 @@ def _marked(module: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def linked(name: str) -> str:
-    """A function's name as a link to where the page of the package describes it: itself, or the class it belongs to."""
-    owner, _, own = name.rpartition(".")
-    described = resolved(name).__doc__ or not inspect.isclass(resolved(owner))
-    return f"{{py:obj}}`{name.removeprefix('snf_lite.')} <{name if described else owner}>`"
+    """A function's name as a link to what the page of the package describes: the function, or its class."""
+    owner, function = resolved(name.rpartition(".")[0]), resolved(name)
+    target = name
+    if inspect.isclass(owner):
+        parent = owner.__name__ if hasattr(snf_lite, owner.__name__) else name.split(".", 1)[1].rpartition(".")[0]
+        target = f"snf_lite.{parent}" + (f".{function.__name__}" if function.__doc__ else "")
+    return f"{{py:obj}}`{name.removeprefix('snf_lite.')} <{target}>`"
 
 
 def page() -> str:

@@ -27,7 +27,7 @@ FORMULA = re.compile(r"\$\$\n((?:(?!\$\$).)+?)\n?\$\$\s*\((eq-[\w-]+)\)", re.DOT
 BATCHES = (32, 128, 512, 2048)
 FAMILIES = {"dense": "dense", "conv": "convolutions", "glow": "Glow"}
 DATA = {"mnist": "MNIST", "digits": "small digits"}
-#: Where the exact and the self-normalizing step are compared at all: below, both are mostly the price of calling.
+#: Below this D both steps are mostly the price of calling.
 LARGE = 256
 
 Place = tuple[str, str]  # a family of models, and a data set
@@ -72,12 +72,12 @@ def paper_gap(family: str) -> float:
 
 
 def cases() -> dict[tuple[int, int], float]:
-    """(batch, D) → the time of the exact dense step over that of the self-normalizing one."""
-    record = read_bench(stored_run("bench-batches") / "bench.json")
-    return {
-        (case["batch"], case["event_shape"][0]): _over(case, "exact", "selfnorm")
-        for case in record["cases"].values()
-    }  # fmt: skip
+    """(batch, D) → the time of the exact dense step over that of the self-normalizing one, by the records."""
+    found = {}
+    for run in ("bench-batches", "bench-dense"):
+        for case in read_bench(stored_run(run) / "bench.json")["cases"].values():
+            found[case["batch"], case["event_shape"][0]] = _over(case, "exact", "selfnorm")
+    return found
 
 
 def _over(case: dict[str, Any], one: str, other: str) -> float:
@@ -103,8 +103,9 @@ def picture() -> str:
 
 def cost_chart(ratios: dict[tuple[int, int], float]) -> str:
     """A line for each batch: how many times as long the exact step takes, over D."""
-    sizes = sorted({size for _, size in ratios if size >= LARGE})
-    drawn = {batch: [(size, ratios[batch, size]) for size in sizes if (batch, size) in ratios] for batch in BATCHES}
+    measured = [{size for other, size in ratios if other == batch and size >= LARGE} for batch in BATCHES]
+    sizes = sorted(set.intersection(*measured))
+    drawn = {batch: [(size, ratios[batch, size]) for size in sizes] for batch in BATCHES}
     values = [value for points in drawn.values() for _, value in points]
     across = Scale(sizes[0], sizes[-1], 34, LEFT[0] - 66)
     up = Scale(min(0.4, *values), max(10, *values), LEFT[1] - 40, 30)
@@ -115,7 +116,7 @@ def cost_chart(ratios: dict[tuple[int, int], float]) -> str:
         lines += [line(places, colour, width=1.5), *(marker(kind, *place, colour) for place in places)]
         lines.append(text(places[-1][0] + 8, places[-1][1], f"B = {batch}"))
     told = "; ".join(f"B = {batch}: {points[0][1]:.1f} to {points[-1][1]:.1f}" for batch, points in drawn.items())
-    words = f"From D = {sizes[0]} to D = {sizes[-1]}, with batches of B events. {told}. Below 1 the exact step is faster."
+    words = f"From D = {sizes[0]} to {sizes[-1]}, with batches of B events. {told}. Below 1 the exact step is faster."
     return drawing("cost", LEFT, "How many times as long the exact dense step takes", words, lines)
 
 
@@ -189,11 +190,14 @@ def _on_mnist(family: str, row: list[Parity]) -> str:
 
 
 def ahead(found: dict[Place, list[Parity]]) -> dict[str, str]:
-    """In how many of all pairs the exact twin was the better one, and the pair with the largest gap."""
+    """In how many of all pairs the exact twin was the better one, the median of their gaps, and the largest."""
     run = [pair for row in found.values() for pair in row]
     most = max(run, key=lambda pair: abs(pair.mean))
-    where = f"{signed(most.mean)} ({most.learned.row.family}, {DATA[most.learned.data]}, {most.learned.epochs} epochs)"
-    return {"exact_ahead": f"{sum(pair.mean > 0 for pair in run)} of {len(run)}", "largest_gap": where}
+    family, data = FAMILIES[most.learned.row.family], DATA[most.learned.data]
+    where = f"{signed(most.mean)} ({family}, {data}, {most.learned.epochs} epochs)"
+    middle = signed(statistics.median(pair.mean for pair in run))
+    ended = f"{sum(pair.mean > 0 for pair in run)} of {len(run)}"
+    return {"exact_ahead": ended, "median_gap": middle, "largest_gap": where}
 
 
 def on_digits(found: dict[Place, list[Parity]]) -> str:
@@ -203,14 +207,14 @@ def on_digits(found: dict[Place, list[Parity]]) -> str:
 
 
 def counted(ratios: dict[tuple[int, int], float]) -> dict[str, str]:
-    """How often the learned inverse was the faster one where the batch is small, and the exact step where it is large."""
-    small = [ratio > 1 for (batch, size), ratio in ratios.items() if size >= LARGE and 8 * batch <= size]
-    large = [ratio <= 1 for (batch, size), ratio in ratios.items() if size >= LARGE and batch > size]
+    """How often the learned inverse was the faster one with small batches, and the exact step with large ones."""
+    small = [ratio > 1 for (batch, size), ratio in ratios.items() if 8 * batch <= size]
+    large = [ratio <= 1 for (batch, size), ratio in ratios.items() if batch > size >= LARGE]
     return {"learned_wins": f"{sum(small)} of {len(small)}", "exact_wins": f"{sum(large)} of {len(large)}"}
 
 
 def distance(found: dict[Place, list[Parity]]) -> dict[str, str]:
-    """How far samples through g lie from the exact ones, in units of these: of the longest trainings, median and most."""
+    """How far samples through g lie from exact ones, in units of these: of the longest trainings, median and most."""
     apart = [row[-1].learned.sampling("relative_distance") for row in found.values() if row]
     return {"apart": f"{statistics.median(apart):.2f}", "most_apart": f"{max(apart):.2f}"}
 

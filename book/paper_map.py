@@ -7,7 +7,7 @@ equation stands, its function and tests those of ``equations.yml``. ``make noteb
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterator
 from typing import Any
 
 import equations
@@ -21,13 +21,13 @@ FIELDS = {"place", "says", "equation", "section", "function", "test", "absent", 
 HEAD = """\
 # From paper to book
 
-Each slide of the authors' [talk](https://arxiv.org/abs/2011.07248) with something on it, each equation, table and figure
-of the paper {cite:p}`keller2021`, and what its public code taught its readers: where it is in this book, the function that
-computes it, and the tests that check the function. Slides are told apart by their headings, as they follow one another.
-The paper is known here by its first public version and its talk. What the book does not have is said, with the reason.
-This page is written by `make notebooks`.
+Each slide of the authors' talk of July 2021 with something on it, each equation, table and figure of the paper
+{cite:p}`keller2021`, and what its public code taught its readers: where it is in this book, the function that computes
+it, and the tests that check the function. Slides are told apart by their headings, as they follow one another. The paper
+is known here by its first public version and its talk. What the book does not have is said, with the reason. This page
+is written by `make notebooks`.
 """
-HEADING = "| there | what it is | in this book | function | tests |\n|---|---|---|---|---|\n"
+HEADING = "| there | in this book | tests |\n|---|---|---|\n"
 
 Line = dict[str, Any]
 
@@ -75,7 +75,7 @@ def functions(line: Line) -> list[str]:
     return [name for name in dict.fromkeys([*listed(line, "function"), *own]) if name != equations.DEFINITION]
 
 
-def tests(line: Line) -> list[str]:
+def checks(line: Line) -> list[str]:
     """Those that the line names, and those marked with its equations."""
     own = [test for label in listed(line, "equation") for test in equations.proofs().get(label, [])]
     return list(dict.fromkeys([*listed(line, "test"), *own]))
@@ -88,28 +88,31 @@ def link(section: str) -> str:
     return f'<a href="{name}.html#{make_id(heading)}">{book()[name][0]}\N{NO-BREAK SPACE}{words}</a>'
 
 
-def place_in_book(line: Line) -> str:
-    """The middle column: links, or that there are none and why."""
+def place_in_book(line: Line) -> Iterator[str]:
+    """What stands in the middle column: sections and equations, or that there are none and why; then functions."""
     if why := line.get("absent"):
-        return f"**not in the book:** {why}"
-    numbered = [f"[{label}](#{label})" for label in listed(line, "equation")]
-    return "<br>".join([*map(link, sections(line)), *([", ".join(numbered)] if numbered else [])])
+        yield f"**not in the book:** {why}"
+    yield from map(link, sections(line))
+    if labels := listed(line, "equation"):
+        yield ", ".join(f"[{label}](#{label})" for label in labels)
+    yield from map(equations.linked, functions(line))
 
 
 def row(line: Line) -> str:
-    code = "<br>".join(f"`{name}`" for name in tests(line))
-    cells = line["place"], line["says"], place_in_book(line), joined(map(equations.linked, functions(line))), code
+    """A row of a table."""
+    there = f"**{line['place']}**: {line['says']}"
+    cells = there, "<br>".join(place_in_book(line)), "<br>".join(f"`{name}`" for name in checks(line))
     return f"| {' | '.join(cells)} |\n"
 
 
-def joined(cells: Iterable[str]) -> str:
-    return "<br>".join(cells)
+def table(heading: str, lines: list[Line]) -> str:
+    """A section of the page."""
+    return f"\n## {heading}\n\n:::{{container}} snf-paper-map\n{HEADING}{''.join(map(row, lines))}:::\n"
 
 
 def page() -> str:
     """The Markdown of the page."""
-    tables = [f"\n## {heading}\n\n{HEADING}{''.join(map(row, lines))}" for heading, lines in groups().items()]
-    return HEAD + "".join(tables)
+    return HEAD + "".join(table(heading, lines) for heading, lines in groups().items())
 
 
 def main() -> None:
