@@ -23,9 +23,9 @@ HEAD = """\
 
 Each slide of the authors' talk of July 2021 with something on it, each equation, table and figure of the paper
 {cite:p}`keller2021`, and what its public code taught its readers: where it is in this book, the function that computes
-it, and the tests that check the function. Slides are told apart by their headings, as they follow one another. The paper
-is known here by its first public version and its talk. What the book does not have is said, with the reason. This page
-is written by `make notebooks`.
+it, and the tests that check the function. Slides are told apart by their headings, as they follow one another. Of the
+paper, what is gone through is its first public version and its talk. What the book does not have is said, with the
+reason. This page is written by `make notebooks`.
 """
 HEADING = "| there | in this book | tests |\n|---|---|---|\n"
 
