@@ -44,17 +44,18 @@ def line(points: Iterable[Point], colour: str = "currentColor", dashes: str = ""
     return f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
 
 
-def marker(kind: str, x: float, y: float, colour: str, size: float = 4) -> str:
-    """A disc ``o``, a square ``s``, a triangle ``^``, or a square on its corner, ``D``."""
+def marker(kind: str, x: float, y: float, colour: str, size: float = 4, hollow: bool = False) -> str:
+    """A disc ``o``, a square ``s``, a triangle ``^``, or a square on its corner, ``D``; filled unless ``hollow``."""
+    look = f'fill="none" stroke="{colour}" stroke-width="1.5"' if hollow else f'fill="{colour}"'
     if kind == "o":
-        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:g}" fill="{colour}"/>'
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:g}" {look}/>'
     corners = {
         "s": [(-1, -1), (1, -1), (1, 1), (-1, 1)],
         "^": [(0, -1.2), (1.1, 0.9), (-1.1, 0.9)],
         "D": [(0, -1.3), (1.3, 0), (0, 1.3), (-1.3, 0)],
     }[kind]
     places = " ".join(f"{x + 0.9 * size * across:.1f},{y + 0.9 * size * down:.1f}" for across, down in corners)
-    return f'<polygon points="{places}" fill="{colour}"/>'
+    return f'<polygon points="{places}" {look}/>'
 
 
 def drawing(name: str, size: tuple[int, int], title: str, description: str, lines: list[str]) -> str:

@@ -149,7 +149,7 @@ def _gap_row(place: Place, row: list[Parity], across: Scale, y: float) -> list[s
     colour, kind = SERIES[0]
     lines = [text(0, y, f"{FAMILIES[family]}, {DATA[data]}")]
     if data == "mnist":
-        lines.append(marker("s", across(paper_gap(family)), y, ORANGE, 4.5))
+        lines.append(marker("s", across(paper_gap(family)), y, ORANGE, 6.5, hollow=True))
     for pair in row:
         if len(pair.gaps) > 1:
             lines.append(line([(across(gap), y) for gap in sorted(pair.gaps.values())], colour, width=2))

@@ -11,7 +11,7 @@ from chapters import chapters
 from charts import Scale, through_zero
 from equations import registry
 from marks import marks, without_marks
-from one_page import FAMILIES, FIVE, PAGE, cases, cost_chart, counted, formulas, gap_chart, page, pairs, values
+from one_page import FAMILIES, FIVE, PAGE, cases, cost_chart, counted, formulas, gap_chart, page, pairs, picture, values
 from one_page import on_mnist as told
 from playwright.sync_api import Browser, BrowserContext
 from project import ROOT, pages
@@ -116,7 +116,9 @@ def test_every_step_of_the_left_chart_is_on_its_side_of_the_line() -> None:
 
 
 def test_pictures_stay_in_their_frames_and_have_words() -> None:
-    for chart in BeautifulSoup(TEXT, "html.parser").find_all("svg"):
+    charts = BeautifulSoup(picture(), "html.parser").find_all("svg")
+    assert len(charts) == 2
+    for chart in charts:
         _, _, width, height = map(float, str(chart["viewbox"]).split())
         places = [place.split(",") for one in chart.find_all(points=True) for place in str(one["points"]).split()]
         assert all(0 <= float(x) <= width and 0 <= float(y) <= height for x, y in places) and places
