@@ -7,42 +7,56 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..evaluation import bits_per_dim
 from ..pixels import level_log_dets
 from .verdict import Slips, Verdict, checker, judge, run, tensor
 
-Bits = Callable[[float, tuple[int, ...]], Any]
+Estimate = Callable[[Tensor], Any]
 LogDet = Callable[[Tensor, int], Any]
 Which = Callable[[float, float, Tensor, int], Any]
 
 
 @checker
-def check_pixels_1(answer: Bits) -> Verdict:
-    """Bits per dimension (eq-bits-per-dim): ``answer(nats, event_shape)``."""
-    nats, shape = 947.1, (1, 28, 28)
-    wanted = bits_per_dim(nats, math.prod(shape))
-    got = tensor(run(answer, nats, shape), (), "The result")
-    verdict = judge(got, _number(wanted), _bits_slips(nats, shape, wanted), "")
-    if not verdict.passed:
-        return verdict
-    other = tensor(run(answer, 50.0, (3, 5, 4)), (), "The result")
-    if not math.isclose(float(other), bits_per_dim(50.0, 60), rel_tol=1e-6):
-        return Verdict(False, "Right for MNIST's shape, wrong for another: take D from the shape you are given.")
-    return Verdict(True, f"Right: {wanted:.3f} bits/dim for the paper's dense model.")
+def check_pixels_1(answer: Estimate) -> Verdict:
+    """log P from K draws of the noise, and the bound (eq-mass): ``answer(log_p)`` for (K, N), as two tensors (N,)."""
+    log_p = 3 * torch.randn(7, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    for level, where in ((-2.0, ""), (-5000.0, "Right near -2 nats. Near -5000, where each p is 0 in the computer: ")):
+        given = log_p + level
+        got = run(answer, given.clone())
+        if not isinstance(got, tuple | list) or len(got) != 2:
+            return Verdict(False, "Give back two tensors: the estimates, then the bounds.")
+        for what, part, wanted, slips in _draws(given, *got):
+            verdict = judge(tensor(part, (5,), where + what), wanted, slips, "", f"{where}{what}: ")
+            if not verdict.passed:
+                return verdict
+    gain = (_estimate(log_p) - log_p.mean(0)).mean()
+    return Verdict(True, f"Right: seven draws lift these bounds by {gain:.1f} nats on average.")
 
 
-def _bits_slips(nats: float, shape: tuple[int, ...], wanted: float) -> Slips:
-    wrong = {
-        "Still the stub, it gives 0.": 0.0,
-        "These are nats per dimension; divide by log 2 too.": nats / math.prod(shape),
-        "These are the bits of the whole picture; divide by D too.": nats / math.log(2),
-        "Multiplied by log 2: a bit is less than a nat, so there are more bits than nats.": wanted * math.log(2) ** 2,
-        "Here D is the side of the picture; it counts all its pixels.": nats / (shape[-1] * math.log(2)),
-        "The logarithm of 2 is the natural one; this is that to base 10.": nats / (math.prod(shape) * math.log10(2)),
-        "The preprocessing is in this number already; there is no log 256 to take off.": wanted - 8.0,
-        "The sign is turned: 947.1 is -log p already.": -wanted,
+def _estimate(log_p: Tensor) -> Tensor:
+    return torch.logsumexp(log_p, 0) - math.log(len(log_p))
+
+
+def _draws(log_p: Tensor, estimate: Any, bound: Any) -> list[tuple[str, Any, Tensor, Slips]]:
+    mean, total, K = log_p.mean(0), torch.logsumexp(log_p, 0), len(log_p)
+    of_estimate = {
+        "still the stub, it gives zeros.": 0 * mean,
+        "this is the mean of the logarithms, the bound; take the logarithm of the mean.": mean,
+        "this is the logarithm of the sum; log K is missing.": total,
+        "log K has the wrong sign.": total + math.log(K),
+        "the K divides the logarithm; it belongs inside.": total / K,
+        "the best draw alone; the others count too.": log_p.amax(0),
+        "a mean of probabilities, without its logarithm.": _estimate(log_p).exp(),
     }
-    return {words: _number(value) for words, value in wrong.items()}
+    of_bound = {
+        "still the stub, it gives zeros.": 0 * mean,
+        "this is the estimate again; the bound is the mean of the logarithms.": _estimate(log_p),
+        "one draw is enough on average; here take the mean of all.": log_p[0],
+        "the worst draw is a bound too, but not this one.": log_p.amin(0),
+    }
+    return [
+        ("The estimate", estimate, _estimate(log_p), of_estimate),
+        ("The bound", bound, mean, of_bound),
+    ]
 
 
 @checker

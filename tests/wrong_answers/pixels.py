@@ -30,19 +30,32 @@ def by_levels(first: float, second: float, pixels: Tensor, levels: int) -> str:
     return ("first" if first < second else "second") if levels == 17 else "first"
 
 
+def draws(estimate: Any = None, bound: Any = None) -> Any:
+    """The right pair, with one of the two by another rule."""
+
+    def both(log_p: Tensor) -> tuple[Any, Any]:
+        right = log_p.logsumexp(0) - math.log(len(log_p)), log_p.mean(0)
+        return estimate(log_p) if estimate else right[0], bound(log_p) if bound else right[1]
+
+    return both
+
+
 WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_pixels_1": {
-        "Still the stub": (lambda nats, shape: 0.0,),
-        "nats per dimension": (lambda nats, shape: nats / math.prod(shape),),
-        "bits of the whole picture": (lambda nats, shape: nats / math.log(2),),
-        "a bit is less than a nat": (lambda nats, shape: nats / math.prod(shape) * math.log(2),),
-        "the side of the picture": (lambda nats, shape: nats / (shape[-1] * math.log(2)),),
-        "base 10": (lambda nats, shape: nats / (math.prod(shape) * math.log10(2)),),
-        "no log 256 to take off": (lambda nats, shape: nats / (math.prod(shape) * math.log(2)) - 8,),
-        "The sign is turned": (lambda nats, shape: -nats / (math.prod(shape) * math.log(2)),),
-        "take D from the shape": (lambda nats, shape: nats / (784 * math.log(2)),),
-        "not yet; the largest difference": (lambda nats, shape: nats,),
-        "stopped with TypeError": (lambda nats, shape: nats / shape,),
+        "The estimate: still the stub": (draws(lambda log_p: torch.zeros(5)),),
+        "mean of the logarithms": (draws(lambda log_p: log_p.mean(0)),),
+        "log K is missing": (draws(lambda log_p: log_p.logsumexp(0)),),
+        "has the wrong sign": (draws(lambda log_p: log_p.logsumexp(0) + math.log(7)),),
+        "it belongs inside": (draws(lambda log_p: log_p.logsumexp(0) / 7),),
+        "the best draw alone": (draws(lambda log_p: log_p.amax(0)),),
+        "without its logarithm": (draws(lambda log_p: log_p.exp().mean(0)),),
+        "Near -5000, where each p is 0": (draws(lambda log_p: log_p.exp().mean(0).log()),),
+        "The bound: still the stub": (draws(bound=lambda log_p: torch.zeros(5)),),
+        "this is the estimate again": (draws(bound=lambda log_p: log_p.logsumexp(0) - math.log(7)),),
+        "one draw is enough": (draws(bound=lambda log_p: log_p[0]),),
+        "the worst draw": (draws(bound=lambda log_p: log_p.amin(0)),),
+        "shape (5,); it is of shape (7,)": (draws(lambda log_p: log_p.logsumexp(1)),),
+        "Give back two tensors": (lambda log_p: log_p.mean(0),),
     },
     "check_pixels_2": {
         "Still the stub": (lambda pixels, levels: filled(pixels, 0.0),),
