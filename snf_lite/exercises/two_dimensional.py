@@ -1,39 +1,53 @@
 """Checkers of the chapter *Two-dimensional flows*."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from .verdict import Slips, Verdict, checker, judge, run, tensor
+from ..diagnose import angle
+from .verdict import TOLERANCE, Slips, Verdict, checker, judge, run, tensor
 
+Worst = Callable[[Tensor, float], Any]
 Step = Callable[[Tensor, Tensor, Tensor], Any]
 Tie = Callable[[float], Any]
 
 
 @checker
-def check_two_dimensional_1(W: Tensor, hurts: Any, harmless: Any) -> Verdict:
-    """Two errors E for a given W (D, D), R = (I + E) W⁻¹: one of size 1 to 1.1 that points downhill, one of 10 or more
-    that points uphill (eq-ascent)."""
-    hurts = tensor(hurts, tuple(W.shape), "The first error")
-    harmless = tensor(harmless, tuple(W.shape), "The second error")
-    small, large = _size(hurts), _size(harmless)
-    if small > 1.1:
-        return Verdict(False, f"The first error has size {small:.2f}; find one of at most 1.1.")
-    if _slope(W, hurts) >= 0:
-        return Verdict(False, f"The first error, of size {small:.2f}, still points uphill. What would turn R round?")
-    if large < 10:
-        return Verdict(False, f"The second error has size {large:.2f}; find one of at least 10.")
-    if _slope(W, harmless) <= 0:
-        return Verdict(False, f"The second error, of size {large:.1f}, does not point uphill. What only lengthens R?")
-    return Verdict(True, "Right: the size alone does not decide; below 1 it does.")
+def check_two_dimensional_1(answer: Worst) -> Verdict:
+    """The error E of a given size below 1 that turns Rᵀ = W⁻ᵀ(I + E)ᵀ furthest from W⁻ᵀ: ``answer(W, size)``, (2, 2).
+
+    The angle is at most arcsin ‖E‖ (eq-error), in any dimension.
+    """
+    matrices = torch.randn(3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
+    for W, size in zip(matrices, (0.5, 0.1, 0.9), strict=True):
+        error = tensor(run(answer, W.clone(), size), (2, 2), "The error")
+        where, found = f"At size {size}: ", _size(error)
+        if found > size + TOLERANCE:
+            return Verdict(False, f"{where}this error has size {found:.2f}.")
+        inverse = torch.linalg.inv(W)
+        turned, best = angle(((error + _ONE) @ inverse).T, inverse.T), math.degrees(math.asin(size))
+        if turned < best - 1e-3:
+            return Verdict(False, f"{where}it turns Rᵀ by {turned:.1f}°, and more can be had. {_advice(error, size)}")
+    return Verdict(True, "Right: sin φ = ‖E‖ at worst, so that the right angle is reached at 1 and not before.")
 
 
-def _slope(W: Tensor, error: Tensor) -> float:
-    """⟨Rᵀ, W⁻ᵀ⟩ with R = (I + E) W⁻¹."""
-    inverse = torch.linalg.inv(W.double())
-    return float(((torch.eye(len(W), dtype=torch.float64) + error) @ inverse * inverse).sum())
+_ONE = torch.eye(2, dtype=torch.float64)
+
+
+def _advice(error: Tensor, size: float) -> str:
+    quarter = size * torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+    if not bool(error.any()):
+        return "This is still the stub."
+    if torch.allclose(error, error[0, 0] * _ONE):
+        return "A multiple of the identity makes R longer or shorter; it has to push sideways."
+    if torch.allclose(error, quarter) or torch.allclose(error, -quarter):
+        return "A quarter turn pushes straight sideways; push back a little too, so that Rᵀ becomes no longer."
+    if _size(error) < size - TOLERANCE:
+        return "The size that is allowed is not used up."
+    return "Which point of a circle around the tip of an arrow is seen from its foot at the largest angle?"
 
 
 def _size(matrix: Tensor) -> float:

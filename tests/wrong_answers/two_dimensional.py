@@ -1,9 +1,11 @@
 """Wrong answers to the exercises of *Two-dimensional flows*."""
 
+import math
+
 import torch
 from torch import Tensor
 
-W, identity = torch.tensor([[1.0, 0.5], [0.0, 2.0]]), torch.eye(2)
+identity, quarter = torch.eye(2), torch.tensor([[0.0, -1.0], [1.0, 0.0]])
 
 
 def size(matrix: Tensor) -> Tensor:
@@ -13,6 +15,22 @@ def size(matrix: Tensor) -> Tensor:
 def error(W: Tensor, R: Tensor) -> Tensor:
     return R @ W - torch.eye(3)
 
+
+def turn(degrees: float) -> Tensor:
+    return math.cos(math.radians(degrees)) * identity + math.sin(math.radians(degrees)) * quarter
+
+
+ERRORS = {
+    "This is still the stub": lambda W, size: torch.zeros_like(W),
+    "At size 0.5: this error has size 2.00": lambda W, size: -2 * identity,
+    "makes R longer or shorter": lambda W, size: -size * identity,
+    "A quarter turn pushes straight sideways": lambda W, size: -size * quarter,
+    "not used up": lambda W, size: 0.5 * size * turn(120),
+    "seen from its foot": lambda W, size: size * turn(160),
+    "At size 0.1: it turns": lambda W, size: size * turn(120),
+    "should be a tensor of shape (2, 2); it is of type NoneType": lambda W, size: None,
+    "is not finite": lambda W, size: identity / 0,
+}
 
 STEPS = {
     "Still the stub: a step of 0": lambda W, R, G: torch.zeros(()),
@@ -45,15 +63,7 @@ TIES = {
 }
 
 WRONG = {
-    "check_two_dimensional_1": {
-        "first error should be a tensor of shape (2, 2); it is of type NoneType": (W, None, identity),
-        "second error should be a tensor of shape (2, 2); it is of shape (3,)": (W, identity, torch.zeros(3)),
-        "first error is not finite": (W, identity / 0, identity),
-        "size 2.00; find one of at most 1.1": (W, -2 * identity, 20 * identity),
-        "size 0.50, still points uphill": (W, -0.5 * identity, 20 * identity),
-        "size 9.00; find one of at least 10": (W, -1.05 * identity, 9 * identity),
-        "size 20.0, does not point uphill": (W, -1.05 * identity, -20 * identity),
-    },
+    "check_two_dimensional_1": {words: (error,) for words, error in ERRORS.items()},
     "check_two_dimensional_2": {words: (step,) for words, step in STEPS.items()},
     "check_two_dimensional_3": {words: (tie,) for words, tie in TIES.items()},
 }
