@@ -10,7 +10,7 @@ from torch import Tensor
 from .verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
 
 Net = Callable[[Tensor], tuple[Tensor, Tensor]]
-Gradients = Callable[[Tensor, Tensor, int, int], Any]
+Channels = Callable[[int, int, int, int], Any]
 Inverse = Callable[[Tensor, Tensor, Net], Any]
 LogProb = Callable[[Tensor, Tensor, Net, Tensor], Any]
 
@@ -20,48 +20,69 @@ def _numbers(*shape: int, seed: int = 0) -> Tensor:
 
 
 @checker
-def check_glow_1(answer: Gradients) -> Verdict:
-    """The gradient of H·W·log|det w| by w, and its stand-in from r (eq-one-by-one).
+def check_glow_1(answer: Channels) -> Verdict:
+    """From which C on a learned inverse is the cheaper 1×1 layer, and the share of the elimination there.
 
-    ``answer(w, r, height, width)`` takes matrices (C, C) and gives two of them: H·W·w⁻ᵀ and H·W·rᵀ.
+    ``answer(batch, height, width, hidden)`` gives two numbers: C with six products as dear as three and an elimination
+    (eq-one-by-one), and the elimination over the whole step, a coupling's network ``hidden`` wide included.
     """
-    w, r, pixels = _numbers(4, 4, seed=1), _numbers(4, 4, seed=2), 3 * 5
-    exact, learned = _two(run(answer, w, r, 3, 5), "The answer")
-    inverse = torch.linalg.inv(w)
-    first = judge(
-        tensor(exact, (4, 4), "The exact gradient"), pixels * inverse.T, _exact_slips(w, inverse, pixels),
-        "", "The exact gradient: ",
-    )  # fmt: skip
-    if not first.passed:
-        return first
-    praise = "Right: a pixel more adds one more of the same matrix, and r stands ready."
-    slips = {
-        "still the stub, it gives zeros.": torch.zeros_like(r),
-        "this is the exact one again; r takes the place of the inverse.": pixels * inverse.T,
-        "it is not transposed.": pixels * r,
-        "every pixel has its own share; their number is missing.": r.T,
-        "the gradient by w needs r, not w.": pixels * w.T,
-        "r is the inverse already; do not invert it.": pixels * torch.linalg.inv(r).T,
+    for batch, height, width, hidden in ((100, 16, 16, 512), (1, 4, 5, 32)):
+        where = f"{batch} × {height} × {width}: "
+        channels, share = _two(run(answer, batch, height, width, hidden), "The answer")
+        pixels = batch * height * width
+        found = tensor(channels, (), "The number of channels")
+        verdict = judge(found, _number(9 / 4 * pixels), _channel_slips(batch, pixels), "", f"{where}the channels: ")
+        if verdict.passed:
+            part, right = tensor(share, (), "The share"), _number(_share(pixels, hidden))
+            verdict = judge(part, right, _share_slips(pixels, hidden), "", f"{where}the share: ")
+        if not verdict.passed:
+            return verdict
+    return Verdict(True, "Right: the paper's Glows have 4 to 48 channels.")
+
+
+def _number(value: float) -> Tensor:
+    return torch.tensor(value, dtype=torch.float64)
+
+
+def _share(pixels: int, hidden: int, passes: int = 3, networks: int = 3) -> float:
+    """The elimination's part of a step, C = 9/4 of the pixels of a batch."""
+    C = 9 / 4 * pixels
+    network = networks * pixels * (9 * C / 2 * hidden + hidden**2 + 9 * hidden * C)
+    elimination = 4 / 3 * C**3
+    return elimination / (elimination + passes * pixels * C**2 + network)
+
+
+def _channel_slips(batch: int, pixels: int) -> Slips:
+    wrong = {
+        "still the stub, it gives 0.": 0.0,
+        "upside down.": 4 / 9 * pixels,
+        "the batch is missing: products are paid for every picture, the elimination once.": 9 / 4 * pixels / batch,
+        "the pixels are missing: products are paid at every pixel, the elimination once.": 9 / 4 * batch,
+        "the exact layer has three products of its own.": 9 / 2 * pixels,
+        "that is the factorisation alone; the inverse takes 4/3 C³.": 9 * pixels,
+        "that is the solve alone; with the factorisation it is 4/3 C³.": 3 * pixels,
     }
-    return judge(tensor(learned, (4, 4), "The stand-in"), pixels * r.T, slips, praise, "The stand-in: ")
+    return {words: _number(value) for words, value in wrong.items()}
+
+
+def _share_slips(pixels: int, hidden: int) -> Slips:
+    right = _share(pixels, hidden)
+    wrong = {
+        "still the stub, it gives 0.": 0.0,
+        "this is in per cent.": 100 * right,
+        "the coupling's network is missing.": _share(pixels, hidden, networks=0),
+        "the layer's own three products are missing.": _share(pixels, hidden, passes=0),
+        "a step goes through the network three times, once forward and twice back.": _share(pixels, hidden, networks=1),
+        # there the elimination costs as much as the three products
+        "this is the exact layer's share; asked for is the elimination's.": 2 * right,
+    }
+    return {words: _number(value) for words, value in wrong.items()}
 
 
 def _two(got: Any, what: str) -> tuple[Any, Any]:
     if not isinstance(got, tuple | list) or len(got) != 2:
         raise Stopped(f"{what} should be two things, separated by a comma; it is of type {type(got).__name__}.")
     return got[0], got[1]
-
-
-def _exact_slips(w: Tensor, inverse: Tensor, pixels: int) -> Slips:
-    return {
-        "still the stub, it gives zeros.": torch.zeros_like(w),
-        "every pixel adds its own log-determinant; their number is missing.": inverse.T,
-        "it is not transposed.": pixels * inverse,
-        "the mean over the pixels; it is their sum.": inverse.T / pixels,
-        "this is w itself, not its inverse.": pixels * w,
-        "this is w transposed, not its inverse.": pixels * w.T,
-        "the sign is turned.": -pixels * inverse.T,
-    }
 
 
 @checker

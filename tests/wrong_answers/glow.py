@@ -4,25 +4,26 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 Net = Callable[[Tensor], tuple[Tensor, Tensor]]
-inv = torch.linalg.inv
 
 
-def right_1(w: Tensor, r: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-    return height * width * inv(w).T, height * width * r.T
+def right_1(batch: int, height: int, width: int, hidden: int, own: int = 3, passes: int = 3) -> tuple[float, float]:
+    C = 9 / 4 * batch * height * width
+    network = 9 * C / 2 * hidden + hidden**2 + 9 * hidden * C
+    elimination = 4 / 3 * C**3
+    return C, elimination / (elimination + batch * height * width * (own * C**2 + passes * network))
 
 
-def exactly(change: Callable[[Tensor, int], Tensor]) -> tuple[Any, ...]:
-    """An exact gradient from w and the number of pixels, beside a right stand-in."""
-    return (lambda w, r, H, W: (change(w, H * W), H * W * r.T),)
+def channels(rule: Callable[[int, int], float]) -> tuple[Any, ...]:
+    """C from the batch and the number of pixels, beside the right share."""
+    return (lambda B, H, W, hidden: (rule(B, H * W), right_1(B, H, W, hidden)[1]),)
 
 
-def standing_in(change: Callable[[Tensor, int], Tensor]) -> tuple[Any, ...]:
-    """A stand-in from r and the number of pixels, beside a right exact gradient."""
-    return (lambda w, r, H, W: (H * W * inv(w).T, change(r, H * W)),)
+def shares(rule: Callable[[tuple[int, ...]], float]) -> tuple[Any, ...]:
+    """A share beside the right C."""
+    return (lambda *sizes: (right_1(*sizes)[0], rule(sizes)),)
 
 
 def backwards(rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> tuple[Any, ...]:
@@ -41,21 +42,22 @@ def right_3(x1: Tensor, x2: Tensor, prior: Net, log_p1: Tensor) -> Tensor:
 
 WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_glow_1": {
-        "The exact gradient: still the stub": exactly(lambda w, n: 0 * w),
-        "adds its own log-determinant": exactly(lambda w, n: inv(w).T),
-        "The exact gradient: it is not transposed": exactly(lambda w, n: n * inv(w)),
-        "the mean over the pixels": exactly(lambda w, n: inv(w).T / n),
-        "this is w itself": exactly(lambda w, n: n * w),
-        "this is w transposed": exactly(lambda w, n: n * w.T),
-        "the sign is turned": exactly(lambda w, n: -n * inv(w).T),
-        "The exact gradient: not yet": exactly(lambda w, n: 2 * n * inv(w).T),
-        "The stand-in: still the stub": standing_in(lambda r, n: 0 * r),
-        "the exact one again": (lambda w, r, H, W: 2 * (H * W * inv(w).T,),),
-        "The stand-in: it is not transposed": standing_in(lambda r, n: n * r),
-        "their number is missing": standing_in(lambda r, n: r.T),
-        "needs r, not w": (lambda w, r, H, W: (H * W * inv(w).T, H * W * w.T),),
-        "do not invert it": standing_in(lambda r, n: n * inv(r).T),
-        "two things, separated by a comma": (lambda w, r, H, W: w,),
+        "the channels: still the stub": channels(lambda B, n: 0.0),
+        "upside down": channels(lambda B, n: 4 / 9 * B * n),
+        "the batch is missing": channels(lambda B, n: 9 / 4 * n),
+        "the pixels are missing": channels(lambda B, n: 9 / 4 * B),
+        "three products of its own": channels(lambda B, n: 9 / 2 * B * n),
+        "the factorisation alone": channels(lambda B, n: 9 * B * n),
+        "the solve alone": channels(lambda B, n: 3 * B * n),
+        "100 × 16 × 16: the channels: not yet": channels(lambda B, n: B * n),
+        "1 × 4 × 5: the channels: not yet": channels(lambda B, n: 57600.0),
+        "the share: still the stub": shares(lambda sizes: 0.0),
+        "in per cent": shares(lambda sizes: 100 * right_1(*sizes)[1]),
+        "network is missing": shares(lambda sizes: right_1(*sizes, passes=0)[1]),
+        "own three products are missing": shares(lambda sizes: right_1(*sizes, own=0)[1]),
+        "three times, once forward": shares(lambda sizes: right_1(*sizes, passes=1)[1]),
+        "this is the exact layer's share": shares(lambda sizes: 2 * right_1(*sizes)[1]),
+        "should be two things": (lambda *sizes: right_1(*sizes)[0],),
     },
     "check_glow_2": {
         "x₁: not yet": (lambda z1, z2, net: (2 * z1, z2),),
