@@ -24,7 +24,7 @@ def built_book(temporary: pytest.TempPathFactory) -> Path:
             builder = shutil.which("jupyter-book", path=str(Path(sys.executable).parent))
             assert builder, "jupyter-book is not installed beside this Python: pip install -r requirements.txt"
             command = [builder, "build", str(ROOT), "--path-output", str(shared), "-n", "-W", "--keep-going"]
-            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+            done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=False)
             log.write_text(f"exit {done.returncode}\n{done.stdout}\n{done.stderr}", "utf-8")
     text = log.read_text("utf-8")
     assert text.startswith("exit 0\n"), f"The book does not build without warnings:\n{text[-6000:]}"
