@@ -12,6 +12,8 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import FlowLayer
+from snf_lite.prior.bnaf import BlockAutoregressive
+from snf_lite.prior.mixture_coupling import MixtureCoupling
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,11 @@ CASES: dict[str, Case] = {
     "AffineCoupling": Case(lambda: snf.AffineCoupling(4, width=6), (4, 3, 2)),
     "AffineCoupling-odd": Case(lambda: snf.AffineCoupling(3, width=5), (3, 2, 3)),
     "AffineCoupling-checkpointing": Case(lambda: snf.AffineCoupling(2, 5, checkpointing=True), (2, 2, 3)),
+    "BlockAutoregressive": Case(lambda: BlockAutoregressive(3, 4), (3,)),
+    "BlockAutoregressive-deep": Case(lambda: BlockAutoregressive(2, 3, layers=2), (2,), draw=wide),
+    "BlockAutoregressive-bounded": Case(lambda: BlockAutoregressive(3, 2, gated=False), (3,), spread=0.2),
+    "MixtureCoupling": Case(lambda: MixtureCoupling(4, 3, width=6), (4, 2, 3)),
+    "MixtureCoupling-vector": Case(lambda: MixtureCoupling(5, 2, 6, kernel_size=1), (5,), draw=wide),
     "SplitPrior": Case(lambda: split_twice(snf.ExactConv2d), (2, 4, 8), spread=0.3),
     "SplitPrior-learned": Case(lambda: split_twice(snf.SelfNormConv2d), (2, 4, 8), spread=0.2),
     "SplitPrior-odd": Case(lambda: snf.SplitPrior(3, [snf.RationalQuadraticSpline((2, 2, 3))], (2, 3)), (3, 2, 3)),

@@ -23,12 +23,14 @@ if os.name == "posix":
 #: The table's tests, and those of single layers for what the table does not see: a fused pass, a bound, a norm.
 TESTS = (
     "test_layers.py", "test_spline.py", "test_lu.py", "test_emerging.py", "test_exponential.py", "test_geco.py",
-    "test_glow.py", "test_toeplitz.py",
+    "test_glow.py", "test_toeplitz.py", "test_prior_layers.py",
 )  # fmt: skip
 
 
 #: Rooms whose mistakes another room's tests find.
-ELSEWHERE = {"chain.py": "glow.py"}
+ELSEWHERE = {"chain.py": "glow.py"} | dict.fromkeys(
+    ("prior/bisection.py", "prior/bnaf.py", "prior/mixture_coupling.py", "prior/integer.py"), "prior_layers.py"
+)
 
 
 class Mutant(NamedTuple):
@@ -249,6 +251,46 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "geco: a sum over the batch": Mutant("geco.py", "errors.detach().mean()", "errors.detach().sum()"),
     "geco: convolutions not adapted": Mutant("conv.py", "self.adapted.adapt()", "self.adapted"),
+    "bisection: the wrong half kept": Mutant("prior/bisection.py", "value(middle) < wanted", "value(middle) > wanted"),
+    "bisection: roots without a gradient": Mutant("prior/bisection.py", "for _ in range(2):", "for _ in range(0):"),
+    "bnaf: groups see those behind them": Mutant(
+        "prior/bnaf.py", "torch.ones(dim, dim).tril(-1)", "torch.ones(dim, dim)"
+    ),
+    "bnaf: diagonal blocks of any sign": Mutant(
+        "prior/bnaf.py", "self.weight, 0.0).exp(), lower)", "self.weight, 0.0), lower)"
+    ),
+    "bnaf: rows not normalised in the log-det": Mutant(
+        "prior/bnaf.py", "(self.weight + log_factor[:, None])", "(self.weight + self.log_scale[:, None])"
+    ),
+    "bnaf: slope of tanh not squared": Mutant(
+        "prior/bnaf.py", "return 2 * (math.log(2) - h", "return 1 * (math.log(2) - h"
+    ),
+    "bnaf: gate's shares exchanged": Mutant(
+        "prior/bnaf.py", "share.exp() * f + rest.exp() * x", "rest.exp() * f + share.exp() * x"
+    ),
+    "bnaf: bracket without the bias": Mutant("prior/bnaf.py", ".sum(1) + last.bias.abs())", ".sum(1))"),
+    "mixture: slope of the CDF alone": Mutant(
+        "prior/mixture_coupling.py", "log_density - log_cdf - log_rest", "log_density"
+    ),
+    "mixture: density without the scales": Mutant(
+        "prior/mixture_coupling.py", "below + above - self.log_scales", "below + above"
+    ),
+    "mixture: log-det without the scale behind": Mutant(
+        "prior/mixture_coupling.py", "(log_slope + log_scale)", "(log_slope + 0 * log_scale)"
+    ),
+    "mixture: bracket of one component": Mutant(
+        "prior/mixture_coupling.py", "roots.amin(-1), roots.amax(-1)", "roots[..., 0] - 1, roots[..., 0] + 1"
+    ),
+    "mixture: fresh components alike": Mutant("prior/mixture_coupling.py", "FIRST_MEANS = 2.0", "FIRST_MEANS = 0.0"),
+    "integer: bin of twice the width": Mutant("prior/integer.py", "(n + 0.5 - mean)", "(n + 1.5 - mean)"),
+    "integer: translations not rounded": Mutant("prior/integer.py", "(t.round() - t).detach()", "0 * t"),
+    "integer: rounding stops the gradient": Mutant(
+        "prior/integer.py", "t + (t.round() - t).detach()", "t.round().detach()"
+    ),
+    "integer: couplings undone in their own order": Mutant(
+        "prior/integer.py", "in reversed(self.couplings)", "in self.couplings"
+    ),
+    "integer: mass of one number outside alone": Mutant("prior/integer.py", "(x < 0) | (x >= self.levels)", "(x < 0)"),
     "squeeze: rows and columns exchanged on the way back": Mutant(
         "images.py", "permute(0, 1, 4, 2, 5, 3)", "permute(0, 1, 4, 3, 5, 2)"
     ),
@@ -291,7 +333,7 @@ class Nearest:
     """A plugin that puts first the tests of the table's layers from a room."""
 
     def __init__(self, room: str) -> None:
-        self.room = room.removesuffix(".py")
+        self.room = room.removesuffix(".py").replace("/", ".")
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         from layer_table import CASES  # the copy's, which can be imported only in its process
