@@ -1,6 +1,7 @@
 """The comparison: train a system as all others are trained, and measure it."""
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -72,6 +73,12 @@ def measure(system: System, seed: int) -> dict[str, Any]:
 # ---- in the plane ----------------------------------------------------------------------------------------------------
 
 
+@functools.cache
+def trained_system(name: str, seed: int) -> tuple[Model, float]:
+    """A system's model of the plane after its training, which happens once, and the seconds it took."""
+    return trained_in_plane(system_named(name).plane(seed), seed)
+
+
 def trained_in_plane(model: Model, seed: int) -> tuple[Model, float]:
     """The model after its training, and the seconds it took."""
     started = time.perf_counter()
@@ -81,7 +88,7 @@ def trained_in_plane(model: Model, seed: int) -> tuple[Model, float]:
 
 def plane_of(system: System, seed: int) -> dict[str, Any]:
     """What is measured of a system in the plane: exact figures in float64, times in the float32 it was trained in."""
-    model, seconds = trained_in_plane(system.plane(seed), seed)
+    model, seconds = trained_system(system.name, seed)
     with stream("cpu", seed, "prior work", "times"):
         times = _times(lambda: model.log_prob(points(TIMED, seed + 2)), lambda: model.sample(TIMED))
     exact, test = copy.deepcopy(model).double(), points(TEST, seed + 1).double()
@@ -244,7 +251,7 @@ def series(seed: int, terms: int = 10, draws: int = 100) -> dict[str, Any]:
     one event's log|det|, its deviation, and the truth.
     """
     events = points(CHECKED, seed + 1).double()
-    model = trained_in_plane(system_named("i-ResNet").plane(seed), seed)[0].double()
+    model = copy.deepcopy(trained_system("i-ResNet", seed)[0]).double()
     first = model.steps[0]
     _, whole = code_and_jacobian(lambda x: first(x)[0], events)
     inner, exact = whole - torch.eye(2, dtype=torch.float64), torch.linalg.slogdet(whole).logabsdet
@@ -261,7 +268,7 @@ def series(seed: int, terms: int = 10, draws: int = 100) -> dict[str, Any]:
 
 def _roulette(seed: int, draws: int) -> dict[str, float]:
     """One event's log|det| by a trained residual flow: exact, and estimated as in training."""
-    model = trained_in_plane(system_named("residual flows").plane(seed), seed)[0]
+    model = copy.deepcopy(trained_system("residual flows", seed)[0])
     event = points(1, seed + 1)
     exact = float(model(event)[1].detach())
     model.train()

@@ -10,7 +10,7 @@ STEPS, HALVINGS = 60, 12
 
 
 def newton_inverse(step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor) -> Tensor:
-    """x with step(x)[0] = z by Newton's method, each step halved until it brings the code nearer; (B, D), O(D³) a step.
+    """x with step(x)[0] = z by Newton's method, each step halved until it brings the code nearer; (B, D), O(D³) each.
 
     Raises:
         ArithmeticError: some event's code is still farther than the tolerance, 1e-9 (float32: 1e-4), from z; it says
@@ -22,7 +22,8 @@ def newton_inverse(step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor) -
         away = (code - z).norm(dim=1)
         if bool((away <= tolerance).all()):
             return x
-        x = _halved(step, z, x, torch.linalg.solve(jacobian, (z - code).unsqueeze(2)).squeeze(2), away)
+        move = torch.linalg.lstsq(jacobian, (z - code).unsqueeze(2)).solution.squeeze(2)  # also where it has no inverse
+        x = _halved(step, z, x, move, away)
     found = (step(x)[0] - z).norm(dim=1).max().item()
     if found > tolerance:
         raise ArithmeticError(f"newton_inverse: expected a code within {tolerance:g} of z, got one {found:.1e} away.")
