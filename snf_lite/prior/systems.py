@@ -8,7 +8,7 @@ from torch import nn
 
 from .. import models
 from ..conv import ExactConv2d
-from ..dense import ExactLinear, SelfNormLinear
+from ..dense import DenseLayer, ExactLinear, SelfNormLinear
 from ..emerging import EmergingConv2d
 from ..exponential import ConvExponential2d
 from ..flow import Flow
@@ -84,9 +84,19 @@ def _glow_step() -> list[FlowLayer]:
     return [ActNorm(2), orthogonal(ExactConv2d(2, 1)), AffineCoupling(2, 32)]
 
 
+def _turned(layer: DenseLayer) -> DenseLayer:
+    """The layer with a random rotation for its weight: from the identity, axes would long stay axes."""
+    with torch.no_grad():
+        rotation = nn.init.orthogonal_(torch.empty(2, 2))
+        layer.weight.copy_(rotation)
+        if isinstance(layer, SelfNormLinear):
+            layer.inverse_weight.copy_(rotation.T)
+    return layer
+
+
 def _bent(*layers: FlowLayer) -> list[FlowLayer]:
     """Linear layers and the spline behind them."""
-    shape = (2,) if isinstance(layers[-1], SelfNormLinear | ExactLinear) else (2, 1, 1)
+    shape = (2,) if isinstance(layers[-1], DenseLayer) else (2, 1, 1)
     return [*layers, RationalQuadraticSpline(shape, bins=8, bound=4.0)]
 
 
@@ -167,7 +177,7 @@ SYSTEMS: tuple[System, ...] = (
         "emerging convolutions", 2019, "Hoogeboom, van den Berg and Welling", "https://arxiv.org/abs/1901.11137",
         "snf_lite", "snf_lite.EmergingConv2d", "two triangles, one after the other",
         "A convolution is the product of two whose kernels look only back, and only forward.",
-        "solve", _seeded(lambda: _flow(lambda: _bent(ExactConv2d(2, 1), EmergingConv2d(2, 3)), 6)),
+        "solve", _seeded(lambda: _flow(lambda: _bent(orthogonal(ExactConv2d(2, 1)), EmergingConv2d(2, 3)), 6)),
         _digits("conv-emerging", **_CONV), layer=1, digits_layer="EmergingConv2d",
     ),
     System(
@@ -213,7 +223,7 @@ SYSTEMS: tuple[System, ...] = (
         "https://arxiv.org/abs/2006.01910",
         "snf_lite", "snf_lite.ConvExponential2d", "full; the exponential of a convolution",
         "A convolution becomes the exponential of another: its log-determinant is a trace, its value a series.",
-        "series", _seeded(lambda: _flow(lambda: _bent(ExactConv2d(2, 1), ConvExponential2d(2, 3)), 6)),
+        "series", _seeded(lambda: _flow(lambda: _bent(orthogonal(ExactConv2d(2, 1)), ConvExponential2d(2, 3)), 6)),
         _digits("conv-exponential", **_CONV), layer=1, digits_layer="ConvExponential2d",
     ),
     System(
@@ -221,7 +231,7 @@ SYSTEMS: tuple[System, ...] = (
         "https://arxiv.org/abs/2011.07248",
         "snf_lite", "snf_lite.SelfNormLinear, SelfNormConv2d", "full, no restriction",
         "The exact gradient: a learned inverse stands in for the true one. The density stays exact.",
-        "learned", _seeded(lambda: _flow(lambda: _bent(SelfNormLinear(2)), 6, (2,))),
+        "learned", _seeded(lambda: _flow(lambda: _bent(_turned(SelfNormLinear(2))), 6, (2,))),
         _digits("conv-selfnorm", **_CONV), digits_layer="SelfNormConv2d",
     ),
     System(
@@ -229,7 +239,7 @@ SYSTEMS: tuple[System, ...] = (
         "https://arxiv.org/abs/2011.07248",
         "snf_lite", "snf_lite.ExactLinear, ExactConv2d", "full, no restriction",
         "Nothing but time: every step computes the determinant and its gradient.",
-        "solve", _seeded(lambda: _flow(lambda: _bent(ExactLinear(2)), 6, (2,))),
+        "solve", _seeded(lambda: _flow(lambda: _bent(_turned(ExactLinear(2))), 6, (2,))),
         _digits("conv-exact", **_CONV), digits_layer="ExactConv2d",
     ),
 )  # fmt: skip

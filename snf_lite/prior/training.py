@@ -27,7 +27,7 @@ class Budget:
     lr: float
 
 
-PLANE, DIGITS = Budget(600, 256, 1e-2), Budget(300, 100, 3e-3)
+PLANE, DIGITS = Budget(600, 256, 1e-2), Budget(300, 100, 1e-2)
 
 Loss = Callable[[Tensor], Tensor]
 
