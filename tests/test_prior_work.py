@@ -36,6 +36,8 @@ NAMED = [
 ]  # fmt: skip
 EACH_SYSTEM = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
 TRAINED: dict[str, Model] = {}
+#: Half the side of the square that holds the mass of a model that has learned little yet, where 5 is too small.
+WIDE = {"planar": 14.0}
 
 
 def here(name: str) -> None:
@@ -99,12 +101,14 @@ def test_the_claimed_log_determinant_is_the_jacobians(system: System) -> None:
 def test_the_density_integrates_to_one(system: System, when: str) -> None:
     trained = briefly_trained(system)
     model = trained if when == "briefly trained" else system.plane(0).double().eval()
-    assert measures.integral(model, side=5.0, cells=130) == pytest.approx(1, abs=0.02)
+    side = WIDE.get(system.name, 5.0)
+    assert measures.integral(model, side=side, cells=round(26 * side)) == pytest.approx(1, abs=0.02)
 
 
 @EACH_SYSTEM
 def test_samples_follow_the_density(system: System) -> None:
-    model, grid = briefly_trained(system), Plane(5.0, 110)
+    side = WIDE.get(system.name, 5.0)
+    model, grid = briefly_trained(system), Plane(side, round(22 * side))
     torch.manual_seed(1)
     drawn = model.sample(200)
     assert drawn.shape == (200, 2) and drawn.isfinite().all()
@@ -127,7 +131,7 @@ def test_a_code_comes_back_to_its_event(system: System) -> None:
 def test_the_lattice_holds_all_of_its_probability() -> None:
     model = LatticeModel(IntegerFlow((2,), CELLS, couplings=2)).double()
     cells = torch.cartesian_prod(torch.arange(-40, 80), torch.arange(-40, 80))
-    assert float(model.flow.log_prob(cells).exp().sum()) == pytest.approx(1, abs=1e-3)
+    assert float(model.flow.log_prob(cells).detach().exp().sum()) == pytest.approx(1, abs=1e-3)
     corner = torch.tensor([[-2.5, 2.5]], dtype=torch.float64)
     assert model.cells(corner).tolist() == [[0, 31]]
     assert torch.allclose(model.log_prob(corner) + math.log(model.area), model.flow.log_prob(model.cells(corner)))

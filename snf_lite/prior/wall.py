@@ -66,7 +66,7 @@ def portrait(record: dict[str, Any], name: str) -> Figure:
     show_density(axes[0], density_of(entry), "density")
     for place, what, key in ((1, "a layer", "layer_pattern"), (2, "the whole", "pattern")):
         _show_pattern(axes[place], entry, key, f"Jacobian of {what}")
-    words = textwrap.fill(system.gives_up, 34)
+    words = textwrap.fill(system.gives_up, 34) + "\n\n" + textwrap.fill(f"A layer's Jacobian: {system.pattern}.", 34)
     axes[3].set_axis_off()
     axes[3].text(0, 1, f"{name}, {system.year}", weight="bold", fontsize=9, va="top", transform=axes[3].transAxes)
     axes[3].text(0, 0.85, words, fontsize=8, va="top", transform=axes[3].transAxes)
