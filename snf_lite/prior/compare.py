@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from ..datasets import load
 from ..evaluation import bits_per_dim
 from ..flow import Flow
+from ..front import Standardize
+from ..images import Dequantize, Logit
 from ..streams import stream
 from . import measures, record
 from .candidates import CANDIDATES, examine
@@ -28,6 +30,8 @@ from .training import DIGITS, PLANE, TEST, TRAIN, fit, fit_digits, points, true_
 #: Events that Jacobians, round trips and times are taken over; pictures, likewise; samples of digits that are kept.
 CHECKED, TIMED = 300, 1000
 CHECKED_PICTURES, TIMED_PICTURES, SAMPLES = 8, 100, 24
+#: What stands in front of a flow of pictures and treats every pixel alone.
+PREPROCESSING = (Dequantize, Logit, Standardize)
 #: Jacobians of pictures are kept on a logarithmic scale of so many powers of ten.
 DECADES = 3
 
@@ -193,17 +197,23 @@ def _picture_checks(model: nn.Module, pictures: Tensor, layer: str) -> dict[str,
             total = total + log_det
         return event, total
 
-    whole = measures.pattern(lambda event: rest(event)[0], x)
     number = next(i for i, step in enumerate(steps) if type(step).__name__ == layer)
-    for step in steps[1:number]:
-        x = step(x)[0].detach()
-    single = measures.pattern(lambda event: steps[number](event)[0], x)
-    start = steps[0](pictures)[0].double()
+    first = next(i for i, step in enumerate(steps) if not isinstance(step, PREPROCESSING))
+    behind = through(steps[1:first], x)  # the slopes of the logit would outshine all others
+    whole = measures.pattern(lambda event: through(steps[first:], event), behind)
+    single = measures.pattern(lambda event: steps[number](event)[0], through(steps[first:number], behind))
     return {
-        "log_det_error": measures.log_det_error(rest, start),
+        "log_det_error": measures.log_det_error(rest, x),
         "pattern": _shades(whole),
         "layer_pattern": _shades(single),
     }
+
+
+def through(steps: Sequence[nn.Module], x: Tensor) -> Tensor:
+    """x after some steps, without their log-determinants."""
+    for step in steps:
+        x = step(x)[0]
+    return x
 
 
 def _shades(matrix: Tensor) -> str:

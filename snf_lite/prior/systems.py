@@ -1,5 +1,6 @@
 """The eighteen systems that the talk names, and the self-normalizing flow with its exact twin."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -54,9 +55,18 @@ def _additive() -> Model:
 
 
 def _planar() -> Model:
-    """Each layer near the identity: sixteen from the library's own start would crush the plane."""
+    """Each layer near the identity: sixteen from the library's own start would crush the plane.
+
+    The library takes wᵀu to log(1 + exp(wᵀu)) − 1, which is 0 at log(e − 1).
+    """
     layer = library("normflows.flows").Planar
-    return Model(NormflowsStep(layer((2,), u=0.1 * torch.randn(1, 2))) for _ in range(MANY))
+
+    def step() -> nn.Module:
+        w = torch.randn(1, 2)
+        u = math.log(math.e - 1) * w / w.square().sum() + 0.1 * torch.randn(1, 2)
+        return NormflowsStep(layer((2,), u=u, w=w))
+
+    return Model(step() for _ in range(MANY))
 
 
 def _radial() -> Model:
