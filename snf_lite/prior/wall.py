@@ -19,7 +19,7 @@ from .systems import LEVELS, PIXELS, SYSTEMS, system_named
 #: The shade that is lightest, in events per unit of area; a peak above it is as light.
 BRIGHTEST = 0.7
 #: Pictures in a row of the wall.
-COLUMNS = 5
+COLUMNS = 7
 
 
 def table(record: dict[str, Any]) -> str:
@@ -50,10 +50,10 @@ def wall(record: dict[str, Any], truth: Tensor) -> Figure:
     """The densities of all systems side by side, behind that from which the events come, (64, 64)."""
     shown = [("the truth", truth), *((name, density_of(entry)) for name, entry in record["systems"].items())]
     rows = -(-len(shown) // COLUMNS)
-    figure, _ = panels(1, height=1.62 * rows)
+    figure, _ = panels(1, height=1.55 * rows, width=8.2)
     figure.clear()
     for axes, (name, density) in zip(figure.subplots(rows, COLUMNS).flat, shown, strict=False):
-        show_density(axes, density, textwrap.fill(name, 22))
+        show_density(axes, density, textwrap.fill(name, 15))
     for axes in figure.axes[len(shown) :]:
         axes.set_axis_off()
     return figure
