@@ -239,7 +239,7 @@ SYSTEMS: tuple[System, ...] = (
     System(
         "self-normalizing flow", 2020, "Keller, Peters, Jaini, Hoogeboom, Forré and Welling",
         "https://arxiv.org/abs/2011.07248",
-        "snf_lite", "snf_lite.SelfNormLinear, SelfNormConv2d", "full, no restriction",
+        "snf_lite", "snf_lite.SelfNormLinear, SelfNormConv2d", "any matrix, or any kernel's",
         "The exact gradient: a learned inverse stands in for the true one. The density stays exact.",
         "learned", _seeded(lambda: _flow(lambda: _bent(_turned(SelfNormLinear(2))), 6, (2,))),
         _digits("conv-selfnorm", **_CONV), digits_layer="SelfNormConv2d",
@@ -247,7 +247,7 @@ SYSTEMS: tuple[System, ...] = (
     System(
         "its exact twin", 2020, "Keller, Peters, Jaini, Hoogeboom, Forré and Welling",
         "https://arxiv.org/abs/2011.07248",
-        "snf_lite", "snf_lite.ExactLinear, ExactConv2d", "full, no restriction",
+        "snf_lite", "snf_lite.ExactLinear, ExactConv2d", "any matrix, or any kernel's",
         "Nothing but time: every step computes the determinant and its gradient.",
         "solve", _seeded(lambda: _flow(lambda: _bent(_turned(ExactLinear(2))), 6, (2,))),
         _digits("conv-exact", **_CONV), digits_layer="ExactConv2d",
