@@ -37,7 +37,7 @@ NAMED = [
 EACH_SYSTEM = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
 TRAINED: dict[str, Model] = {}
 #: Half the side of the square that holds the mass of a model that has learned little yet, where 5 is too small.
-WIDE = {"planar": 14.0}
+WIDE = {"Flow++": 12.0}
 
 
 def here(name: str) -> None:
