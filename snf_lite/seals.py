@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from . import bench_record, pixel_record, results, runs
+from .prior import record as prior
 
 #: The index, in the folder of the runs.
 INDEX = "index.json"
@@ -56,6 +57,8 @@ def _unread(run: Path) -> list[str]:
             bench_record.read_bench(run / "bench.json")
         if (run / pixel_record.FILE).exists():
             pixel_record.read(run / pixel_record.FILE)
+        if (run / prior.FILE).exists():
+            prior.read(run / prior.FILE)
         if (run / "record.json").exists():
             return results.problems(runs.read_record(run / "record.json"), run.name)
     except (ValueError, OSError) as error:

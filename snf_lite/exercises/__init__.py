@@ -14,6 +14,7 @@ from .learned_inverse import check_learned_inverse_1, check_learned_inverse_2, c
 from .mnist_dense import check_mnist_dense_1, check_mnist_dense_2, check_mnist_dense_3
 from .own_data import check_own_data_1, check_own_data_2, check_own_data_3
 from .pixels import check_pixels_1, check_pixels_2, check_pixels_3
+from .prior_work import check_prior_work_1, check_prior_work_2, check_prior_work_3
 from .results import check_results_1, check_results_2, check_results_3
 from .sampling import check_sampling_1, check_sampling_2, check_sampling_3
 from .two_dimensional import check_two_dimensional_1, check_two_dimensional_2, check_two_dimensional_3
@@ -51,6 +52,9 @@ __all__ = [
     "check_pixels_1",
     "check_pixels_2",
     "check_pixels_3",
+    "check_prior_work_1",
+    "check_prior_work_2",
+    "check_prior_work_3",
     "check_results_1",
     "check_results_2",
     "check_results_3",

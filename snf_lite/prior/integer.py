@@ -52,7 +52,7 @@ class IntegerFlow(nn.Module):
 
     A bijection of a lattice moves probabilities and stretches nothing: no Jacobian, no dequantisation. Rounding passes
     the gradient on as if it were not there. P_i is a mixture of K discretised logistics,
-    P_i(n) = Σ_k π_k (σ((n + ½ - μ_k) / s_k) - σ((n - ½ - μ_k) / s_k)).
+    P_i(n) = Σ_k π_k (σ((n + ½ - μ_k) / s_k) - σ((n - ½ - μ_k) / s_k)) (eq-lattice).
 
     Probabilities are on all of ℤ^D and sum to 1 there. The levels 0 … levels-1 get less: what lies beyond is not given
     to the bins at the edges, since translations move the edges, but is reported, ``mass_outside``; samples can lie

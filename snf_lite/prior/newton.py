@@ -1,0 +1,54 @@
+"""An inverse for a map that has none in closed form."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+#: Newton's steps, and how often each may be halved.
+STEPS, HALVINGS = 60, 12
+
+
+def newton_inverse(step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor) -> Tensor:
+    """x with step(x)[0] = z by Newton's method, each step halved until it brings the code nearer; (B, D), O(D³) each.
+
+    Raises:
+        ArithmeticError: some event's code is still farther than the tolerance, 1e-9 (float32: 1e-4), from z; it says
+            how far.
+    """
+    x, tolerance = z.detach().clone(), 1e-9 if z.dtype == torch.float64 else 1e-4
+    for _ in range(STEPS):
+        code, jacobian = code_and_jacobian(lambda events: step(events)[0], x)
+        away = (code - z).norm(dim=1)
+        if bool((away <= tolerance).all()):
+            return x
+        move = torch.linalg.lstsq(jacobian, (z - code).unsqueeze(2)).solution.squeeze(2)  # also where it has no inverse
+        x = _halved(step, z, x, move, away)
+    found = (step(x)[0] - z).norm(dim=1).max().item()
+    if found > tolerance:
+        raise ArithmeticError(f"newton_inverse: expected a code within {tolerance:g} of z, got one {found:.1e} away.")
+    return x.detach()
+
+
+def _halved(
+    step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor, x: Tensor, move: Tensor, away: Tensor
+) -> Tensor:
+    """x + move, the move of each event halved until its code is nearer to z than before."""
+    share = torch.ones(len(x), 1, dtype=x.dtype)
+    for _ in range(HALVINGS):
+        with torch.no_grad():
+            farther = (step(x + share * move)[0] - z).norm(dim=1) >= away
+        share = torch.where(farther[:, None], share / 2, share)
+    return (x + share * move).detach()
+
+
+def code_and_jacobian(code: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+    """code(x) (B, D) and its Jacobians ∂z_i/∂x_j (B, D, D) by automatic differentiation, a backward pass for each i.
+
+    Works for any code that treats events one by one, also where transforms of torch.func do not.
+    """
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        z = code(x).flatten(1)
+        rows = [torch.autograd.grad(column.sum(), x, retain_graph=True)[0].flatten(1) for column in z.unbind(1)]
+    return z.detach(), torch.stack(rows, 1)

@@ -1,0 +1,374 @@
+"""Prior work: the claims of each system against its Jacobian and its integral; the record; what the chapter shows."""
+
+import copy
+import importlib
+import json
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import torch
+from project import ROOT
+from torch import Tensor, nn
+
+from snf_lite.plane import Plane
+from snf_lite.prior import __main__ as command
+from snf_lite.prior import candidates, compare, measures, record
+from snf_lite.prior.integer import IntegerFlow
+from snf_lite.prior.lattice import CELLS, LatticeModel
+from snf_lite.prior.libraries import LIBRARIES, library, versions
+from snf_lite.prior.model import FlowModel, Model, Reverse, between
+from snf_lite.prior.newton import code_and_jacobian, newton_inverse
+from snf_lite.prior.sylvester import Sylvester
+from snf_lite.prior.system import INVERSES, System
+from snf_lite.prior.systems import EIGHTEEN, SYSTEMS, system_named
+from snf_lite.prior.training import Budget, fit, points, true_log_prob
+from snf_lite.stored import stored_run
+
+NAMED = [
+    "NICE", "Real NVP", "IAF", "MAF", "Glow", "NAF", "B-NAF", "Flow++", "sum-of-squares polynomial", "neural spline",
+    "residual flows", "i-ResNet", "Sylvester", "radial", "planar", "emerging convolutions", "integer discrete flows",
+    "convolution exponential",
+]  # fmt: skip
+EACH_SYSTEM = pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: system.name)
+TRAINED: dict[str, Model] = {}
+#: Half the side of the square that holds the mass of a model that has learned little yet, where 5 is too small.
+WIDE = {"Flow++": 12.0}
+
+
+def here(name: str) -> None:
+    """Skip where a library is not installed."""
+    if name in LIBRARIES:
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install snf-lite[prior]")
+
+
+def briefly_trained(system: System) -> Model:
+    """After a few steps, in float64; trained once for all tests."""
+    here(system.library)
+    if system.name not in TRAINED:
+        model = system.plane(0)
+        fit(model, model.loss, points(2000, 0), 0, Budget(12, 64, 3e-3), model.adapt)
+        TRAINED[system.name] = model.double()
+    return TRAINED[system.name]
+
+
+@pytest.fixture(scope="module")
+def stored() -> Path:
+    return stored_run("prior-work") / record.FILE
+
+
+@pytest.fixture(scope="module")
+def measured(stored: Path) -> dict[str, Any]:
+    return record.read(stored)
+
+
+# ---- the systems -----------------------------------------------------------------------------------------------------
+
+
+def test_the_eighteen_are_those_that_the_talk_names() -> None:
+    assert sorted(system.name for system in EIGHTEEN) == sorted(NAMED)
+    assert [system.name for system in SYSTEMS[18:]] == ["self-normalizing flow", "its exact twin"]
+    assert {system.inverse for system in SYSTEMS} <= set(INVERSES)
+    assert all(system.paper.startswith("https://arxiv.org/abs/") for system in SYSTEMS)
+    assert all(system.gives_up.endswith(".") for system in SYSTEMS)
+
+
+def test_an_unknown_system_is_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"NICE, planar.*got 'nobody'"):
+        system_named("nobody")
+
+
+@EACH_SYSTEM
+def test_the_claimed_log_determinant_is_the_jacobians(system: System) -> None:
+    model = copy.deepcopy(briefly_trained(system))
+    if isinstance(model, LatticeModel):
+        return  # it has no Jacobian; its sum over the lattice is tested below
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.dim():
+                parameter.add_(0.05 * torch.randn_like(parameter))
+    model.adapt()
+    assert measures.log_det_error(model, torch.randn(20, 2, dtype=torch.float64)) < 1e-6
+
+
+@EACH_SYSTEM
+@pytest.mark.parametrize("when", ["fresh", "briefly trained"])
+def test_the_density_integrates_to_one(system: System, when: str) -> None:
+    trained = briefly_trained(system)
+    model = trained if when == "briefly trained" else system.plane(0).double().eval()
+    side = WIDE.get(system.name, 5.0)
+    assert measures.integral(model, side=side, cells=round(26 * side)) == pytest.approx(1, abs=0.02)
+
+
+@EACH_SYSTEM
+def test_samples_follow_the_density(system: System) -> None:
+    side = WIDE.get(system.name, 5.0)
+    model, grid = briefly_trained(system), Plane(side, round(22 * side))
+    torch.manual_seed(1)
+    drawn = model.sample(200)
+    assert drawn.shape == (200, 2) and drawn.isfinite().all()
+    log_prob = torch.cat([model.log_prob(part).detach() for part in grid.points.double().split(4000)])
+    expected = float((log_prob.exp() * log_prob.clamp_min(-700)).sum() * grid.step**2)
+    found = model.log_prob(drawn).detach()
+    assert abs(float(found.mean()) - expected) < 5 * float(found.std()) / 200**0.5 + 0.03
+
+
+@EACH_SYSTEM
+def test_a_code_comes_back_to_its_event(system: System) -> None:
+    model, x = briefly_trained(system), points(50, 3).double()
+    if isinstance(model, LatticeModel):
+        cells = model.cells(x)
+        assert torch.equal(model.flow.inverse(model.flow.code(cells)), cells)
+    else:
+        assert torch.allclose(model.back(model.code(x).detach()), x, atol=2e-2)  # normflows stops its iteration early
+
+
+def test_the_lattice_holds_all_of_its_probability() -> None:
+    model = LatticeModel(IntegerFlow((2,), CELLS, couplings=2)).double()
+    cells = torch.cartesian_prod(torch.arange(-40, 80), torch.arange(-40, 80))
+    assert float(model.flow.log_prob(cells).detach().exp().sum()) == pytest.approx(1, abs=1e-3)
+    corner = torch.tensor([[-2.5, 2.5]], dtype=torch.float64)
+    assert model.cells(corner).tolist() == [[0, 31]]
+    assert torch.allclose(model.log_prob(corner) + math.log(model.area), model.flow.log_prob(model.cells(corner)))
+
+
+def test_the_truth_is_the_density_of_the_points() -> None:
+    grid = Plane(4.0, 200)
+    assert grid.integral(true_log_prob(grid.points).exp()) == pytest.approx(1, abs=1e-3)
+    assert float(points(4000, 0).norm(dim=1).mean()) == pytest.approx(1.4, abs=0.05)
+
+
+# ---- the parts -------------------------------------------------------------------------------------------------------
+
+
+def test_steps_in_a_row_add_their_log_determinants_and_go_back() -> None:
+    torch.manual_seed(0)
+    model = Model(between([Sylvester(2, 1), Sylvester(2, 2)])).double()
+    assert [type(step) for step in model.steps] == [Sylvester, Reverse, Sylvester]
+    x = torch.randn(30, 2, dtype=torch.float64)
+    assert measures.log_det_error(model, x) < 1e-12
+    assert torch.allclose(model.back(model.code(x).detach()), x, atol=1e-8)
+
+
+def test_newtons_inverse_says_when_there_is_none() -> None:
+    def bounded(x: Tensor) -> tuple[Tensor, Tensor]:
+        return torch.tanh(x), x.new_zeros(len(x))
+
+    with pytest.raises(ArithmeticError, match=r"code within 1e-09 of z, got one .* away"):
+        newton_inverse(bounded, torch.full((1, 2), 2.0, dtype=torch.float64))
+
+
+@pytest.mark.equation("eq-diagonal")
+def test_of_a_triangular_jacobian_the_diagonal_is_enough() -> None:
+    torch.manual_seed(0)
+    lower = torch.randn(7, 5, 5, dtype=torch.float64).tril()
+    for matrices in (lower, lower.mT):
+        found = measures.diagonal_log_det(matrices)
+        assert torch.allclose(found, torch.linalg.slogdet(matrices).logabsdet, atol=1e-12)
+    with pytest.raises(ValueError, match="expected triangular matrices, got 7 of 7 others"):
+        measures.diagonal_log_det(lower + lower.mT)
+
+
+@pytest.mark.equation("eq-low-rank")
+@pytest.mark.parametrize("rank", [1, 3])
+def test_a_low_rank_change_of_the_identity_needs_a_small_determinant(rank: int) -> None:
+    torch.manual_seed(rank)
+    u, v = torch.randn(2, 6, 5, rank, dtype=torch.float64)
+    whole = torch.linalg.slogdet(torch.eye(5, dtype=torch.float64) + u @ v.mT).logabsdet
+    assert torch.allclose(measures.low_rank_log_det(u, v), whole, atol=1e-10)
+
+
+@pytest.mark.equation("eq-low-rank")
+def test_sylvesters_layer_is_such_a_change() -> None:
+    torch.manual_seed(2)
+    layer, x = Sylvester(4, 2).double(), torch.randn(9, 4, dtype=torch.float64)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.add_(torch.randn_like(parameter))
+    outer, inner = layer.factors()
+    slope = 1 - torch.tanh(x @ inner.T + layer.bias).square()
+    found = measures.low_rank_log_det(outer * slope[:, None], inner.T.expand(9, 4, 2))
+    assert torch.allclose(found, layer(x)[1], atol=1e-10)
+
+
+@pytest.mark.equation("eq-series")
+def test_the_series_leaves_out_less_than_its_bound() -> None:
+    torch.manual_seed(3)
+    jacobian = torch.randn(8, 4, 4, dtype=torch.float64)
+    jacobian = 0.7 * jacobian / torch.linalg.matrix_norm(jacobian, ord=2)[:, None, None]
+    exact = torch.linalg.slogdet(torch.eye(4, dtype=torch.float64) + jacobian).logabsdet
+    for terms in (1, 2, 5, 20):
+        off = (measures.series_log_det(jacobian, terms) - exact).abs().max()
+        assert 0 < off <= measures.series_remainder(0.7, terms, 4) + 1e-12
+    with pytest.raises(ValueError, match=r"norm in \[0, 1\), got 1.2"):
+        measures.series_remainder(1.2, 3, 4)
+
+
+@pytest.mark.equation("eq-lattice")
+def test_an_integer_flow_moves_the_probabilities_of_its_prior() -> None:
+    torch.manual_seed(4)
+    flow = IntegerFlow((2,), 9, couplings=2, width=8, components=1).double()
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    x = torch.randint(0, 9, (20, 2))
+    z, scale = flow.code(x).double(), flow.log_scales[:, 0].exp()
+    upper, lower = ((z + half - flow.means[:, 0]) / scale for half in (0.5, -0.5))
+    wanted = (upper.sigmoid() - lower.sigmoid()).log().sum(1)
+    assert torch.allclose(flow.log_prob(x), wanted, atol=1e-9) and not torch.equal(z.long(), x)
+
+
+def test_a_pattern_has_rows_for_codes_and_columns_for_events() -> None:
+    def code(x: Tensor) -> Tensor:
+        return torch.stack([x[:, 0], 3 * x[:, 0] - 2 * x[:, 1]], 1)
+
+    x = torch.randn(10, 2, dtype=torch.float64)
+    assert measures.pattern(code, x).tolist() == [[1, 0], [3, 2]]
+    assert measures.lattice_pattern(code, x.round()).tolist() == [[1, 0], [3, 2]]
+    assert code_and_jacobian(code, x)[1].shape == (10, 2, 2)
+
+
+def test_a_missing_library_is_asked_for_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zuko", None)
+    with pytest.raises(ModuleNotFoundError, match=r"zuko is not installed: pip install snf-lite\[prior\]"):
+        library("zuko")
+
+
+def test_the_package_imports_none_of_the_libraries() -> None:
+    for name in [name for name in sys.modules if name.startswith("snf_lite.prior")]:
+        source = Path(str(importlib.import_module(name).__file__)).read_text()
+        assert not any(f"import {other}" in source or f"from {other}" in source for other in LIBRARIES), name
+
+
+# ---- published code --------------------------------------------------------------------------------------------------
+
+
+def of(code: str, name: str) -> candidates.Candidate:
+    here(name)
+    found = [one for one in candidates.CANDIDATES if one.library == name and one.code.startswith(code)]
+    return found[0]
+
+
+def test_a_wrong_log_determinant_is_found() -> None:
+    found = candidates.examine(of("Sylvester", "pyro"), cells=(60, 90))
+    assert found["log_det_error"] > 0.01 and "log|det| is off" in candidates.fault(found)
+
+
+def test_a_density_that_is_none_is_found() -> None:
+    found = candidates.examine(of("BlockAutoregressive", "pyro"), cells=(60, 90))
+    assert found["log_det_error"] < 1e-6 and candidates.fault(found).startswith("it integrates to 0.0")
+
+
+def test_right_code_is_left_in_peace() -> None:
+    found = candidates.examine(of("Planar", "normflows"), cells=(60, 90))
+    assert candidates.fault(found) == "" and found["round_trip"] is None
+
+
+@pytest.mark.parametrize(
+    ("integrals", "wrong"),
+    [([], False), ([0.9, 0.9], True), ([0.9, 0.99], False), ([0, 0], False), ([1, 1.001], False)],
+)
+def test_only_grids_that_agree_say_that_mass_is_missing(integrals: list[float], wrong: bool) -> None:
+    assert candidates.mass_is_missing(integrals) is wrong
+
+
+# ---- the record ------------------------------------------------------------------------------------------------------
+
+
+def test_the_record_has_all_and_every_integral_is_near_one(measured: dict[str, Any]) -> None:
+    assert list(record.eighteen_of(measured)) == [system.name for system in EIGHTEEN]
+    off = {name for name, entry in measured["systems"].items() if record.off_by(entry)}
+    assert off == set(), f"integrals farther than 2 % from 1: {off}"
+    assert set(versions()) <= set(measured["libraries"]) or not versions()
+    errors = [entry["plane"]["log_det_error"] for entry in measured["systems"].values()]
+    assert max(error for error in errors if error is not None) < 1e-6
+
+
+Change = Callable[[dict[str, Any]], object]
+CHANGES: dict[str, Change] = {
+    "NICE: it was altered after": lambda r: r["systems"]["NICE"]["plane"].update(log_prob=-1.0),
+    "MAF: its picture does not hold": lambda r: r["systems"]["MAF"]["plane"].update(integral=0.8),
+    "expected the systems": lambda r: r["systems"].pop("planar"),
+    "missing or unknown in its plane: integral": lambda r: r["systems"]["NAF"]["plane"].pop("integral"),
+    "missing or unknown in its digits: nats": lambda r: r["systems"]["Glow"]["digits"].pop("nats"),
+    "missing or unknown in the record: truth": lambda r: r.pop("truth"),
+    "the fastest digits sample has no ratio of 1": lambda r: [
+        entry["digits"]["ratios"].update(sample=3.0) for entry in r["systems"].values() if entry["digits"]
+    ],
+    "; it was altered after it was written|: it was altered after it was written": lambda r: r.update(seed=7),
+    "expected the record of prior work": lambda r: r.update(format=99),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", CHANGES)
+def test_an_altered_record_is_refused(stored: Path, tmp_path: Path, words: str) -> None:
+    changed = json.loads(stored.read_text())
+    CHANGES[words](changed)
+    record.write(changed, tmp_path / "prior.json")
+    with pytest.raises(ValueError, match=words):
+        record.read(tmp_path / "prior.json")
+
+
+def test_an_untouched_record_comes_back(stored: Path, tmp_path: Path, measured: dict[str, Any]) -> None:
+    record.write(measured, tmp_path / "prior.json")
+    assert (tmp_path / "prior.json").read_bytes() == stored.read_bytes()
+    with pytest.raises(FileNotFoundError, match="no such record of prior work"):
+        record.read(tmp_path / "nothing.json")
+    assert stored.stat().st_size < 300_000
+
+
+def test_pictures_are_stored_but_for_their_rounding() -> None:
+    values = torch.rand(8, 8, dtype=torch.float64)
+    back = record.decoded(record.encoded(values, 1.0), 1.0, (8, 8))
+    assert torch.allclose(back, values, atol=5e-3)
+    with pytest.raises(ValueError, match="expected 81 bytes"):
+        record.decoded(record.encoded(values, 1.0), 1.0, (9, 9))
+
+
+def test_a_measurement_holds_what_the_reader_wants(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(compare, "PLANE", Budget(3, 32, 1e-3))
+    monkeypatch.setattr(compare, "DIGITS", Budget(2, 20, 1e-3))
+    monkeypatch.setattr(measures, "CELLS", 40)
+    entries = {"self-normalizing flow": compare.measure(system_named("self-normalizing flow"), 0)}
+    for part, wanted in (("plane", record.PLANE), ("digits", record.DIGITS)):
+        record.with_ratios(entries, part)
+        assert set(entries["self-normalizing flow"][part]) == set(wanted)
+    print(compare.summary(entries["self-normalizing flow"]))
+    assert "integral" in capsys.readouterr().out
+
+
+def test_the_command_writes_what_its_reader_takes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: dict[str, Any], capsys: Any
+) -> None:
+    parts = ("truth", "systems", "candidates", "impostor", "series")
+    kept = {part: measured[part] for part in parts}
+    kept["systems"] = {name: {k: v for k, v in e.items() if k != "sha256"} for name, e in kept["systems"].items()}
+    asked: list[list[str]] = []
+    monkeypatch.setattr(command, "compare", lambda names, seed: asked.append(names) or kept)
+    command.main(["--only", "MAF", "--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+    command.main(["--out", str(tmp_path)])
+    again = record.read(tmp_path / record.FILE)
+    assert asked == [["MAF"], [system.name for system in SYSTEMS]]
+    assert again["systems"] == measured["systems"] and "20 systems" in capsys.readouterr().out
+    assert again["data"]["plane"]["train_sha256"] == measured["data"]["plane"]["train_sha256"]
+
+
+def test_the_chapters_table_is_the_record(measured: dict[str, Any]) -> None:
+    notebook = nbformat.read(ROOT / "book" / "prior-work.ipynb", as_version=4)
+    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    for system in SYSTEMS:
+        plane = measured["systems"][system.name]["plane"]
+        row = next(line for line in printed.splitlines() if line.startswith(system.name))
+        assert f"{plane['log_prob']:.2f}" in row and f"{plane['integral']:.3f}" in row
+
+
+def test_a_flow_of_pictures_is_a_model_of_points() -> None:
+    model = system_named("Glow").plane(0)
+    assert isinstance(model, FlowModel) and model.code(points(5, 0)).shape == (5, 2)
+    assert model.loss(points(5, 0)).shape == () and isinstance(model.steps, nn.ModuleList)
