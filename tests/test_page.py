@@ -1,9 +1,12 @@
 """Every page of the book, at each size, in a real browser that reaches nothing but this machine."""
 
+import gzip
 import io
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from accessible import ALL, CONTRAST, KNOWN, judged
@@ -56,6 +59,8 @@ DIMMED = """() => [...document.querySelectorAll('.bd-article img')].filter(image
     return getComputedStyle(image).backgroundColor !== 'rgb(255, 255, 255)';
 }).map(image => image.outerHTML.slice(0, 200))"""
 BLUR = "() => document.activeElement.blur()"
+LOADED = """() => ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
+    .map(entry => entry.name).filter(name => name.startsWith(location.origin))"""
 FOLDED_TEXT = "main details:not([open]) > :not(summary)"
 HIDDEN_TEXT = """() => [...document.querySelectorAll('.bd-article :is(p, li, td, pre, h2, h3)')]
     .filter(text => !text.closest('details:not([open])') && !text.checkVisibility({visibilityProperty: true}))
@@ -248,3 +253,18 @@ def test_prints(visit: Visit) -> None:
         assert not visit.page.evaluate(CUT_OFF, ON_PAPER)
         assert [figure.evaluate(SHOWN) for _, figure in sliders(visit)] == shown
         assert all(figure.query_selector("output").is_visible() for _, figure in sliders(visit))
+
+
+@cache
+def sent(file: Path) -> int:
+    """How many bytes of a file travel: what is text, a server sends compressed."""
+    content = file.read_bytes()
+    return min(len(content), len(gzip.compress(content)))
+
+
+@AT_ONE_SIZE
+def test_weighs_less_than_three_megabytes(visit: Visit, html: Path) -> None:
+    """All that a first visit loads, scripts and fonts of all pages included: a train goes through tunnels."""
+    files = {html / urlsplit(address).path.lstrip("/") for address in visit.page.evaluate(LOADED)}
+    assert html / f"{visit.name}.html" in files and len(files) > 10
+    assert sum(map(sent, files)) < 3_000_000, {file.name: sent(file) for file in files}

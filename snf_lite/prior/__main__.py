@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     started = time.perf_counter()
-    measured = compare(args.only or names, args.seed)
+    measured = compare(args.only or names, args.seed, print)
     if args.only:
         return
     command, seconds = f"python -m snf_lite.prior --seed {args.seed}", time.perf_counter() - started

@@ -44,9 +44,11 @@ def true_log_prob(x: Tensor) -> Tensor:
 
 def fit(
     model: nn.Module, loss: Loss, events: Tensor, seed: int, budget: Budget,
-    adapt: Callable[[], None] = lambda: None, after: Callable[[int], None] = lambda number: None,
+    adapt: Callable[[], None] | None = None, after: Callable[[int], None] | None = None,
 ) -> None:  # fmt: skip
-    """Adam over random batches, its rate falling as half a cosine to 0; ``after`` is told the number of each step.
+    """Adam over random batches, its rate falling as half a cosine to 0.
+
+    Behind each step comes ``adapt``, then ``after`` with the step's number.
 
     Raises:
         FloatingPointError: the loss is not finite; the message says at which step.
@@ -64,8 +66,10 @@ def fit(
             value.backward()
             optimiser.step()
             rates.step()
-            adapt()
-            after(number)
+            if adapt:
+                adapt()
+            if after:
+                after(number)
     model.eval()
 
 
