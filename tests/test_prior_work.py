@@ -349,7 +349,7 @@ def test_the_command_writes_what_its_reader_takes(
     kept = {part: measured[part] for part in parts}
     kept["systems"] = {name: {k: v for k, v in e.items() if k != "sha256"} for name, e in kept["systems"].items()}
     asked: list[list[str]] = []
-    monkeypatch.setattr(command, "compare", lambda names, seed: asked.append(names) or kept)
+    monkeypatch.setattr(command, "compare", lambda names, seed, say: asked.append(names) or kept)
     command.main(["--only", "MAF", "--out", str(tmp_path)])
     assert not list(tmp_path.iterdir())
     command.main(["--out", str(tmp_path)])
