@@ -24,7 +24,7 @@ from snf_lite.atomic import write_whole
 
 #: Some eighty pages of reference, better searched on a screen.
 LEFT_OUT = {"book/api"}
-NAME = "self-normalizing-flows.pdf"
+NAME = "snf-book.pdf"
 MARGIN = "1cm"
 # Without the heading's link to itself, which comes last.
 TITLE = """() => [...document.querySelector('.bd-article h1').childNodes]

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from . import bench_record, pixel_record, results, runs
-from .prior import record as prior
 
 #: The index, in the folder of the runs.
 INDEX = "index.json"
@@ -52,6 +51,8 @@ def _compared(name: str, index: dict[str, Any], found: dict[str, Any]) -> list[s
 
 def _unread(run: Path) -> list[str]:
     """What its own reader says against a run's record."""
+    from .prior import record as prior  # here, for its grids bring matplotlib along
+
     try:
         if (run / "bench.json").exists():
             bench_record.read_bench(run / "bench.json")
