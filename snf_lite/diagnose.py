@@ -97,6 +97,30 @@ def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(2 * half, whole) for half, whole in zip(halves, exact, strict=True)]
 
 
+def volume_errors(flow: Flow, x: Tensor) -> list[float]:
+    """How far off each learned inverse is where it counts, in the gradient of log|det J| by w; data side first.
+
+    ‖G̃ − G‖_F over the norm of the exact gradient of log|det J|, with G̃ and G of ``weight_gradients``: what the data say
+    is the same in both, so the difference is that of Rᵀ and W⁻ᵀ, at the kernel's taps for a convolution. 0 is exact; at
+    1 the error is as large as what it stands for.
+
+    Args:
+        x: (B, *event_shape), as for ``flow.log_prob``; which events, makes no difference beyond rounding.
+
+    Raises:
+        ValueError: as ``weight_gradients``.
+    """
+    pairs = zip(_learned(flow), weight_gradients(flow, x), strict=True)
+    return [float((guess - exact).norm() / _volume_gradient(*found).norm()) for found, (guess, exact) in pairs]
+
+
+def _volume_gradient(layer: FlowLayer, event_shape: tuple[int, ...]) -> Tensor:
+    """The exact gradient of log|det J| by w."""
+    weight = layer.get_parameter("weight")
+    at_rest = torch.zeros(1, *event_shape, dtype=layer.dtype, device=weight.device)
+    return torch.autograd.grad(layer(at_rest)[1].sum(), weight)[0]
+
+
 def gradient_angles(flow: Flow, x: Tensor) -> list[float]:
     """The angle in degrees between the two gradients G̃ and G of ``weight_gradients``, one a layer (eq-angle).
 

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from . import bench_record, pixel_record, results, runs
+from . import bench_record, forks, pixel_record, results, runs
 
 #: The index, in the folder of the runs.
 INDEX = "index.json"
@@ -58,6 +58,8 @@ def _unread(run: Path) -> list[str]:
             bench_record.read_bench(run / "bench.json")
         if (run / pixel_record.FILE).exists():
             pixel_record.read(run / pixel_record.FILE)
+        if any(run.glob(forks.FILE.format("*"))):
+            forks.read(run)
         if (run / prior.FILE).exists():
             prior.read(run / prior.FILE)
         if (run / "record.json").exists():

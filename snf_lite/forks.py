@@ -1,0 +1,240 @@
+"""What holds a trained self-normalizing flow back: go on from its weights by several gradients, all else equal.
+
+The self-normalizing gradient differs from the exact one in two ways: learned inverses stand in for J⁻ᵀ, and the
+reconstruction term ties each layer to what its learned inverse can undo. Each branch takes one of them away or gives it
+another weight; what it gains over the unchanged branch is the price of that difference. A run is forked by its folder's
+name: ``python -m snf_lite.forks fast-conv-selfnorm-mnist-seed0``.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import checkpoints, checks, runs
+from .devices import choose_device
+from .diagnose import learned_layers, volume_errors, weight_gradients
+from .evaluation import evaluate, log_probs
+from .events import Events, events_of
+from .flow import Flow
+from .schedule import Settings
+from .step import adam
+from .streams import stream
+
+FORMAT, FILE = 1, "fork-{}.json"
+BATCH = 100
+
+
+def own_loss(flow: Flow, x: Tensor) -> Tensor:
+    """The flow's own objective: both differences stand."""
+    return flow.loss(x)
+
+
+def exact_volume_loss(flow: Flow, x: Tensor) -> Tensor:
+    """The same, but with ½ J⁻ᵀ in place of ½ Rᵀ in the gradient by every W; only the tie of the reconstruction stands.
+
+    The data's part is the same in both gradients of ``weight_gradients`` and falls out of their difference.
+    """
+    pairs = zip(learned_layers(flow), weight_gradients(flow, x), strict=True)
+    turns = [((exact - learned) * layer.get_parameter("weight")).sum() for layer, (learned, exact) in pairs]
+    return flow.loss(x) - 0.5 * sum(turns)
+
+
+def exact_loss(flow: Flow, x: Tensor) -> Tensor:
+    """Minus the exact log-likelihood, as the exact twin climbs it: neither stands, and learned inverses stay behind."""
+    return -flow.log_prob(x).mean()
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One way to go on: its loss, and a factor on every λ."""
+
+    loss: Callable[[Flow, Tensor], Tensor]
+    factor: float = 1.0
+
+
+BRANCHES = {
+    "own": Branch(own_loss),
+    "tenth": Branch(own_loss, 0.1),
+    "tenfold": Branch(own_loss, 10.0),
+    "exact-volume": Branch(exact_volume_loss),
+    "exact": Branch(exact_loss),
+}
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Where one branch led.
+
+    Attributes:
+        command: the command line that makes it again, from the run's checkpoint.
+        branch: out of ``BRANCHES``.
+        run, run_command: the run that was forked and what made it; ``weights``: the SHA-256 of its best weights.
+        seed, lr: of order and noise; the highest learning rate (a tenth of the steps up, then a half cosine down).
+        data: for each split used its name, count and SHA-256.
+        steps, validation_nats: how many steps had been taken, and the exact validation value there.
+        test_nats: exact, before and after.
+        volume_errors: by layer, before and after, as ``diagnose.volume_errors`` has them.
+        package, libraries, device, threads, date, seconds: as in ``runs.Record``.
+    """
+
+    command: str
+    branch: str
+    run: str
+    run_command: str
+    weights: str
+    seed: int
+    lr: float
+    data: dict[str, Any]
+    steps: list[int]
+    validation_nats: list[float]
+    test_nats: list[float]
+    volume_errors: list[list[float]]
+    package: dict[str, Any]
+    libraries: dict[str, str]
+    device: str
+    threads: int
+    date: str
+    seconds: float
+
+
+def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0) -> Fork:
+    """Go on from a run's best weights by one branch.
+
+    Args:
+        run: its folder, with ``record.json`` and ``checkpoint.pt``.
+        name: of the branch.
+        steps: how many, of ``BATCH`` events each.
+        lr: the highest learning rate.
+        every: validate after so many steps, and at both ends.
+        seed: of order and noise, the same for all branches.
+
+    Raises:
+        ValueError: an unknown branch, a setting that does not fit, or a flow that learns no inverse or adapts λ.
+        FileNotFoundError, CheckpointError: the run's files are missing or damaged.
+    """
+    if name not in BRANCHES:
+        raise ValueError(f"fork: expected a branch out of {', '.join(BRANCHES)}, got {name!r}.")
+    started, record = time.perf_counter(), runs.read_record(run / "record.json")
+    flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(None))
+    if not learned_layers(flow) or any(getattr(layer, "adapted", None) for layer in learned_layers(flow)):
+        raise ValueError(f"fork: expected a run that learns inverses, with a fixed λ, got {record.model}.")
+    data, weights = record.data["train"]["name"], checkpoints.digest(flow.state_dict())
+    splits = {split: events_of(data, split) for split in ("train", "validation", "test")}
+    before, test_before = _errors(flow, splits["validation"]), evaluate(flow, data).nats
+    marks, nats = _follow(flow, BRANCHES[name], splits, steps, lr, every, seed)
+    return Fork(
+        command=f"python -m snf_lite.forks {run.name} --branch {name} --steps {steps} --lr {lr:g} --seed {seed}",
+        branch=name, run=run.name, run_command=record.command, weights=weights, seed=seed, lr=lr,
+        data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
+        test_nats=[test_before, evaluate(flow, data).nats],
+        volume_errors=[before, _errors(flow, splits["validation"])],
+        **runs.provenance(flow.device), seconds=time.perf_counter() - started,
+    )  # fmt: skip
+
+
+def _follow(
+    flow: Flow, branch: Branch, splits: dict[str, Events], steps: int, lr: float, every: int, seed: int
+) -> tuple[list[int], list[float]]:
+    """Train along one branch; where it was validated, and the values."""
+    checks.positive_integer(steps, "steps", "fork")
+    checks.positive_integer(every, "every", "fork")
+    schedule = Settings(1, BATCH, lr, seed, False, 0.1, "cosine", None, 1)
+    optimizer = adam(list(flow.parameters()), lr)
+    marks, nats = [0], [_validated(flow, splits["validation"], seed)]
+    layers: list[Any] = learned_layers(flow)
+    for layer in layers:
+        layer.recon_weight *= branch.factor
+    for step in range(steps):
+        with stream(flow.device, seed, "fork", step):
+            chosen = torch.randint(splits["train"].count, (BATCH,))
+            flow.zero_grad()
+            branch.loss(flow, splits["train"].at(chosen, flow.device)).backward()
+        optimizer.param_groups[0]["lr"] = schedule.learning_rate(step, steps)
+        optimizer.step()
+        flow.forget()
+        if (step + 1) % every == 0 or step + 1 == steps:
+            marks.append(step + 1)
+            nats.append(_validated(flow, splits["validation"], seed))
+    return marks, nats
+
+
+def _validated(flow: Flow, events: Events, seed: int) -> float:
+    return -float(log_probs(flow, events, 1000, seed).mean())
+
+
+def _errors(flow: Flow, events: Events) -> list[float]:
+    return volume_errors(flow, events.at(torch.arange(2), flow.device))
+
+
+def write(made: Fork, folder: Path) -> Path:
+    """Write a branch's record into a folder, whole or not at all; its path."""
+    path = folder / FILE.format(made.branch)
+    runs.write_json({"format": FORMAT, **asdict(made)}, path)
+    return path
+
+
+def read(folder: str | Path) -> dict[str, Fork]:
+    """The branches of one run that a folder holds, by name, in the order of ``BRANCHES``.
+
+    Raises:
+        FileNotFoundError: it holds none.
+        ValueError: a file is no such record, or the branches are not of one run and one setting; the message says what.
+    """
+    paths = [Path(folder) / FILE.format(name) for name in BRANCHES]
+    found = {fork.branch: fork for fork in map(_read, filter(Path.exists, paths))}
+    if not found:
+        raise FileNotFoundError(f"{folder}: there are no forks of a run here.")
+    for key in ("run", "run_command", "weights", "seed", "lr", "data", "steps"):
+        if len({str(getattr(fork, key)) for fork in found.values()}) > 1:
+            raise ValueError(f"{folder}: expected branches that share their {key}, got several.")
+    return found
+
+
+def _read(path: Path) -> Fork:
+    stored = runs.read_json(path, "fork of a run")
+    wanted = {"format", *(field.name for field in fields(Fork))}
+    if not isinstance(stored, dict) or set(stored) != wanted or stored.pop("format") != FORMAT:
+        raise ValueError(f"{path}: expected the fork of a run, format {FORMAT}, got something else.")
+    made = Fork(**stored)
+    fine = {
+        "its branch is not the file's": path.name == FILE.format(made.branch),
+        "its steps and values differ in number": len(made.steps) == len(made.validation_nats),
+        "a value is not finite": all(map(_finite, [*made.validation_nats, *made.test_nats])),
+    }
+    wrong = [problem for problem, holds in fine.items() if not holds]
+    if wrong:
+        raise ValueError(f"{path}: {'; '.join(wrong)}.")
+    return made
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command: every branch whose record is not there yet, or the one asked for, into ``forks-RUN``."""
+    parser = argparse.ArgumentParser(prog="python -m snf_lite.forks", description=main.__doc__)
+    parser.add_argument("run", help="folder of a run with its checkpoint, in --out")
+    parser.add_argument("--branch", choices=BRANCHES, help="only this one, anew")
+    parser.add_argument("--steps", type=int, default=1000, help=f"of {BATCH} events each")
+    parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
+    parser.add_argument("--seed", type=int, default=0, help="of order and noise")
+    parser.add_argument("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
+    args = parser.parse_args(arguments)
+    folder = args.out / f"forks-{args.run}"
+    for name in [args.branch] if args.branch else BRANCHES:
+        if args.branch or not (folder / FILE.format(name)).exists():
+            made = fork(args.out / args.run, name, args.steps, args.lr, seed=args.seed)
+            print(f"{write(made, folder)}: test {made.test_nats[0]:.2f} -> {made.test_nats[1]:.2f} nats")
+    read(folder)
+
+
+if __name__ == "__main__":
+    main()
