@@ -23,7 +23,7 @@ if os.name == "posix":
 #: The table's tests, and those of single layers for what the table does not see: a fused pass, a bound, a norm.
 TESTS = (
     "test_layers.py", "test_spline.py", "test_lu.py", "test_emerging.py", "test_exponential.py", "test_geco.py",
-    "test_glow.py", "test_toeplitz.py", "test_prior_layers.py",
+    "test_glow.py", "test_toeplitz.py", "test_prior_layers.py", "test_forks.py",
 )  # fmt: skip
 
 
@@ -34,9 +34,12 @@ ELSEWHERE = {"chain.py": "glow.py"} | dict.fromkeys(
 
 
 class Mutant(NamedTuple):
+    """A wrong line in a room; ``finder`` names the tests that find it, where they are not the room's own."""
+
     room: str
     right: str
     wrong: str
+    finder: str = ""
 
 
 MUTANTS: dict[str, Mutant] = {
@@ -94,7 +97,7 @@ MUTANTS: dict[str, Mutant] = {
     "emerging: channels not turned in the inverse": Mutant(
         "emerging.py", "turned).flip(1, 2, 3)", "turned).flip(2, 3)"
     ),
-    "emerging: a zero tap is let through": Mutant("linalg.py", "(sizes > 0) &", "(sizes >= 0) &"),
+    "emerging: a zero tap is let through": Mutant("linalg.py", "(sizes > 0) &", "(sizes >= 0) &", "test_emerging.py"),
     "exponential: no factorial": Mutant("exponential.py", "kernel / n)", "kernel)"),
     "exponential: inverse by the same exponential": Mutant(
         "exponential.py", "-kernel, self.terms_needed", "kernel, self.terms_needed"
@@ -134,7 +137,9 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "toeplitz: one eliminated row counted": Mutant("cyclic.py", "self.count * self.pivot.log", "self.pivot.log"),
     "toeplitz: sign of the gradient": Mutant("toeplitz.py", "None, None] * gradients", "None, None] * -gradients"),
-    "toeplitz: gradient without the eliminated": Mutant("cyclic.py", "Rows(D + gone, E, left_U", "Rows(D, E, left_U"),
+    "toeplitz: gradient without the eliminated": Mutant(
+        "cyclic.py", "Rows(D + gone, E, left_U", "Rows(D, E, left_U", "test_toeplitz.py"
+    ),
     "toeplitz: safeguard left out": Mutant("toeplitz.py", "RESIDUAL_BOUND = 1e-11", "RESIDUAL_BOUND = 1e300"),
     "toeplitz: mirrored columns": Mutant("banded.py", ".flip(-4, -3)", ".flip(-4)"),
     "toeplitz: 1×1 counts one pixel": Mutant("toeplitz.py", "return height * width * linalg", "return height * linalg"),
@@ -250,7 +255,7 @@ MUTANTS: dict[str, Mutant] = {
         '"average", torch.tensor(self.tolerance), persistent=False)',
     ),
     "geco: a sum over the batch": Mutant("geco.py", "errors.detach().mean()", "errors.detach().sum()"),
-    "geco: convolutions not adapted": Mutant("conv.py", "self.adapted.adapt()", "self.adapted"),
+    "geco: convolutions not adapted": Mutant("conv.py", "self.adapted.adapt()", "self.adapted", "test_geco.py"),
     "bisection: the wrong half kept": Mutant("prior/bisection.py", "value(middle) < wanted", "value(middle) > wanted"),
     "bisection: roots without a gradient": Mutant("prior/bisection.py", "for _ in range(2):", "for _ in range(0):"),
     "bnaf: groups see those behind them": Mutant(
@@ -294,24 +299,32 @@ MUTANTS: dict[str, Mutant] = {
     "squeeze: rows and columns exchanged on the way back": Mutant(
         "images.py", "permute(0, 1, 4, 2, 5, 3)", "permute(0, 1, 4, 3, 5, 2)"
     ),
+    # what a fork compares
+    "fork: exact volume twice over": Mutant("forks.py", "- 0.5 * sum(turns)", "- 1.0 * sum(turns)"),
+    "fork: λ as it was": Mutant("forks.py", "*= branch.factor", "*= 1"),
+    "fork: exact branch follows the stand-in": Mutant("forks.py", "-flow.log_prob(x).mean()", "flow.loss(x)"),
+    "fork: sum in place of the error": Mutant(
+        "diagnose.py", "(guess - exact).norm()", "(guess + exact).norm()", "test_forks.py"
+    ),
 }
 
 
-def run_table(folder: Path, room: str = "") -> int:
+def run_table(folder: Path, room: str = "", finder: str = "") -> int:
     """Pytest's exit status of the table's tests against the package in ``folder``, up to the first failure.
 
-    What concerns the mutated room comes first, the sooner to find what is wrong in it; slow tests are left out.
+    The ``finder``, or else what concerns the mutated room, comes first, the sooner to find what is wrong in it. Slow
+    tests are left out.
 
     The process comes from a server that has imported torch already, which is most of what such a run would cost.
     """
-    process = PROCESSES.Process(target=_table_in_this_process, args=(folder, room))
+    process = PROCESSES.Process(target=_table_in_this_process, args=(folder, room, finder))
     process.start()
     process.join(timeout=300)
     assert process.exitcode is not None, f"the table's tests are still running after 300 s in {folder}"
     return process.exitcode
 
 
-def _table_in_this_process(folder: Path, room: str) -> None:
+def _table_in_this_process(folder: Path, room: str, finder: str) -> None:
     os.chdir(folder)
     sys.path[:0] = [str(folder), str(folder / "tests")]
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT)
@@ -320,7 +333,7 @@ def _table_in_this_process(folder: Path, room: str) -> None:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the table needs none, and loading them takes a second
     torch.set_num_threads(1)
     options = ["-x", "-q", "-m", "not slow", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir", str(folder)]
-    own = f"test_{ELSEWHERE.get(room, room)}"
+    own = finder or f"test_{ELSEWHERE.get(room, room)}"
     first = own if own in TESTS else TESTS[0]
     for names in ([first], [name for name in TESTS if name != first]):  # most are found by the first: spare the rest
         status = pytest.main([*options, *(str(folder / "tests" / name) for name in names)], [Nearest(room)])
@@ -370,7 +383,7 @@ def test_the_table_catches(name: str, tmp_path: Path) -> None:
     source = room.read_text()
     assert mutant.right in source, f"{mutant.room} no longer holds {mutant.right!r}: bring this mutant up to date"
     room.write_text(source.replace(mutant.right, mutant.wrong))
-    status = run_table(tmp_path, mutant.room)
+    status = run_table(tmp_path, mutant.room, mutant.finder)
     log = (tmp_path / "log").read_text()
     assert status == pytest.ExitCode.TESTS_FAILED, f"the table stays green (pytest's exit {status}):\n{log[-2000:]}"
     assert "1 failed" in log.splitlines()[-1]
