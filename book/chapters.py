@@ -1,5 +1,6 @@
 """What a stored chapter holds: read from its notebook, for the pages and tests that speak of chapters."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,11 @@ class Chapter:
     @property
     def code(self) -> list[nbformat.NotebookNode]:
         return [cell for cell in self.notebook.cells if cell.cell_type == "code"]
+
+    @property
+    def code_sha256(self) -> str:
+        """Of the code of all cells, which decides what a run prints."""
+        return hashlib.sha256("\n\n".join(cell.source for cell in self.code).encode()).hexdigest()
 
     @property
     def title(self) -> str:

@@ -6,13 +6,13 @@ says what its cells printed, of which code, on which machine. Seal it afterwards
 """
 
 import argparse
-import hashlib
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import nbformat
+from chapters import Chapter
 from project import ROOT
 from refresh import execute, joined
 
@@ -20,11 +20,6 @@ from snf_lite import runs
 from snf_lite.devices import choose_device
 
 FILE = "full.json"
-
-
-def code_of(notebook: nbformat.NotebookNode) -> str:
-    """The code of all cells, which decides what a run prints."""
-    return "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
 
 
 def printed(notebook: nbformat.NotebookNode) -> list[str]:
@@ -38,7 +33,7 @@ def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> di
     return {
         "command": f"python book/full.py book/{path.name}",
         "chapter": path.stem,
-        "code_sha256": hashlib.sha256(code_of(notebook).encode()).hexdigest(),
+        "code_sha256": Chapter(path, notebook).code_sha256,
         "printed": printed(notebook),
         **runs.provenance(choose_device(None)),
         "seconds": seconds,

@@ -1,4 +1,4 @@
-"""The status page: for each chapter what it holds, how long it took, and what of it the tests do not compare.
+"""The status page: what each chapter holds, its seconds, what the tests do not compare, and its run at full size.
 
 ``make notebooks`` writes the page; so does this file alone, without running a chapter: ``python book/status.py``.
 The words of ``status.md`` are written by hand, its table between marks (``marks.py``) from the stored notebooks.
@@ -9,12 +9,14 @@ import platform
 from collections.abc import Iterable, Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from chapters import Chapter, chapters
 from marks import fill
 from project import ROOT, RUNTIMES, write
 
 PAGE = ROOT / "book" / "status.md"
+FULL_RUN = "data/runs/full-{}/full.json"
 VERSIONS = ROOT / "book" / "versions.json"
 LIBRARIES = ("torch", "numpy", "matplotlib")
 HEADINGS = ("code cells", "not compared", "moving figures", "exercises", "equations")
@@ -26,7 +28,7 @@ def counts(chapter: Chapter) -> list[int]:
     return list(own)
 
 
-def stored(path: Path) -> dict[str, float | str]:
+def stored(path: Path) -> dict[str, Any]:
     """A record of ``make notebooks``; empty where there is none."""
     return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
@@ -60,6 +62,21 @@ def uncompared(book: list[Chapter]) -> str:
     return "\n".join(cells) or "None: every cell of every chapter is compared."
 
 
+def full_runs(book: list[Chapter]) -> str:
+    """Each chapter that was run at full size: when, how long, by which code, and what its cells printed."""
+    kept = [(chapter, stored(ROOT / FULL_RUN.format(chapter.path.stem))) for chapter in book]
+    return "\n\n".join(_full_run(chapter, record) for chapter, record in kept if record) or "None yet."
+
+
+def _full_run(chapter: Chapter, record: dict[str, Any]) -> str:
+    same = record["code_sha256"] == chapter.code_sha256
+    since = "its code has not changed since" if same else "**its code has been edited since**"
+    where = f"commit {record['package']['commit'][:7]}, {record['threads']} thread(s) of {record['device']}"
+    told = f"{chapter.link}, {record['date'][:10]}: {record['seconds'] / 60:.0f} minutes, {where}; {since}."
+    text = "".join(record["printed"]).strip("\n")
+    return f"{told}\n\n````{{dropdown}} What its cells printed\n```text\n{text}\n```\n````"
+
+
 def versions() -> str:
     """The versions with which all chapters were last run together."""
     record = stored(VERSIONS)
@@ -75,7 +92,7 @@ def record_versions() -> None:
 def page() -> str:
     """The page as it should stand."""
     book = chapters()
-    values = {"chapters": table(book), "uncompared": uncompared(book), "versions": versions()}
+    values = {"chapters": table(book), "uncompared": uncompared(book), "full": full_runs(book), "versions": versions()}
     blocks = {name: f"\n\n{value}\n\n" if name != "versions" else value for name, value in values.items()}
     return fill(PAGE.read_text("utf-8"), blocks)
 
