@@ -73,7 +73,7 @@ def _full_run(chapter: Chapter, record: dict[str, Any]) -> str:
     since = "its code has not changed since" if same else "**its code has been edited since**"
     where = f"commit {record['package']['commit'][:7]}, {record['threads']} thread(s) of {record['device']}"
     told = f"{chapter.link}, {record['date'][:10]}: {record['seconds'] / 60:.0f} minutes, {where}; {since}."
-    text = "".join(record["printed"]).strip("\n")
+    text = "\n\n".join(cell.strip("\n") for cell in record["printed"])
     return f"{told}\n\n````{{dropdown}} What its cells printed\n```text\n{text}\n```\n````"
 
 

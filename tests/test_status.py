@@ -74,14 +74,14 @@ def test_runs_at_full_size_are_shown_with_what_became_of_their_code(book: list[C
     assert status.full_runs(book) == "None yet."
     record = {
         "code_sha256": book[1].code_sha256, "package": {"commit": "0123456789"}, "threads": 1, "device": "CPU, Made up",
-        "date": "2026-01-02T03:04:05+00:00", "seconds": 150.0, "printed": ["a\n", "b\n"],
+        "date": "2026-01-02T03:04:05+00:00", "seconds": 150.0, "printed": ["a\n", "\nb\n"],
     }  # fmt: skip
     path = status.ROOT / "data" / "runs" / "full-b" / "full.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(record))
     told = "[A made-up chapter](b.ipynb), 2026-01-02: 2 minutes, commit 0123456, 1 thread(s) of CPU, Made up; "
     assert status.full_runs(book).startswith(f"{told}its code has not changed since.")
-    assert "```text\na\nb\n```" in status.full_runs(book)
+    assert "```text\na\n\nb\n```" in status.full_runs(book)
     book[1].code[0].source += "  # edited"
     assert status.full_runs(book).startswith(f"{told}**its code has been edited since**.")
 
