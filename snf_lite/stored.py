@@ -5,8 +5,8 @@ from pathlib import Path
 
 from . import runs
 
-#: What a run leaves: of a training, of a benchmark, of measuring what preprocessing adds, of prior work.
-RECORDS = ("record.json", "bench.json", "preprocessing.json", "prior.json")
+#: What a run leaves: of a training, of a benchmark, of measuring what preprocessing adds, of prior work, of forks.
+RECORDS = ("record.json", "bench.json", "preprocessing.json", "prior.json", "fork-*.json")
 
 
 def stored_run(name: str) -> Path:
