@@ -94,7 +94,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: int | N
     )
     start = time.perf_counter()
     client.execute()
-    return round(time.perf_counter() - start, 1)  # as it is stored: the words of a chapter are made from the same number
+    return round(time.perf_counter() - start, 1)  # as it is stored: the chapter's words come from the same number
 
 
 def main(arguments: list[str]) -> int:
