@@ -13,13 +13,11 @@ from typing import Any
 
 import nbformat
 from chapters import Chapter
-from project import ROOT
+from project import FULL_RUN, ROOT
 from refresh import execute, joined
 
 from snf_lite import runs
 from snf_lite.devices import choose_device
-
-FILE = "full.json"
 
 
 def printed(notebook: nbformat.NotebookNode) -> list[str]:
@@ -43,12 +41,12 @@ def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> di
 def run(path: Path, out: Path) -> Path:
     """Run one chapter at full size; the record's path. CellExecutionError, and no record, if a cell fails."""
     notebook = nbformat.read(path, as_version=4)
-    folder = out / f"full-{path.stem}"
-    folder.mkdir(parents=True, exist_ok=True)
+    record = out / FULL_RUN.format(path.stem)
+    record.parent.mkdir(parents=True, exist_ok=True)
     os.environ["SNF_FULL"] = "1"
-    seconds = execute(notebook, folder, None)
-    runs.write_json(record_of(path, notebook, seconds), folder / FILE)
-    return folder / FILE
+    seconds = execute(notebook, record.parent, None)
+    runs.write_json(record_of(path, notebook, seconds), record)
+    return record
 
 
 def main(arguments: list[str]) -> None:

@@ -12,6 +12,8 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNTIMES = ROOT / "book" / "runtimes.json"
+#: A chapter's record at full size, by its name, in the folder of the runs.
+FULL_RUN = "full-{}/full.json"
 
 FIRST_CELL = """\
 # Does nothing where snf_lite is installed. Elsewhere (on Colab, say) it installs this book's package alone:

@@ -13,10 +13,9 @@ from typing import Any
 
 from chapters import Chapter, chapters
 from marks import fill
-from project import ROOT, RUNTIMES, write
+from project import FULL_RUN, ROOT, RUNTIMES, write
 
 PAGE = ROOT / "book" / "status.md"
-FULL_RUN = "data/runs/full-{}/full.json"
 VERSIONS = ROOT / "book" / "versions.json"
 LIBRARIES = ("torch", "numpy", "matplotlib")
 HEADINGS = ("code cells", "not compared", "moving figures", "exercises", "equations")
@@ -64,7 +63,7 @@ def uncompared(book: list[Chapter]) -> str:
 
 def full_runs(book: list[Chapter]) -> str:
     """Each chapter that was run at full size: when, how long, by which code, and what its cells printed."""
-    kept = [(chapter, stored(ROOT / FULL_RUN.format(chapter.path.stem))) for chapter in book]
+    kept = [(chapter, stored(ROOT / "data" / "runs" / FULL_RUN.format(chapter.path.stem))) for chapter in book]
     return "\n\n".join(_full_run(chapter, record) for chapter, record in kept if record) or "None yet."
 
 

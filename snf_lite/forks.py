@@ -10,7 +10,7 @@ import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -198,11 +198,7 @@ def read(folder: str | Path) -> dict[str, Fork]:
 
 
 def _read(path: Path) -> Fork:
-    stored = runs.read_json(path, "fork of a run")
-    wanted = {"format", *(field.name for field in fields(Fork))}
-    if not isinstance(stored, dict) or set(stored) != wanted or stored.pop("format") != FORMAT:
-        raise ValueError(f"{path}: expected the fork of a run, format {FORMAT}, got something else.")
-    made = Fork(**stored)
+    made = runs.read_entries(path, Fork, "fork of a run", FORMAT)
     fine = {
         "its branch is not the file's": path.name == FILE.format(made.branch),
         "its steps and values differ in number": len(made.steps) == len(made.validation_nats),

@@ -6,7 +6,7 @@
 import argparse
 import math
 import time
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -114,11 +114,7 @@ def read(path: str | Path) -> PixelRecord:
         FileNotFoundError: there is no such file.
         ValueError: no such record, or one that contradicts itself; the message names the file and what is wrong.
     """
-    stored = runs.read_json(path, "record of a preprocessing")
-    wanted = {"format", *(field.name for field in fields(PixelRecord))}
-    if not isinstance(stored, dict) or set(stored) != wanted or stored.pop("format") != FORMAT:
-        raise ValueError(f"{path}: expected the record of a preprocessing, format {FORMAT}, got something else.")
-    record = PixelRecord(**stored)
+    record = runs.read_entries(path, PixelRecord, "record of a preprocessing", FORMAT)
     wrong = [f"{split}: {problem}" for split in record.results for problem in _problems(record, split)]
     if wrong:
         raise ValueError(f"{path}: {'; '.join(wrong)}.")

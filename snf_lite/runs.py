@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from .history import History
 from .sampling import SamplePair
 
 FORMAT = 1
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,19 @@ def read_json(path: str | Path, what: str) -> Any:
         raise FileNotFoundError(f"{path}: there is no such {what}.") from None
     except ValueError as error:
         raise ValueError(f"{path}: expected a record in JSON, got a file that is not: {error}.") from error
+
+
+def read_entries(path: str | Path, kind: type[Kind], what: str, version: int) -> Kind:
+    """The dataclass in a JSON file that has its fields as entries, beside the ``format`` ``version``.
+
+    Raises:
+        FileNotFoundError, ValueError: there is no such file, or it holds something else; the message names it.
+    """
+    stored = read_json(path, what)
+    wanted = {"format", *(field.name for field in fields(kind))}  # type: ignore[arg-type]
+    if not isinstance(stored, dict) or set(stored) != wanted or stored.pop("format") != version:
+        raise ValueError(f"{path}: expected the {what}, format {version}, got something else.")
+    return kind(**stored)
 
 
 def read_record(path: str | Path) -> Record:
