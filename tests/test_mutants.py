@@ -24,12 +24,17 @@ if os.name == "posix":
 TESTS = (
     "test_layers.py", "test_spline.py", "test_lu.py", "test_emerging.py", "test_exponential.py", "test_geco.py",
     "test_glow.py", "test_toeplitz.py", "test_prior_layers.py", "test_forks.py",
+    "test_prior_determinants.py",
 )  # fmt: skip
 
 
 #: Rooms whose mistakes another room's tests find.
-ELSEWHERE = {"chain.py": "glow.py"} | dict.fromkeys(
-    ("prior/bisection.py", "prior/bnaf.py", "prior/mixture_coupling.py", "prior/integer.py"), "prior_layers.py"
+ELSEWHERE = (
+    {"chain.py": "glow.py"}
+    | dict.fromkeys(
+        ("prior/bisection.py", "prior/bnaf.py", "prior/mixture_coupling.py", "prior/integer.py"), "prior_layers.py"
+    )
+    | dict.fromkeys(("prior/measures.py", "prior/sylvester.py"), "prior_determinants.py")
 )
 
 
@@ -298,6 +303,29 @@ MUTANTS: dict[str, Mutant] = {
     "integer: mass of one number outside alone": Mutant("prior/integer.py", "(x < 0) | (x >= self.levels)", "(x < 0)"),
     "squeeze: rows and columns exchanged on the way back": Mutant(
         "images.py", "permute(0, 1, 4, 2, 5, 3)", "permute(0, 1, 4, 3, 5, 2)"
+    ),
+    # rules for a log-determinant, and the layer on one of them
+    "diagonal: matrices with both sides let through": Mutant("prior/measures.py", "if wrong:", "if False:"),
+    "diagonal: sign inside the logarithm": Mutant(
+        "prior/measures.py", "jacobian.diagonal(dim1=1, dim2=2).abs().log()", "jacobian.diagonal(dim1=1, dim2=2).log()"
+    ),
+    "low rank: a factor transposed": Mutant("prior/measures.py", "v.mT @ u", "u.mT @ u"),
+    "series: all terms of one sign": Mutant("prior/measures.py", "(-1) ** (k + 1) / k", "1 / k"),
+    "series: terms not divided": Mutant("prior/measures.py", "(-1) ** (k + 1) / k", "(-1) ** (k + 1)"),
+    "series: bound of one term more": Mutant(
+        "prior/measures.py", "norm ** (terms + 1) / ((terms", "norm ** (terms + 2) / ((terms"
+    ),
+    "series: bound of one term": Mutant("prior/measures.py", "* (1 - norm))", "* 1)"),
+    "series: bound of one coordinate": Mutant("prior/measures.py", "return features * norm", "return norm"),
+    "claim: its error with its sign": Mutant(
+        "prior/measures.py", "(jacobian).logabsdet).abs().max()", "(jacobian).logabsdet).max()"
+    ),
+    "sylvester: slope of the code in place of the tanh's": Mutant(
+        "prior/sylvester.py", "(1 - bent.square()) * diagonal", "bent.square() * diagonal"
+    ),
+    "sylvester: one triangle's diagonal": Mutant("prior/sylvester.py", "tanh().prod(0)", "tanh()[0]"),
+    "sylvester: directions that are not orthonormal": Mutant(
+        "prior/sylvester.py", "torch.linalg.qr(self.free).Q", "self.free"
     ),
     # what a fork compares
     "fork: exact volume twice over": Mutant("forks.py", "- 0.5 * sum(turns)", "- 1.0 * sum(turns)"),

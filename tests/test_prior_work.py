@@ -163,52 +163,6 @@ def test_newtons_inverse_says_when_there_is_none() -> None:
         newton_inverse(bounded, torch.full((1, 2), 2.0, dtype=torch.float64))
 
 
-@pytest.mark.equation("eq-diagonal")
-def test_of_a_triangular_jacobian_the_diagonal_is_enough() -> None:
-    torch.manual_seed(0)
-    lower = torch.randn(7, 5, 5, dtype=torch.float64).tril()
-    for matrices in (lower, lower.mT):
-        found = measures.diagonal_log_det(matrices)
-        assert torch.allclose(found, torch.linalg.slogdet(matrices).logabsdet, atol=1e-12)
-    with pytest.raises(ValueError, match="expected triangular matrices, got 7 of 7 others"):
-        measures.diagonal_log_det(lower + lower.mT)
-
-
-@pytest.mark.equation("eq-low-rank")
-@pytest.mark.parametrize("rank", [1, 3])
-def test_a_low_rank_change_of_the_identity_needs_a_small_determinant(rank: int) -> None:
-    torch.manual_seed(rank)
-    u, v = torch.randn(2, 6, 5, rank, dtype=torch.float64)
-    whole = torch.linalg.slogdet(torch.eye(5, dtype=torch.float64) + u @ v.mT).logabsdet
-    assert torch.allclose(measures.low_rank_log_det(u, v), whole, atol=1e-10)
-
-
-@pytest.mark.equation("eq-low-rank")
-def test_sylvesters_layer_is_such_a_change() -> None:
-    torch.manual_seed(2)
-    layer, x = Sylvester(4, 2).double(), torch.randn(9, 4, dtype=torch.float64)
-    with torch.no_grad():
-        for parameter in layer.parameters():
-            parameter.add_(torch.randn_like(parameter))
-    outer, inner = layer.factors()
-    slope = 1 - torch.tanh(x @ inner.T + layer.bias).square()
-    found = measures.low_rank_log_det(outer * slope[:, None], inner.T.expand(9, 4, 2))
-    assert torch.allclose(found, layer(x)[1], atol=1e-10)
-
-
-@pytest.mark.equation("eq-series")
-def test_the_series_leaves_out_less_than_its_bound() -> None:
-    torch.manual_seed(3)
-    jacobian = torch.randn(8, 4, 4, dtype=torch.float64)
-    jacobian = 0.7 * jacobian / torch.linalg.matrix_norm(jacobian, ord=2)[:, None, None]
-    exact = torch.linalg.slogdet(torch.eye(4, dtype=torch.float64) + jacobian).logabsdet
-    for terms in (1, 2, 5, 20):
-        off = (measures.series_log_det(jacobian, terms) - exact).abs().max()
-        assert 0 < off <= measures.series_remainder(0.7, terms, 4) + 1e-12
-    with pytest.raises(ValueError, match=r"norm in \[0, 1\), got 1.2"):
-        measures.series_remainder(1.2, 3, 4)
-
-
 @pytest.mark.equation("eq-lattice")
 def test_an_integer_flow_moves_the_probabilities_of_its_prior() -> None:
     torch.manual_seed(4)
