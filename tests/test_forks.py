@@ -156,6 +156,18 @@ def test_a_branch_that_is_there_is_not_run_again(folder: Path, run: Path, monkey
     assert followed == ["exact"]
 
 
+def test_a_branch_that_leaves_the_finite_keeps_no_other_from_its_record(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a").symlink_to(run)
+    branches = {"own": forks.Branch(forks.own_loss, 1e40), "exact": forks.BRANCHES["exact"]}
+    monkeypatch.setattr(forks, "BRANCHES", branches)
+    with pytest.raises(FloatingPointError, match=r"1 of 2 branches failed: own\.$"):
+        forks.main([*FORK, str(tmp_path)])
+    assert "own: failed: " in capsys.readouterr().out
+    assert list(forks.read(tmp_path / "forks-a")) == ["exact"]
+
+
 def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
     seals.write_index(folder.parent)
     assert seals.check(folder.parent) == []
