@@ -39,9 +39,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"snf_lite: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"snf_lite: interrupted. {args.after_interrupt}", file=sys.stderr)
+        print(f"snf_lite: interrupted. {_advice(args)}", file=sys.stderr)
         return 130
     return 0
+
+
+def _advice(args: argparse.Namespace) -> str:
+    """What to do after an interruption."""
+    advice: str = args.after_interrupt
+    again = getattr(args, "restart", False)
+    return advice.replace("The same command", "The same command without --restart") if again else advice
 
 
 # ---- the commands ----------------------------------------------------------------------------------------------------
@@ -264,12 +271,12 @@ def _non_negative(text: str) -> float:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    """KEY=VALUE, the value a Python literal where it is one, else the text itself."""
+    """KEY=VALUE, the value a Python literal, true or false as a shell has them, else the text itself."""
     key, equals, value = text.partition("=")
     if not (key.isidentifier() and equals):
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
     try:
-        return key, ast.literal_eval(value)
+        return key, ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
     except (ValueError, SyntaxError):
         return key, value
 

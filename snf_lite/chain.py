@@ -17,7 +17,7 @@ class Row(nn.Module):
     """
 
     layers: nn.ModuleList
-    _teams: tuple[list[int], ...] = ()
+    _teams: tuple[tuple[Hashable, list[int]], ...] = ()
 
     def chain(self) -> list[FlowLayer]:
         """The layers, data side first, typed as what they are."""
@@ -46,20 +46,20 @@ class Row(nn.Module):
         self._teams = tuple(self._find_teams())
         return event_shape
 
-    def _find_teams(self) -> list[list[int]]:
-        """Positions of layers whose log-determinants are computed in one go."""
+    def _find_teams(self) -> list[tuple[Hashable, list[int]]]:
+        """Key and positions of layers whose log-determinants are computed in one go."""
         teams: dict[tuple[type, Hashable], list[int]] = {}
         for index, layer in enumerate(self.chain()):
             if layer.volume_key() is not None:
                 teams.setdefault((type(layer), layer.volume_key()), []).append(index)
-        return list(teams.values())
+        return [(key, team) for (_, key), team in teams.items()]
 
     def _volumes(self, dtype: torch.dtype) -> dict[int, Tensor]:
         """By position the log|det| () of each layer in a team."""
         found: dict[int, Tensor] = {}
-        for team in self._teams:
+        for key, team in self._teams:
             layers = [self.chain()[index] for index in team]
-            found.update(zip(team, type(layers[0]).volumes(layers).to(dtype), strict=True))
+            found.update(zip(team, type(layers[0]).volumes(layers, key).to(dtype), strict=True))
         return found
 
     def through(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

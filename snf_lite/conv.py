@@ -122,11 +122,10 @@ class ExactConv2d(ConvLayer):
         return None if self.image_size is None else (self.image_size, self.weight.shape)
 
     @classmethod
-    def volumes(cls, layers: Sequence["ExactConv2d"]) -> Tensor:
-        size, owners = layers[0].image_size, [layer.label for layer in layers]
-        if size is None:
-            raise ValueError(f"{owners[0]}: its images' size is known inside a flow only.")
-        return toeplitz.log_abs_dets(torch.stack([layer.weight for layer in layers]), *size, owners)
+    def volumes(cls, layers: Sequence["ExactConv2d"], key: Any) -> Tensor:
+        (height, width), _ = key  # of the flow that asks: its layers may stand in another one too, for other images
+        owners = [layer.label for layer in layers]
+        return toeplitz.log_abs_dets(torch.stack([layer.weight for layer in layers]), height, width, owners)
 
 
 class SelfNormConv2d(ConvLayer):
@@ -168,7 +167,8 @@ class SelfNormConv2d(ConvLayer):
 
     def tap_counts(self, height: int, width: int) -> Tensor:
         """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
-        if not checks.values_are_readable():  # nothing is kept from inside a trace
+        # nothing is kept from inside a trace, nor what autograd could not use later
+        if not checks.values_are_readable() or torch.is_inference_mode_enabled():
             return toeplitz.tap_counts(self.weight, height, width)
         key = (height, width, self.weight.dtype, self.weight.device)
         if self._counts is None or self._counts[0] != key:

@@ -101,6 +101,9 @@ class Events:
         # Floats pass ``Dequantize`` without noise: on whole numbers the density would grow without bound.
         if flow.levels is not None and sample.is_floating_point() and bool((sample == sample.round()).all()):
             raise TypeError(f"{self}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
+        if flow.levels is not None and sample.is_floating_point() and bool((sample <= 1).all()):
+            here = f"{sample.dtype} up to {sample.max():g}, as if scaled to [0, 1]"
+            raise TypeError(f"{self}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
 
     def _require_range(self, sample: Tensor, levels: int | None) -> None:
         if sample.is_floating_point():

@@ -67,8 +67,8 @@ class FlowLayer(nn.Module):
         return None
 
     @classmethod
-    def volumes(cls, layers: Sequence[Any]) -> Tensor:
-        """log|det| (N,) in nats of layers with one ``volume_key``, from their weights alone, differentiable."""
+    def volumes(cls, layers: Sequence[Any], key: Any) -> Tensor:
+        """log|det| (N,) in nats of layers that gave the flow this one key, from their weights alone, differentiable."""
         raise NotImplementedError(f"{cls.__name__} has no volumes.")
 
     def map(self, x: Tensor) -> Tensor:

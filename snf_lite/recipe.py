@@ -155,4 +155,4 @@ def require_same_command(folder: Path, command: str) -> None:
         return
     there = runs.read_record(record).command
     if there != command:
-        raise ValueError(f"{record}: comes from '{there}', not from '{command}'. Give another --name, or --restart.")
+        raise ValueError(f"{record}: comes from '{there}', not from '{command}'. Give another --out, or --restart.")

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -85,15 +86,17 @@ def reproduce(wish: Wish, out: Path, name: str, device: str | None, restart: boo
     path = out / name / "plan.json"
     kept = distributed.from_writer(lambda: read_plan(path, wish) if path.exists() and not restart else None)
     plan = kept or make_plan(wish, choose_device(device), say)
-    distributed.from_writer(lambda: runs.write_json(plan, path, depth=3))
     jobs = [(row, wish.seed + k) for k in range(wish.repeats) for row in wish.chosen]
+    if restart:  # all of them now: an interrupted restart goes on without throwing away what it has done
+        distributed.from_writer(lambda: _throw_away([out / run_name(wish, *job) for job in jobs]))
+    distributed.from_writer(lambda: runs.write_json(plan, path, depth=3))
     say(f"{path}: {len(jobs)} runs, {_minutes(plan)}")
     failed = []
     for number, (row, seed) in enumerate(jobs, start=1):
         recipe = wish.recipe(row, plan["rows"][row]["epochs"], seed)
         say(f"\n{number} of {len(jobs)}: {row}, {recipe.epochs} epochs, seed {seed}")
         try:
-            say(str(run(recipe, recipe.fresh_flow(), out / run_name(wish, row, seed), device, restart)))
+            say(str(run(recipe, recipe.fresh_flow(), out / run_name(wish, row, seed), device)))
         except (FloatingPointError, NotInvertibleError) as error:  # a run that left the finite; the others go on
             say(f"failed: {error}")
             failed.append(f"{row} with seed {seed}")
@@ -106,10 +109,19 @@ def run_name(wish: Wish, row: str, seed: int) -> str:
     return f"{wish.preset}-{ROWS[row].model}-{wish.data}-seed{seed}"
 
 
+def _throw_away(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        for name in ("checkpoint.pt", "record.json"):
+            (folder / name).unlink(missing_ok=True)
+
+
 def _require_possible(wish: Wish) -> None:
     for row in wish.chosen:
         if row not in ROWS:
             raise ValueError(f"reproduce: expected rows out of {', '.join(ROWS)}, got {row!r}.")
+    for row, other in combinations(wish.chosen, 2):
+        if ROWS[row].model == ROWS[other].model:
+            raise ValueError(f"reproduce: {row} and {other} would share a folder: run each with its own --out.")
     for key in wish.settings:
         if not any(_knows(row, key) for row in wish.chosen):
             raise ValueError(f"reproduce: none of {', '.join(wish.chosen)} has a setting {key!r}.")
@@ -190,7 +202,7 @@ def read_plan(path: Path, wish: Wish) -> dict[str, Any]:
     there, here = plan["wish"], wish.described()
     differing = [f"{key} {there.get(key)!r}, not {here[key]!r}" for key in here if there.get(key) != here[key]]
     if differing:
-        raise ValueError(f"{path}: was made for {'; '.join(differing)}. Give another --name, or --restart.")
+        raise ValueError(f"{path}: was made for {'; '.join(differing)}. Give another --out, or --restart.")
     return plan
 
 

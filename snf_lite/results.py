@@ -1,5 +1,6 @@
 """The paper's tables beside the runs of record: what each row came to, at which settings, and what differs."""
 
+import inspect
 import math
 import statistics
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from . import runs
+from .models import BUILDERS
 from .rows import ROWS, TWINS, Row, row_of
 
 #: Settings of a run that change neither its result's meaning nor what it is compared by.
@@ -83,7 +85,7 @@ class Group:
 def _difference(key: str, there: Any, here: Any) -> str:
     words = key.replace("_", " ")
     if isinstance(here, bool) and not there:
-        return words
+        return words if here else f"no {words}"
     if here is None:
         return f"{words} the builder's own, not {there}"
     return f"{words} {here}" if there is None else f"{words} {here}, not {there}"
@@ -92,7 +94,9 @@ def _difference(key: str, there: Any, here: Any) -> str:
 def _recipe_of(record: runs.Record) -> dict[str, Any]:
     settings = {"precision": "float32", "augment": False, **record.history["settings"]}
     decided = {key: value for key, value in settings.items() if key not in _BYSTANDERS}
-    return {**decided, **record.model["settings"]}
+    own = inspect.signature(BUILDERS[record.model["name"]]).parameters
+    chosen = {key: value for key, value in record.model["settings"].items() if own[key].default != value}
+    return {**decided, **chosen}
 
 
 def read_all(folder: Path) -> dict[str, runs.Record]:
@@ -108,6 +112,8 @@ def grouped(records: dict[str, runs.Record]) -> list[Group]:
         if row is not None:
             settings = sorted(_recipe_of(record).items(), key=lambda item: item[0])
             key = f"{row.name} {record.data['train']['name']} {settings}"
+            while key in found and record.seed in found[key].values:
+                key += ", again"  # one value for each seed: a second run of one, by several processes say, stands apart
             found.setdefault(key, Group(row, {})).records[name] = record
     order = list(ROWS)
     return sorted(found.values(), key=lambda group: (order.index(group.row.name), group.epochs))

@@ -24,7 +24,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "evaluate_every"):
-            checks.positive_integer(getattr(self, name), name, "fit")
+            self._coerce(name, checks.positive_integer(getattr(self, name), name, "fit"))
         self._coerce("lr", checks.number_between(self.lr, 0, math.inf, "lr", "fit"))
         self._coerce("warmup_epochs", checks.non_negative(self.warmup_epochs, "warmup_epochs", "fit"))
         if self.clip_norm is not None:

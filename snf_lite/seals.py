@@ -66,4 +66,6 @@ def _unread(run: Path) -> list[str]:
             return results.problems(runs.read_record(run / "record.json"), run.name)
     except (ValueError, OSError) as error:
         return [str(error)]
+    except (KeyError, IndexError, TypeError) as error:
+        return [f"{run.name}: its record lacks an entry or has one of another kind: {error!r}"]
     return []

@@ -11,7 +11,7 @@ import pytest
 
 import snf_lite as snf
 from snf_lite import runs
-from snf_lite.__main__ import main
+from snf_lite.__main__ import _parser, _recipe, main
 
 TRAIN = ["train", "dense-selfnorm", "--whiten", "--epochs", "2"]
 
@@ -184,6 +184,14 @@ def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setattr("snf_lite.recipe.fit", interrupted)
     assert main(TRAIN) == 130
     assert "The same command goes on" in capsys.readouterr().err
+    assert main([*TRAIN, "--restart"]) == 130
+    assert "The same command without --restart goes on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["false", "False"])
+def test_a_setting_is_switched_off_by_either_spelling(word: str) -> None:
+    recipe = _recipe(_parser().parse_args([*TRAIN, "--set", f"front={word}"]))
+    assert recipe.settings["front"] is False
 
 
 @pytest.mark.parametrize("command", ["list", "train", "evaluate", "sample", "bench"])

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_runs import HELD_OUT, MOONS, Items, fresh, trained, weights
@@ -61,6 +63,22 @@ def test_a_part_of_a_data_set_still_knows_its_levels() -> None:
 def test_pixels_as_floats_are_refused() -> None:
     with pytest.raises(TypeError, match=r"expected pixels as torch\.uint8, got whole numbers as torch\.float32"):
         snf.fit(snf.build("dense-selfnorm", (1, 8, 8), levels=17), snf.load("digits").float(), 1)
+
+
+def test_pixels_scaled_to_the_unit_interval_are_refused() -> None:
+    """As other libraries hand them out; the likelihood of whole numbers in disguise would grow without bound."""
+    scaled = torch.Tensor(snf.load("digits").float() / 16)
+    words = r"points from 0 to 17, got torch\.float32 up to 1, as if scaled to \[0, 1\]"
+    for data in (scaled, Items(list(scaled))):
+        with pytest.raises(TypeError, match=words):
+            snf.fit(snf.build("dense-selfnorm", (1, 8, 8), levels=17), data, 1)
+
+
+def test_numpy_integers_as_settings_come_back_from_a_checkpoint(tmp_path: Path) -> None:
+    settings = {"epochs": np.int64(1), "batch_size": np.int32(50)}
+    history = snf.fit(fresh(), MOONS, **settings, checkpoint=tmp_path / "a.pt")
+    again = snf.fit(fresh(), MOONS, **settings, checkpoint=tmp_path / "a.pt")
+    assert type(history.settings["epochs"]) is int and again.validation_nats == history.validation_nats
 
 
 # ---- what is refused -------------------------------------------------------------------------------------------------

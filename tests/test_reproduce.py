@@ -145,6 +145,28 @@ def test_a_stopped_plan_goes_on_where_it_stopped(somewhere_else: Path, capsys: A
     assert len(found) == 2 and found["fast-dense-selfnorm-digits-seed0"] == first["fast-dense-selfnorm-digits-seed0"]
 
 
+def test_a_stopped_restart_goes_on_without_it(somewhere_else: Path, capsys: Any, monkeypatch: Any) -> None:
+    assert main([*PAIR, "--epochs", "1"]) == 0
+    real, done = reproduce.run, []
+
+    def stopped(*args: Any) -> Any:
+        if done:
+            raise KeyboardInterrupt
+        done.append(real(*args))
+        return done[0]
+
+    monkeypatch.setattr(reproduce, "run", stopped)
+    assert main([*PAIR, "--epochs", "2", "--restart"]) == 130
+    assert "The same command without --restart goes on" in capsys.readouterr().err
+    first = records(somewhere_else)
+    assert list(first) == ["fast-dense-selfnorm-digits-seed0"]  # the other's old record would pass for a new one
+    monkeypatch.setattr(reproduce, "run", real)
+    assert main([*PAIR, "--epochs", "2"]) == 0
+    found = records(somewhere_else)
+    assert {record.history["epochs"][-1] for record in found.values()} == {2}
+    assert found["fast-dense-selfnorm-digits-seed0"] == first["fast-dense-selfnorm-digits-seed0"]
+
+
 def test_another_wish_under_the_same_name_is_refused(somewhere_else: Path, capsys: Any) -> None:
     assert main([*PAIR, "--epochs", "1"]) == 0
     assert main([*PAIR, "--epochs", "2"]) == 1
@@ -177,6 +199,7 @@ def test_a_run_that_fails_does_not_stop_the_others(somewhere_else: Path, capsys:
         (["--minutes", "0"], 2, "expected a positive number, got '0'"),
         (["--preset", "slow"], 2, "invalid choice: 'slow'"),
         (["--set", "colour=red"], 1, "has a setting 'colour'"),
+        (["--rows", "glow-exact", "cifar10-glow-exact"], 1, "glow-exact and cifar10-glow-exact would share a folder"),
         (["--data", "imagenet32", "--epochs", "1"], 1, "imagenet32"),
     ],
 )

@@ -41,6 +41,24 @@ def test_seeds_of_one_setting_stand_together_and_others_apart(like: runs.Record)
     assert (pair.mean, pair.deviation, pair.epochs, pair.batch_ms) == (952.0, pytest.approx(8**0.5), 60, 12.5)
 
 
+def test_a_second_run_of_one_seed_stands_apart(like: runs.Record) -> None:
+    """As by several processes: settings and seed are equal and values are not; neither may hide the other."""
+    recipe = fast("dense-exact", 0)
+    records = {"a": record_of(recipe, 950.0, like), "b": record_of(recipe, 951.0, like)}
+    records |= {"c": record_of(fast("dense-exact", 1), 954.0, like)}
+    groups = results.grouped(records)
+    assert [(sorted(group.records), group.mean) for group in groups] == [(["a", "c"], 952.0), (["b"], 951.0)]
+
+
+def test_a_setting_told_as_it_is_anyway_is_no_difference(like: runs.Record) -> None:
+    told = fast("dense-selfnorm", 0, recon_weight=1.0, depth=2)
+    records = {"a": record_of(told, 950.0, like), "b": record_of(fast("dense-selfnorm", 1), 952.0, like)}
+    (group,) = results.grouped(records)
+    assert not any("recon" in words or "depth" in words for words in group.differences())
+    off = record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 6000, front=False), 948.0, like)
+    assert results.grouped({"off": off})[0].differences() == []
+
+
 def test_a_group_says_what_differs_from_the_paper(like: runs.Record) -> None:
     (own,) = results.grouped({"own": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 6000), 948.0, like)})
     assert own.differences() == []
@@ -168,6 +186,16 @@ def test_a_record_that_contradicts_itself_is_refused(
     seals.write_index(folder)
     code, said = checked(folder, capsys)
     assert (code == 1 and f"run0: {words}" in said) or words in said
+
+
+@pytest.mark.parametrize("entry", ["results", "history", "seed"])
+def test_a_record_without_an_entry_is_named(folder: Path, entry: str, capsys: Any) -> None:
+    path = next(folder.glob("*/record.json"))
+    stored = json.loads(path.read_text())
+    path.write_text(json.dumps({**stored, entry: {}}))
+    seals.write_index(folder)
+    code, said = checked(folder, capsys)
+    assert code == 1 and path.parent.name in said
 
 
 def test_without_an_index_nothing_is_believed(tmp_path: Path, capsys: Any) -> None:

@@ -142,3 +142,26 @@ def test_a_singular_kernel_among_many_is_named() -> None:
         flow.layers[4].weight.zero_()
     with pytest.raises(snf.NotInvertibleError, match=r"layers\[4\] ExactConv2d"):
         flow.loss(torch.randint(0, 17, (4, 1, 8, 8), dtype=torch.uint8))
+
+
+def test_a_layer_in_two_flows_keeps_to_the_images_of_each() -> None:
+    torch.manual_seed(0)
+    layer = snf.ExactConv2d(1).double()
+    with torch.no_grad():
+        layer.weight.add_(0.2 * torch.randn_like(layer.weight))
+    flows = {side: snf.Flow([layer], (1, side, side)) for side in (6, 9)}
+    for side, flow in flows.items():
+        x = torch.randn(3, 1, side, side, dtype=torch.float64)
+        loss, exact = flow.loss(x), -flow.log_prob(x).mean()
+        ours, wanted = (torch.autograd.grad(value, layer.weight)[0] for value in (loss, exact))
+        assert torch.allclose(loss, exact, atol=1e-10) and torch.allclose(ours, wanted, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["conv-selfnorm", "glow-selfnorm"])
+def test_a_look_in_inference_mode_leaves_the_flow_trainable(name: str) -> None:
+    small = {"width": 4, "steps": 1} if name == "glow-selfnorm" else {"blocks": 1, "depth": 1}
+    flow, x = snf.build(name, (1, 8, 8), levels=17, **small), torch.randint(0, 17, (4, 1, 8, 8), dtype=torch.uint8)
+    with torch.inference_mode():
+        flow.loss(x)
+    flow.loss(x).backward()
+    assert all(weight.grad is not None for weight in flow.parameters())
