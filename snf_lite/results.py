@@ -75,7 +75,7 @@ class Group:
         there = {
             "data": paper.data, "epochs": paper.epochs, "batch_size": paper.batch_size, "lr": paper.lr, "whiten": False,
             "warmup_epochs": paper.warmup, "decay": paper.decay, "clip_norm": paper.clip, "precision": "float32",
-            "augment": paper.augment, **paper.settings,
+            "augment": paper.augment, **_chosen(self.row.model, paper.settings),
         }  # fmt: skip
         here = {"data": self.data, **self.recipe, "epochs": self.epochs}
         keys = [*there, *(key for key in here if key not in there)]
@@ -94,9 +94,13 @@ def _difference(key: str, there: Any, here: Any) -> str:
 def _recipe_of(record: runs.Record) -> dict[str, Any]:
     settings = {"precision": "float32", "augment": False, **record.history["settings"]}
     decided = {key: value for key, value in settings.items() if key not in _BYSTANDERS}
-    own = inspect.signature(BUILDERS[record.model["name"]]).parameters
-    chosen = {key: value for key, value in record.model["settings"].items() if own[key].default != value}
-    return {**decided, **chosen}
+    return {**decided, **_chosen(record.model["name"], record.model["settings"])}
+
+
+def _chosen(model: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that are not what the model's builder takes anyway."""
+    own = inspect.signature(BUILDERS[model]).parameters
+    return {key: value for key, value in settings.items() if own[key].default != value}
 
 
 def read_all(folder: Path) -> dict[str, runs.Record]:

@@ -55,6 +55,8 @@ def test_a_setting_told_as_it_is_anyway_is_no_difference(like: runs.Record) -> N
     records = {"a": record_of(told, 950.0, like), "b": record_of(fast("dense-selfnorm", 1), 952.0, like)}
     (group,) = results.grouped(records)
     assert not any("recon" in words or "depth" in words for words in group.differences())
+    glow = record_of(ROWS["glow-selfnorm"].recipe("paper", "mnist", 0, 250), 576.0, like)
+    assert results.grouped({"glow": glow})[0].differences() == []
     off = record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 6000, front=False), 948.0, like)
     assert results.grouped({"off": off})[0].differences() == []
 
