@@ -3,6 +3,7 @@
 import argparse
 import ast
 import io
+import math
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -97,6 +98,9 @@ def reproduce_rows(args: argparse.Namespace) -> None:
 
 def show_results(args: argparse.Namespace) -> None:
     """Print the paper's tables beside the runs of record, or check that no record is missing or altered."""
+    if not args.runs.is_dir():
+        here = "a file" if args.runs.exists() else "nothing"
+        raise ValueError(f"{args.runs}: expected a folder of runs, got {here}.")
     if args.seal:
         print(f"{seals.write_index(args.runs)}: holds what {args.runs} holds now")
     wrong = seals.check(args.runs) if args.check else []
@@ -257,10 +261,10 @@ def _positive_integer(text: str) -> int:
 
 
 def _positive_number(text: str) -> float:
-    number = _non_negative(text)
-    if number == 0:
-        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}")
-    return number
+    try:
+        return checks.number_between(float(text), 0, math.inf, "the value", "argument")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}") from None
 
 
 def _non_negative(text: str) -> float:

@@ -241,7 +241,8 @@ def _parity_section(found: list[Parity]) -> str:
         unit, digits = parity.learned.row.unit, 2 if parity.learned.row.unit == "nats" else 4
         each = ", ".join(f"{gap:+.{digits}f}" for gap in parity.gaps.values())
         words = f"{parity.learned.row.model} on {parity.learned.data}, {parity.learned.epochs} epochs"
-        lines.append(f"{words:<46} {parity.mean:+.{digits}f} {unit} (by seed: {each})")
+        runs_of = ", ".join(parity.learned.records)
+        lines.append(f"{words:<46} {parity.mean:+.{digits}f} {unit} (by seed: {each}; {runs_of})")
     return "\n".join(lines if found else [*lines, "no pair was run yet"])
 
 

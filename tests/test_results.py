@@ -108,7 +108,7 @@ def test_the_tables_show_runs_and_how_to_run_the_others(like: runs.Record, tmp_p
     shown = capsys.readouterr().out
     assert re.search(r"self-normalizing, dense 2-layer +947\.1 ± 0\.2 +951\.2 +1 +60 +18\.7 / 12\.5 +38\.6 / ", shown)
     assert re.search(r"on fashion_mnist, test nats\n.*\nexact gradient, dense 2-layer +– +1600\.0", shown)
-    assert "dense-selfnorm on mnist, 60 epochs" in shown and "+1.23 nats (by seed: +1.23)" in shown
+    assert "dense-selfnorm on mnist, 60 epochs" in shown and "+1.23 nats (by seed: +1.23; one)" in shown
     for row in ROWS.values():
         command = f"reproduce --rows {row.name} --data {row.data} --preset paper"
         assert (command in shown) == (row.name not in ("dense-selfnorm", "dense-exact")), row.name
