@@ -75,9 +75,11 @@ class Group:
         there = {
             "data": paper.data, "epochs": paper.epochs, "batch_size": paper.batch_size, "lr": paper.lr, "whiten": False,
             "warmup_epochs": paper.warmup, "decay": paper.decay, "clip_norm": paper.clip, "precision": "float32",
-            "augment": paper.augment, **_chosen(self.row.model, paper.settings),
+            "augment": paper.augment, **paper.settings,
         }  # fmt: skip
-        here = {"data": self.data, **self.recipe, "epochs": self.epochs}
+        own = _defaults(self.row.model)
+        untold = {key: own[key] for key in paper.settings}
+        here = {"data": self.data, **untold, **self.recipe, "epochs": self.epochs}
         keys = [*there, *(key for key in here if key not in there)]
         return [_difference(key, there.get(key), here.get(key)) for key in keys if there.get(key) != here.get(key)]
 
@@ -94,13 +96,13 @@ def _difference(key: str, there: Any, here: Any) -> str:
 def _recipe_of(record: runs.Record) -> dict[str, Any]:
     settings = {"precision": "float32", "augment": False, **record.history["settings"]}
     decided = {key: value for key, value in settings.items() if key not in _BYSTANDERS}
-    return {**decided, **_chosen(record.model["name"], record.model["settings"])}
+    own = _defaults(record.model["name"])
+    return {**decided, **{key: value for key, value in record.model["settings"].items() if own[key] != value}}
 
 
-def _chosen(model: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that are not what the model's builder takes anyway."""
-    own = inspect.signature(BUILDERS[model]).parameters
-    return {key: value for key, value in settings.items() if own[key].default != value}
+def _defaults(model: str) -> dict[str, Any]:
+    """What the model's builder takes for each setting unless it is told."""
+    return {name: parameter.default for name, parameter in inspect.signature(BUILDERS[model]).parameters.items()}
 
 
 def read_all(folder: Path) -> dict[str, runs.Record]:
