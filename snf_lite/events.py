@@ -98,11 +98,14 @@ class Events:
         wanted = [flow.dtype] if flow.levels is None else [torch.uint8, flow.dtype]
         if sample.dtype not in wanted:
             raise TypeError(f"{self}: expected {' or '.join(map(str, wanted))}, got {sample.dtype}.")
+        if flow.levels is None or not sample.is_floating_point():
+            return
         # Floats pass ``Dequantize`` without noise: on whole numbers the density would grow without bound.
-        if flow.levels is not None and sample.is_floating_point() and bool((sample == sample.round()).all()):
+        if bool((sample == sample.round()).all()):
             raise TypeError(f"{self}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
-        if flow.levels is not None and sample.is_floating_point() and bool((sample <= 1).all()):
-            here = f"{sample.dtype} up to {sample.max():g}, as if scaled to [0, 1]"
+        top = float(sample.max())
+        if top <= 1:
+            here = f"{sample.dtype} up to {top:g}, as if scaled to [0, 1]"
             raise TypeError(f"{self}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
 
     def _require_range(self, sample: Tensor, levels: int | None) -> None:

@@ -53,18 +53,19 @@ def exact_loss(flow: Flow, x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Branch:
-    """One way to go on: its loss, and a factor on every λ."""
+    """One way to go on: in words, its loss, and a factor on every λ."""
 
+    words: str
     loss: Callable[[Flow, Tensor], Tensor]
     factor: float = 1.0
 
 
 BRANCHES = {
-    "own": Branch(own_loss),
-    "tenth": Branch(own_loss, 0.1),
-    "tenfold": Branch(own_loss, 10.0),
-    "exact-volume": Branch(exact_volume_loss),
-    "exact": Branch(exact_loss),
+    "own": Branch("as before", own_loss),
+    "tenth": Branch("λ a tenth", own_loss, 0.1),
+    "tenfold": Branch("λ ten times", own_loss, 10.0),
+    "exact-volume": Branch("exact inverse, tie kept", exact_volume_loss),
+    "exact": Branch("exact, no tie", exact_loss),
 }
 
 

@@ -207,9 +207,10 @@ def model_names() -> list[str]:
     return list(BUILDERS)
 
 
-def known_settings(name: str) -> list[str]:
-    """The settings that a model's builder takes."""
-    return list(inspect.signature(BUILDERS[name]).parameters)[2:]  # after event_shape and levels
+def known_settings(name: str) -> dict[str, Any]:
+    """The settings that a model's builder takes, and what each is unless it is told."""
+    settings = list(inspect.signature(BUILDERS[name]).parameters.values())[2:]  # after event_shape and levels
+    return {setting.name: setting.default for setting in settings}
 
 
 def build(name: str, event_shape: Iterable[int], levels: int | None = None, **settings: Any) -> Flow:

@@ -1,6 +1,5 @@
 """The paper's tables beside the runs of record: what each row came to, at which settings, and what differs."""
 
-import inspect
 import math
 import statistics
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from . import runs
-from .models import BUILDERS
+from .models import known_settings
 from .rows import ROWS, TWINS, Row, row_of
 
 #: Settings of a run that change neither its result's meaning nor what it is compared by.
@@ -77,7 +76,7 @@ class Group:
             "warmup_epochs": paper.warmup, "decay": paper.decay, "clip_norm": paper.clip, "precision": "float32",
             "augment": paper.augment, **paper.settings,
         }  # fmt: skip
-        own = _defaults(self.row.model)
+        own = known_settings(self.row.model)
         untold = {key: own[key] for key in paper.settings}
         here = {"data": self.data, **untold, **self.recipe, "epochs": self.epochs}
         keys = [*there, *(key for key in here if key not in there)]
@@ -96,13 +95,8 @@ def _difference(key: str, there: Any, here: Any) -> str:
 def _recipe_of(record: runs.Record) -> dict[str, Any]:
     settings = {"precision": "float32", "augment": False, **record.history["settings"]}
     decided = {key: value for key, value in settings.items() if key not in _BYSTANDERS}
-    own = _defaults(record.model["name"])
+    own = known_settings(record.model["name"])
     return {**decided, **{key: value for key, value in record.model["settings"].items() if own[key] != value}}
-
-
-def _defaults(model: str) -> dict[str, Any]:
-    """What the model's builder takes for each setting unless it is told."""
-    return {name: parameter.default for name, parameter in inspect.signature(BUILDERS[model]).parameters.items()}
 
 
 def read_all(folder: Path) -> dict[str, runs.Record]:

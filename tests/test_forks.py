@@ -160,7 +160,7 @@ def test_a_branch_that_leaves_the_finite_keeps_no_other_from_its_record(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "a").symlink_to(run)
-    branches = {"own": forks.Branch(forks.own_loss, 1e40), "exact": forks.BRANCHES["exact"]}
+    branches = {"own": forks.Branch("λ without bounds", forks.own_loss, 1e40), "exact": forks.BRANCHES["exact"]}
     monkeypatch.setattr(forks, "BRANCHES", branches)
     with pytest.raises(FloatingPointError, match=r"1 of 2 branches failed: own\.$"):
         forks.main([*FORK, str(tmp_path)])
