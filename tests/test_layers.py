@@ -6,26 +6,13 @@ import math
 import pytest
 import torch
 from layer_table import CASES, CONV_LEARNED, DENSE_LEARNED, LEARNED, Case
+from round_trips import close, jacobian, require_round_trip
 from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import FlowLayer, conv, dense, toeplitz
 
 ALL = pytest.mark.parametrize("name", CASES)
-
-
-def rows_jacobian(layer: FlowLayer, event: Tensor) -> Tensor:
-    """The Jacobian of one event by autograd, (D, D); it keeps the graph to the layer's parameters."""
-    size = event.numel()
-    jacobian = torch.autograd.functional.jacobian(lambda e: layer.transform(e[None])[0], event, create_graph=True)
-    return jacobian.reshape(size, size)
-
-
-def close(got: Tensor, wanted: Tensor, bound: float) -> None:
-    """Largest difference within ``bound``, relative to the wanted numbers where they exceed 1."""
-    scale = max(1.0, float(wanted.detach().abs().max()) if wanted.numel() else 1.0)
-    worst = float((got - wanted).detach().abs().max()) if wanted.numel() else 0.0
-    assert worst <= bound * scale, f"differs by {worst:.2e} where numbers reach {scale:.2e}"
 
 
 # ---- the self-normalising gradients ----------------------------------------------------------------------------------
@@ -146,7 +133,7 @@ def test_log_det_is_that_of_the_autograd_jacobian(name: str) -> None:
     case = CASES[name]
     layer, x = case.layer(), case.events()
     _, log_det = layer(x)
-    wanted = torch.stack([torch.linalg.slogdet(rows_jacobian(layer, event))[1] for event in x])
+    wanted = torch.stack([torch.linalg.slogdet(jacobian(layer, event))[1] for event in x])
     assert log_det.shape == (len(x),)
     assert (log_det - wanted).abs().max() < 1e-8
 
@@ -169,7 +156,7 @@ def test_log_det_gradient_is_that_of_the_autograd_jacobian(name: str) -> None:
     if not parameters:
         assert not layer(x)[1].requires_grad
         return
-    wanted = sum(torch.linalg.slogdet(rows_jacobian(layer, event))[1] for event in x)
+    wanted = sum(torch.linalg.slogdet(jacobian(layer, event))[1] for event in x)
     got = torch.autograd.grad(layer(x)[1].sum(), parameters, allow_unused=True, materialize_grads=True)
     truth = torch.autograd.grad(wanted, parameters, allow_unused=True, materialize_grads=True)
     for ours, autograds in zip(got, truth, strict=True):
@@ -184,7 +171,7 @@ def test_log_det_gradient_reaches_the_input(name: str) -> None:
     if not log_det.requires_grad:
         return
     (got,) = torch.autograd.grad(log_det.sum(), x, allow_unused=True, materialize_grads=True)
-    wanted = torch.linalg.slogdet(rows_jacobian(layer, x[0]))[1]
+    wanted = torch.linalg.slogdet(jacobian(layer, x[0]))[1]
     if not wanted.requires_grad:
         return
     (truth,) = torch.autograd.grad(wanted, x, allow_unused=True, materialize_grads=True)
@@ -201,9 +188,9 @@ def test_exact_inverse_round_trips(name: str) -> None:
         assert back.dtype == torch.uint8
         assert torch.equal(back, x.floor().to(torch.uint8))
         return
-    close(back, x, 1e-8)
+    require_round_trip(layer, x, back)
     with torch.no_grad():
-        close(layer.inverse(z), x, 1e-8)
+        require_round_trip(layer, x, layer.inverse(z))
 
 
 @ALL
@@ -216,7 +203,7 @@ def test_inverse_is_differentiable(name: str) -> None:
     size = x.numel()
     inverse_jacobian = torch.autograd.functional.jacobian(lambda e: layer.invert(e[None], True), z[0])
     inverse_jacobian = inverse_jacobian.reshape(size, size)
-    close(inverse_jacobian @ rows_jacobian(layer, x[0]), torch.eye(size, dtype=x.dtype), 1e-7)
+    close(inverse_jacobian @ jacobian(layer, x[0]), torch.eye(size, dtype=x.dtype), 1e-7)
 
 
 @ALL
@@ -400,7 +387,7 @@ def test_remembered_factorisations_notice_a_changed_weight(name: str, write: str
         after, fresh = layer(x)[1], toeplitz_or_slogdet(layer, case)
         assert not torch.allclose(before, after)
         close(after, fresh.expand_as(after), 1e-9)
-        close(layer.inverse(layer(x)[0]), x, 1e-8)
+        require_round_trip(layer, x, layer.inverse(layer(x)[0]))
 
 
 def stored_weight(layer: FlowLayer) -> torch.nn.Parameter:
