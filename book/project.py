@@ -15,8 +15,8 @@ RUNTIMES = ROOT / "book" / "runtimes.json"
 #: A chapter's record at full size, by its name, in the folder of the runs.
 FULL_RUN = "full-{}/full.json"
 
-#: The address before anybody has published the project. In two parts, or ``make address`` would change this line too.
-PLACEHOLDER = "https://github.com/" + "snf-book/snf-book"
+#: The address before anybody has published the project; in parts, or ``make address`` would change this line too.
+PLACEHOLDER = "/".join(["https://github.com", "snf-book", "snf-book"])
 UNPUBLISHED = (
     "It is a placeholder until somebody publishes the project: nothing is there yet, nor behind the buttons that open "
     "a chapter on Colab. `make address URL=https://github.com/someone/theirs` puts the real address everywhere and "
