@@ -3,7 +3,8 @@
 Every mention in the project's text files follows: the repository, in whatever way its address is written, and the site
 that GitHub publishes from it. In a notebook the names of the cells with a mention follow too; nothing is run again.
 All new texts are made before the first is written, each file is replaced in one step, and ``_config.yml``, which gives
-the old address, comes last: a command that was interrupted can be given again.
+the old address, comes last: a command that was interrupted can be given again. What README and the first page say about
+an address that is a placeholder goes with the placeholder, and comes back with it.
 """
 
 import json
@@ -13,10 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import status
-from project import ROOT, cell_names, public_address, text_files, write
+from marks import fill, marks
+from project import ROOT, cell_names, public_address, text_files, unpublished, write
 
 WANTED = "https://github.com/OWNER/NAME, without .git or a slash at its end"
 FORM = re.compile(r"https://github\.com/([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)/([\w.-]*[\w-])", re.ASCII | re.IGNORECASE)
+#: The pages that say so while the address is a placeholder.
+FIRST_PAGES = (ROOT / "README.md", ROOT / "book" / "welcome.md")
 HOSTS = r"(?:github\.com[/:]|github\.com/repos/|githubusercontent\.com/|google\.com/github/)"
 END = r"(?![\w-]|\.(?!git\b)\w)"  # not the beginning of a longer name
 
@@ -46,19 +50,26 @@ def moved_notebook(text: str, old: str, new: str) -> str:
     return after
 
 
+def moved_page(text: str, old: str, new: str) -> str:
+    """The same for a page that says what a placeholder is, as long as the address is one."""
+    after = moved(text, old, new)
+    return fill(after, {**dict(marks(after)), "placeholder": unpublished(new)})
+
+
 def names(notebook: str) -> Iterator[str]:
     return cell_names("".join(cell["source"]) for cell in json.loads(notebook)["cells"])
 
 
 def changes(old: str, new: str) -> dict[Path, str]:
-    """The files that mention the old address, with their new text."""
+    """The files that change with the address, with their new text."""
     found = {}
     for path in text_files():
         try:
             text = path.read_bytes().decode("utf-8")
         except UnicodeDecodeError:  # nothing that anybody wrote here
             continue
-        after = (moved_notebook if path.suffix == ".ipynb" else moved)(text, old, new)
+        follow = moved_page if path in FIRST_PAGES else moved_notebook if path.suffix == ".ipynb" else moved
+        after = follow(text, old, new)
         if after != text:
             found[path] = after
     return found

@@ -33,8 +33,8 @@ class Chapter:
 
     @property
     def code_sha256(self) -> str:
-        """Of the code of all cells, which decides what a run prints."""
-        return hashlib.sha256("\n\n".join(cell.source for cell in self.code).encode()).hexdigest()
+        """Of the code that decides what a run prints: of all cells but the first, which installs the package."""
+        return hashlib.sha256("\n\n".join(cell.source for cell in self.code[1:]).encode()).hexdigest()
 
     @property
     def title(self) -> str:

@@ -8,7 +8,7 @@ import html
 
 from chapters import Chapter, chapters
 from marks import fill
-from project import ROOT, write
+from project import ROOT, public_address, unpublished, write
 
 PAGE = ROOT / "book" / "welcome.md"
 TITLE = "Which chapter builds on which"
@@ -75,6 +75,7 @@ def page() -> str:
     """The first page as it should stand."""
     book = chapters()
     blocks = {"map": f"\n{drawing(book)}\n", "chapters": f"\n\n{table(book)}\n\n"}
+    blocks["placeholder"] = unpublished(public_address())
     return fill(PAGE.read_text("utf-8"), blocks)
 
 

@@ -15,14 +15,33 @@ RUNTIMES = ROOT / "book" / "runtimes.json"
 #: A chapter's record at full size, by its name, in the folder of the runs.
 FULL_RUN = "full-{}/full.json"
 
+#: The address before anybody has published the project; in parts, or ``make address`` would change this line too.
+PLACEHOLDER = "/".join(["https://github.com", "snf-book", "snf-book"])
+UNPUBLISHED = (
+    "It is a placeholder until somebody publishes the project: nothing is there yet, nor behind the buttons that open "
+    "a chapter on Colab. `make address URL=https://github.com/someone/theirs` puts the real address everywhere and "
+    "takes these sentences out."
+)
+
 FIRST_CELL = """\
 # Does nothing where snf_lite is installed. Elsewhere (on Colab, say) it installs this book's package alone:
 # the torch and the numpy that are there stay as they are.
 try:
     import snf_lite as snf
 except ModuleNotFoundError:
+    # git is to fail where there is nothing, not to wait for a password.
+    %env GIT_TERMINAL_PROMPT=0
     %pip install --quiet --no-deps pooch platformdirs "snf-lite @ git+{address}"
-    import snf_lite as snf"""
+    try:
+        import snf_lite as snf
+    except ModuleNotFoundError as error:
+        raise RuntimeError(
+            f"{{error}}: pip was to install this book's package; what it said stands above. The address "
+            "{address} "
+            "may be a placeholder, where nothing is published yet, or out of reach from here. Ask whoever published "
+            "this page for the right one, or get a copy of the project and run, in a cell above this one: "
+            "%pip install --no-deps pooch platformdirs FOLDER"
+        ) from None"""
 
 
 def public_address() -> str:
@@ -33,6 +52,11 @@ def public_address() -> str:
 def first_cell() -> str:
     """The code cell that every notebook begins with."""
     return FIRST_CELL.format(address=public_address())
+
+
+def unpublished(address: str) -> str:
+    """What the first pages say as long as the address is a placeholder; nothing once it is a real one."""
+    return f" {UNPUBLISHED}" if address == PLACEHOLDER else ""
 
 
 def pages() -> list[str]:

@@ -13,12 +13,13 @@ class NotInvertibleError(ValueError):
     """A layer's linear map has lost its inverse: its log-determinant is -inf and no exact inverse exists."""
 
 
-def values_are_readable() -> bool:
-    """False while a compiler traces, a CUDA graph records or a transform of torch.func runs.
+def values_are_readable(x: Tensor) -> bool:
+    """False while a compiler traces, a CUDA graph records or a transform of torch.func runs, and for x on ``meta``.
 
-    A check on values would break each of them, and a tensor kept from inside one would outlive its meaning.
+    A check on values would break each of them, and a tensor kept from inside one would outlive its meaning; tensors on
+    torch's ``meta`` device have shapes and no values.
     """
-    if torch.compiler.is_compiling() or transformed():
+    if torch.compiler.is_compiling() or transformed() or x.is_meta:
         return False
     return not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
 
@@ -30,7 +31,7 @@ def transformed() -> bool:
 
 def all_finite(x: Tensor) -> bool:
     """Whether x holds neither NaN nor infinity; True where values cannot be read."""
-    return not values_are_readable() or bool(torch.isfinite(x).all())
+    return not values_are_readable(x) or bool(torch.isfinite(x).all())
 
 
 def require_finite_input(x: Tensor, owner: str) -> None:

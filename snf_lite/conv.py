@@ -65,7 +65,7 @@ class ConvLayer(ImageConv):
 
     def log_abs_det(self, height: int, width: int) -> Tensor:
         """log|det T(w)| in nats for images of height × width (eq-block-banded), float64."""
-        if linalg.gradient_wanted(self.weight) or not checks.values_are_readable():
+        if linalg.gradient_wanted(self.weight) or not checks.values_are_readable(self.weight):
             return toeplitz.log_abs_det(self.weight, height, width, self.label)
         return self.elimination(height, width).log_abs_det
 
@@ -168,7 +168,7 @@ class SelfNormConv2d(ConvLayer):
     def tap_counts(self, height: int, width: int) -> Tensor:
         """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
         # nothing is kept from inside a trace, nor what autograd could not use later
-        if not checks.values_are_readable() or torch.is_inference_mode_enabled():
+        if not checks.values_are_readable(self.weight) or torch.is_inference_mode_enabled():
             return toeplitz.tap_counts(self.weight, height, width)
         key = (height, width, self.weight.dtype, self.weight.device)
         if self._counts is None or self._counts[0] != key:

@@ -39,7 +39,7 @@ class DenseLayer(FlowLayer):
 
     def log_abs_det(self) -> Tensor:
         """log|det W| in nats; differentiable, or remembered where no gradient is asked for. O(D³)."""
-        if linalg.gradient_wanted(self.weight) or not checks.values_are_readable():
+        if linalg.gradient_wanted(self.weight) or not checks.values_are_readable(self.weight):
             return linalg.log_abs_det(self.weight, self.label)
         return self.factor().log_abs_det
 
@@ -239,6 +239,6 @@ def principal_axes(x: Tensor, owner: str) -> tuple[Tensor, Tensor, Tensor]:
         )
     x = x.double()
     variances, directions = torch.linalg.eigh(torch.cov(x.T).reshape(x.shape[1], x.shape[1]))
-    if not checks.all_finite(variances) or variances[-1] <= 0:
+    if not checks.all_finite(variances) or (checks.values_are_readable(variances) and variances[-1] <= 0):
         raise ValueError(f"{owner}: cannot whiten a batch whose events are all the same.")
     return x.mean(0), variances.clamp_min(1e-6 * variances[-1]).sqrt(), directions

@@ -128,7 +128,7 @@ class ConvExponential2d(ImageConv):
         Raises:
             FloatingPointError: w̃ is not finite, or its norm costs the series half of its digits.
         """
-        if not checks.values_are_readable():
+        if not checks.values_are_readable(kernel):
             return terms_for(2 * self.coefficient)
         checks.require_finite_output(kernel, self.label, "the scaled weight")
         bound = self._bound.get(kernel, lambda: norm_bound(kernel))

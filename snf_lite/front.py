@@ -97,7 +97,7 @@ class Standardize(FlowLayer):
         if len(x) < 2:
             raise ValueError(f"{self.label}: expected a batch of at least 2 events to standardise by, got {len(x)}.")
         deviation = x.double().std(0)
-        if deviation.max() == 0:
+        if checks.values_are_readable(deviation) and deviation.max() == 0:
             raise ValueError(f"{self.label}: cannot standardise by a batch whose events are all the same.")
         self.mean.copy_(x.double().mean(0))
         self.deviation.copy_(deviation.clamp_min(1e-3 * deviation.max()))

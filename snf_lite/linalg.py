@@ -28,7 +28,9 @@ def require_regular(matrix: Tensor, lu: Tensor, pivots: Tensor, owner: str) -> N
     Rounding leaves tiny pivots where exact arithmetic would leave zeros, and float32 cannot tell them from the pivots
     of a matrix that is merely badly scaled: what looks doubtful is factorised again in float64.
     """
-    if not checks.values_are_readable() or (len(matrix) >= PROBED and residual(matrix, lu, pivots) < SMALL_RESIDUAL):
+    if not checks.values_are_readable(matrix):
+        return
+    if len(matrix) >= PROBED and residual(matrix, lu, pivots) < SMALL_RESIDUAL:
         return
     if not checks.all_finite(matrix):
         raise checks.NotInvertibleError(f"{owner}: the weight holds NaN or infinity, so it has no inverse.")
@@ -65,7 +67,7 @@ def singular(owner: str, why: str) -> checks.NotInvertibleError:
 def require_diagonal(sizes: Tensor, owner: str, what: str = "a diagonal entry") -> None:
     """Raise NotInvertibleError if one of the absolute diagonal entries of a triangular matrix is zero or not finite."""
     sizes = sizes.detach()
-    if checks.values_are_readable() and not bool(((sizes > 0) & sizes.isfinite()).all()):
+    if checks.values_are_readable(sizes) and not bool(((sizes > 0) & sizes.isfinite()).all()):
         raise singular(owner, f"{what} is {float(sizes.nan_to_num().min()):.1g}")
 
 
@@ -113,7 +115,7 @@ def log_abs_det(matrix: Tensor, owner: str = "log_abs_det") -> Tensor:
 
 def product_dtype(x: Tensor) -> torch.dtype:
     """The dtype in which ``torch.autocast`` wants products of x; x's own outside of it, and for float64."""
-    if x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
+    if x.dtype == torch.float32 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype
 
@@ -168,7 +170,7 @@ class Remembered(Generic[Result]):
 
     def get(self, weight: Tensor, compute: Callable[[], Result], key: Any = None) -> Result:
         """``compute()``, or its last result if neither the numbers in ``weight`` nor ``key`` have changed."""
-        if not checks.values_are_readable():
+        if not checks.values_are_readable(weight):
             return compute()
         if self._key != key or not _same_numbers(self._weight, weight):
             self._result = compute()

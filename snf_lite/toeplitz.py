@@ -119,7 +119,7 @@ def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") 
         return OnePixel(linalg.factor(weight[:, :, 0, 0].double(), owner), height * width)
     plan = layout(weight, height, width)
     quick = CyclicReduction(bands(weight.double(), plan), plan)
-    if not checks.values_are_readable() or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
+    if not checks.values_are_readable(weight) or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
         return quick
     return eliminate_with_care(weight, height, width, owner)
 
@@ -180,7 +180,7 @@ def log_abs_dets(weights: Tensor, height: int, width: int, owners: Sequence[str]
         return torch.stack([log_abs_det(w, height, width, owner) for w, owner in zip(weights, owners, strict=True)])
     with torch.no_grad():
         factors, gradients = factors_and_gradient(weights.double(), height, width)
-    if checks.values_are_readable() and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
+    if checks.values_are_readable(weights) and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
         return _dets_with_care(weights, height, width, owners)
     return cast(Tensor, _LogAbsDets.apply(weights.double(), factors.log_abs_det, gradients, height, width))
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from address import moved, parts
-from project import ROOT, cell_names, public_address, text_files
+from address import moved, moved_page, parts
+from project import PLACEHOLDER, ROOT, UNPUBLISHED, cell_names, public_address, text_files
 
 OLD = "https://github.com/alice/flows"
 NEW = "https://github.com/" + "Bob-2/nets.v2"  # in two parts, or the way back would change this line
@@ -77,6 +77,14 @@ def test_another_form_is_refused_by_name(wrong: str) -> None:
     assert repr(wrong) in str(refusal.value)
 
 
+def test_a_placeholder_is_called_one_as_long_as_it_is_one() -> None:
+    page = f"<!-- chapters -->14<!-- / --> at {PLACEHOLDER}.<!-- placeholder --><!-- / -->"
+    before = moved_page(page, PLACEHOLDER, PLACEHOLDER)
+    assert before == page.replace("placeholder -->", f"placeholder --> {UNPUBLISHED}")
+    assert moved_page(before, PLACEHOLDER, NEW) == page.replace(PLACEHOLDER, NEW)
+    assert moved_page(moved_page(before, PLACEHOLDER, NEW), NEW, PLACEHOLDER) == before
+
+
 def test_cells_are_named_by_what_they_contain() -> None:
     first, other, again = cell_names(["a", "b", "a"])
     assert first != other and again == f"{first}-2"
@@ -123,6 +131,7 @@ def test_there_and_back(copy: Path) -> None:
     assert not [path for path, text in there.items() if f"{owner}/{name}".encode() in text]
     assert not [path for path, text in there.items() if f"{owner}.github.io/{name}".encode() in text]
     assert {path for path in before if before[path] != there[path]} >= set(re.findall(r"^  (.+)$", said, re.MULTILINE))
+    assert not [path for path, text in there.items() if path.endswith(".md") and UNPUBLISHED.encode() in text]
     assert said.splitlines()[-1] == "  _config.yml", "it gives the old address, and has to be the last to lose it"
     assert b"\r\ngit@github.com:%b.git\r\n" % "/".join(parts(NEW)).encode() in there["mentions.txt"]
     done(copy, "book/address.py", public_address())

@@ -11,10 +11,11 @@ import nbformat
 import pytest
 import status
 import yaml
+from address import FIRST_PAGES
 from bs4 import BeautifulSoup, Tag
 from built_book import built_book
 from marks import RUNTIME, marks, measurements, without_marks
-from project import ROOT, RUNTIMES, first_cell, notebooks, pages, public_address, text_files
+from project import ROOT, RUNTIMES, first_cell, notebooks, pages, public_address, text_files, unpublished
 from refresh import runtime_words
 
 import snf_lite
@@ -178,6 +179,12 @@ def test_the_public_address_is_the_same_everywhere() -> None:
         if (found := others.search(path.read_text("utf-8", "replace")))
     }
     assert not wrong
+
+
+def test_pages_say_so_while_the_public_address_is_a_placeholder() -> None:
+    for path in FIRST_PAGES:
+        said = dict(marks(path.read_text("utf-8")))["placeholder"]
+        assert said == unpublished(public_address()), f"{path.name}: run `make address` with the address as it is"
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -82,7 +82,7 @@ def test_runs_at_full_size_are_shown_with_what_became_of_their_code(book: list[C
     told = "[A made-up chapter](b.ipynb), 2026-01-02: 2 minutes, commit 0123456, 1 thread(s) of CPU, Made up; "
     assert status.full_runs(book).startswith(f"{told}its code has not changed since.")
     assert "```text\na\n\nb\n```" in status.full_runs(book)
-    book[1].code[0].source += "  # edited"
+    book[1].code[1].source += "  # edited"
     assert status.full_runs(book).startswith(f"{told}**its code has been edited since**.")
 
 
