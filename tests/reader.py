@@ -99,7 +99,7 @@ def made(home: Path) -> Path:
     """A new environment at ``home / "env"``, the package not yet in it: its interpreter."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home / "env"], check=True)
     others = linked(needed(("snf-lite", *GIVEN)) - {"snf-lite"}, home / "others")
-    (packages(home) / "others.pth").write_text(f"{others}\n")
+    (packages(home) / "others.pth").write_text(f"{others}\n", "utf-8")
     (home / "empty").mkdir()
     return home / "env" / "bin" / "python"
 
@@ -118,7 +118,7 @@ def kernel(home: Path) -> Path:
     spec = home / "jupyter" / "kernels" / KERNEL
     spec.mkdir(parents=True)
     argv = [str(python), "-c", LAUNCH.format(folder=str(home / "empty")), "-f", "{connection_file}"]
-    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}))
+    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}), "utf-8")
     return home / "jupyter"
 
 

@@ -361,7 +361,7 @@ def test_a_disk_that_fills_up_during_a_run_keeps_the_last_checkpoint(tmp_path: P
 
 @pytest.mark.parametrize("path", [".", "file/flow.pt"])
 def test_a_path_that_cannot_be_written_is_named(path: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("here")
+    (tmp_path / "file").write_text("here", "utf-8")
     with pytest.raises(OSError, match="could not write"):
         snf.save(fresh(), tmp_path / path)
     assert os.listdir(tmp_path) == ["file"]

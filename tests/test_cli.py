@@ -56,9 +56,9 @@ def test_the_recorded_command_makes_the_same_run(trained: Path, tmp_path: Path) 
 
 
 def test_the_same_command_again_keeps_the_record(trained: Path) -> None:
-    before = (trained / "record.json").read_text()
+    before = (trained / "record.json").read_text("utf-8")
     assert main(TRAIN) == 0
-    assert (trained / "record.json").read_text() == before
+    assert (trained / "record.json").read_text("utf-8") == before
 
 
 def test_more_epochs_go_on(trained: Path) -> None:

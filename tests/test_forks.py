@@ -172,14 +172,14 @@ def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
     seals.write_index(folder.parent)
     assert seals.check(folder.parent) == []
     path = folder / "fork-own.json"
-    stored = json.loads(path.read_text())
+    stored = json.loads(path.read_text("utf-8"))
     for key, value, words in (
         ("seed", 1, "share their seed"),
         ("validation_nats", [1.0], "differ in number"),
         ("test_nats", [1.0, None], "not finite"),
         ("branch", "exact", "not the file's"),
     ):
-        path.write_text(json.dumps({**stored, key: value}))
+        path.write_text(json.dumps({**stored, key: value}), "utf-8")
         assert any("altered" in problem for problem in seals.check(folder.parent))
         with pytest.raises(ValueError, match=words):
             forks.read(folder)
