@@ -36,7 +36,8 @@ def stored(path: Path) -> dict[str, Any]:
 def table(book: list[Chapter]) -> str:
     """A row for each chapter, and one for all."""
     seconds = [stored(RUNTIMES).get(chapter.path.relative_to(ROOT).as_posix()) for chapter in book]
-    sizes = [len(chapter.path.read_text("utf-8").encode()) for chapter in book]  # with line ends of one byte, everywhere
+    # With line ends of one byte, as the repository has them.
+    sizes = [len(chapter.path.read_text("utf-8").encode()) for chapter in book]
     rows = [
         [chapter.link, _total([time]), *map(str, counts(chapter)), f"{size / 1000:.0f}"]
         for chapter, time, size in zip(book, seconds, sizes, strict=True)
