@@ -126,6 +126,11 @@ def made(home: Path) -> Path:
     others = shown(needed(("snf-lite", *GIVEN)) - {"snf-lite"}, home / "others")
     (packages(home) / "others.pth").write_text(f"{others}\nimport only_these\n", "utf-8")
     (home / "empty").mkdir()
+    return interpreter(home)
+
+
+def interpreter(home: Path) -> Path:
+    """The Python of that environment."""
     return place(home, "scripts") / f"python{sysconfig.get_config_var('EXE') or ''}"
 
 
@@ -140,12 +145,16 @@ def place(home: Path, kind: str) -> Path:
     return Path(sysconfig.get_path(kind, "venv", {"base": base, "platbase": base}))
 
 
+def pip(python: Path, folder: Path, command: str, *words: str) -> None:
+    """Let pip build or install something in that environment, with what is there and nothing from elsewhere."""
+    alone = ["-qq", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    subprocess.run([python, "-m", "pip", command, *alone, *words], check=True, cwd=folder, env=bare(os.environ))
+
+
 def kernel(home: Path) -> Path:
     """A folder for ``JUPYTER_PATH`` with the kernel of a new environment that has the package, as pip installs it."""
     python = made(home)
-    public = as_public_repository(home / "public")
-    install = ["-m", "pip", "install", "-qq", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    subprocess.run([python, *install, public], check=True, cwd=home, env=bare(os.environ))
+    pip(python, home, "install", str(as_public_repository(home / "public")))
     spec = home / "jupyter" / "kernels" / KERNEL
     spec.mkdir(parents=True)
     argv = [str(python), "-c", LAUNCH.format(folder=str(home / "empty")), "-f", "{connection_file}"]
