@@ -1,14 +1,13 @@
 # A thin wrapper: README.md gives the same commands for a system without make.
-SHELL := bash
-.SHELLFLAGS := -eo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test lint notebooks address clean
+.PHONY: help book pdf test lint notebooks matrix address clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+UNFINISHED := $(VENV)/.unfinished
 
 # Notebooks and tests compute on one thread, so that what a notebook shows does not depend on the number of cores.
 export OMP_NUM_THREADS := 1
@@ -34,6 +33,9 @@ lint: $(READY) ## ruff and mypy alone
 notebooks: $(READY) ## run every notebook of the book and store what it shows
 	$(BIN)/python book/refresh.py
 
+matrix: $(READY) ## the tests on other Pythons, versions, locales and checkouts: ROWS="cp1252 zip" for some, ROWS=list to see all
+	$(BIN)/python book/matrix.py $(ROWS)
+
 address: $(READY) ## move the project to another public address: URL=https://github.com/someone/theirs
 	@$(BIN)/python book/address.py "$(URL)"
 
@@ -47,7 +49,9 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 	  { echo "This needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) --version). Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "Setting up $(VENV): some minutes, and 1.5 GB on disk (more where torch comes with CUDA) ..."
+	@echo "Setting up $(VENV): some minutes, and 1.5 GB on disk, 5.5 GB where torch comes with CUDA (on Linux it does) ..."
+	@[ ! -e $(UNFINISHED) ] || rm -rf $(VENV)  # what an earlier attempt left is not to be trusted
+	@[ -e $(VENV) ] || { mkdir -p $(VENV) && touch $(UNFINISHED); }
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --no-compile --disable-pip-version-check -r requirements.txt
-	@touch $@
+	@$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check -r requirements.txt
+	@rm -f $(UNFINISHED) && touch $@

@@ -15,7 +15,7 @@ HOME = pytest.StashKey[Path]()
 def reader_home(config: pytest.Config) -> Path:
     """The reader's environment of this process, made when its first notebook asks for the kernel."""
     if HOME not in config.stash:
-        folder = tempfile.TemporaryDirectory(prefix="reader-")
+        folder = tempfile.TemporaryDirectory(prefix="reader-", ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)
         config.stash[HOME] = Path(folder.name)
         os.environ["JUPYTER_PATH"] = str(kernel(config.stash[HOME]))

@@ -1,4 +1,4 @@
-"""The status page: what each chapter holds, its seconds, what the tests do not compare, and its run at full size.
+"""The status page: what the chapters hold, their seconds, what is not compared, full size runs, other machines.
 
 ``make notebooks`` writes the page; so does this file alone, without running a chapter: ``python book/status.py``.
 The words of ``status.md`` are written by hand, its table between marks (``marks.py``) from the stored notebooks.
@@ -13,6 +13,7 @@ from typing import Any
 
 from chapters import Chapter, chapters
 from marks import fill
+from matrix_page import section as matrix
 from project import FULL_RUN, ROOT, RUNTIMES, write
 
 PAGE = ROOT / "book" / "status.md"
@@ -35,7 +36,8 @@ def stored(path: Path) -> dict[str, Any]:
 def table(book: list[Chapter]) -> str:
     """A row for each chapter, and one for all."""
     seconds = [stored(RUNTIMES).get(chapter.path.relative_to(ROOT).as_posix()) for chapter in book]
-    sizes = [chapter.path.stat().st_size for chapter in book]
+    # With line ends of one byte, as the repository has them.
+    sizes = [len(chapter.path.read_text("utf-8").encode()) for chapter in book]
     rows = [
         [chapter.link, _total([time]), *map(str, counts(chapter)), f"{size / 1000:.0f}"]
         for chapter, time, size in zip(book, seconds, sizes, strict=True)
@@ -92,6 +94,7 @@ def page() -> str:
     """The page as it should stand."""
     book = chapters()
     values = {"chapters": table(book), "uncompared": uncompared(book), "full": full_runs(book), "versions": versions()}
+    values["matrix"] = matrix()
     blocks = {name: f"\n\n{value}\n\n" if name != "versions" else value for name, value in values.items()}
     return fill(PAGE.read_text("utf-8"), blocks)
 

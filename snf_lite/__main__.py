@@ -4,6 +4,7 @@ import argparse
 import ast
 import io
 import math
+import os
 import sys
 from dataclasses import fields
 from pathlib import Path
@@ -27,7 +28,10 @@ EXPECTED = (ValueError, TypeError, DataError, FloatingPointError, OSError)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 0, or 1 after a failure (2, from argparse, after a wrong command line), 130 when interrupted."""
+    """Run one command; 0, or 1 after a failure (2, from argparse, after a wrong command line), 130 when interrupted.
+
+    141, without a word, when nobody reads on, as in ``results | head``: a shell says the same of its own programs.
+    """
     for stream_out in (sys.stdout, sys.stderr):
         if isinstance(stream_out, io.TextIOWrapper):
             stream_out.reconfigure(errors="replace")  # a terminal without λ shows a question mark, and goes on
@@ -36,6 +40,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         _meet_the_others(args)
         args.run(args)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left to print at the end goes there
+        return 141
     except EXPECTED as error:
         print(f"snf_lite: {' '.join(str(error).split())}", file=sys.stderr)
         return 1

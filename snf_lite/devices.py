@@ -37,7 +37,7 @@ def device_name(device: torch.device) -> str:
 def _processor() -> str:
     """The processor's name where Linux tells it, else its architecture."""
     table = Path("/proc/cpuinfo")
-    lines = table.read_text().splitlines() if table.is_file() else []
+    lines = table.read_text("utf-8").splitlines() if table.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
 

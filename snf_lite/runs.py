@@ -1,6 +1,7 @@
 """A run's record: what was computed, from what, by which code, on what machine, and what came out. Small, in JSON."""
 
 import json
+import os
 import platform
 import subprocess
 from dataclasses import asdict, dataclass, fields
@@ -112,12 +113,12 @@ def package_identity() -> dict[str, Any]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says, or None where it refuses or is not there."""
+    """What git says, or None where it refuses or is not there. Git prints a path as the bytes the system has for it."""
     try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=30)
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return os.fsdecode(done.stdout).strip() if done.returncode == 0 else None
 
 
 def write_record(record: Record, path: str | Path) -> None:
@@ -142,7 +143,7 @@ def as_json(value: Any, depth: int = 2, margin: str = "") -> str:
 def read_json(path: str | Path, what: str) -> Any:
     """What a JSON file holds; FileNotFoundError or ValueError, which name the file, if it is not there or no JSON."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text("utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such {what}.") from None
     except ValueError as error:

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
@@ -34,6 +35,20 @@ from ipykernel.kernelapp import launch_new_instance
 launch_new_instance()
 """
 
+#: Imports modules of these names from these folders, after everything on ``sys.path``.
+FINDER = """
+import sys
+from importlib.machinery import PathFinder
+
+class OnlyThese:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if path is None and name in {modules}:
+            return PathFinder.find_spec(name, {places}, target)
+
+sys.meta_path.append(OnlyThese)
+"""
+
 
 def needed(names: tuple[str, ...]) -> set[str]:
     """The distributions that these need, themselves included, as their metadata say it."""
@@ -52,14 +67,24 @@ def needed(names: tuple[str, ...]) -> set[str]:
     return found
 
 
-def linked(names: set[str], folder: Path) -> Path:
-    """A folder for ``sys.path`` with these distributions and no others, as links to where they are installed."""
+def shown(names: set[str], folder: Path) -> Path:
+    """A folder for ``sys.path`` that shows these distributions and no others of those that are installed here.
+
+    Their metadata are copied, for pip reads them off the path; their modules are imported from where they are, by a
+    finder that knows no other names. So nothing is linked, which Windows forbids to most users.
+    """
     folder.mkdir()
-    for name in names:
-        for top in {file.parts[0] for file in distribution(name).files or [] if file.parts[0] != ".."}:
-            target = Path(str(distribution(name).locate_file(top)))
-            if target.exists() and not (folder / top).exists() and not top.endswith((".pth", "__pycache__")):
-                (folder / top).symlink_to(target, target_is_directory=target.is_dir())
+    modules, places = set(), []
+    for found in map(distribution, sorted(names)):
+        place = Path(str(found.locate_file("")))
+        places += [str(place)] if str(place) not in places else []
+        for top in {file.parts[0] for file in found.files or []} - {"..", "__pycache__"}:
+            if top.endswith(".dist-info"):
+                shutil.copytree(place / top, folder / top, dirs_exist_ok=True)
+            else:
+                modules.add(top.split(".")[0])
+    text = FINDER.format(modules=sorted(modules), places=places)
+    (folder / "only_these.py").write_text(text, "utf-8")
     return folder
 
 
@@ -98,27 +123,42 @@ def environment(home: Path) -> dict[str, str]:
 def made(home: Path) -> Path:
     """A new environment at ``home / "env"``, the package not yet in it: its interpreter."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", home / "env"], check=True)
-    others = linked(needed(("snf-lite", *GIVEN)) - {"snf-lite"}, home / "others")
-    (packages(home) / "others.pth").write_text(f"{others}\n")
+    others = shown(needed(("snf-lite", *GIVEN)) - {"snf-lite"}, home / "others")
+    (packages(home) / "others.pth").write_text(f"{others}\nimport only_these\n", "utf-8")
     (home / "empty").mkdir()
-    return home / "env" / "bin" / "python"
+    return interpreter(home)
+
+
+def interpreter(home: Path) -> Path:
+    """The Python of that environment."""
+    return place(home, "scripts") / f"python{sysconfig.get_config_var('EXE') or ''}"
 
 
 def packages(home: Path) -> Path:
     """Where that environment keeps what is installed into it."""
-    return next((home / "env").glob("lib/python*/site-packages"))
+    return place(home, "purelib")
+
+
+def place(home: Path, kind: str) -> Path:
+    """One of the folders of that environment, by its name in ``sysconfig``."""
+    base = str(home / "env")
+    return Path(sysconfig.get_path(kind, "venv", {"base": base, "platbase": base}))
+
+
+def pip(python: Path, folder: Path, command: str, *words: str) -> None:
+    """Let pip build or install something in that environment, with what is there and nothing from elsewhere."""
+    alone = ["-qq", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
+    subprocess.run([python, "-m", "pip", command, *alone, *words], check=True, cwd=folder, env=bare(os.environ))
 
 
 def kernel(home: Path) -> Path:
     """A folder for ``JUPYTER_PATH`` with the kernel of a new environment that has the package, as pip installs it."""
     python = made(home)
-    public = as_public_repository(home / "public")
-    install = ["-m", "pip", "install", "-qq", "--no-deps", "--no-build-isolation", "--disable-pip-version-check"]
-    subprocess.run([python, *install, public], check=True, cwd=home, env=bare(os.environ))
+    pip(python, home, "install", str(as_public_repository(home / "public")))
     spec = home / "jupyter" / "kernels" / KERNEL
     spec.mkdir(parents=True)
     argv = [str(python), "-c", LAUNCH.format(folder=str(home / "empty")), "-f", "{connection_file}"]
-    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}))
+    (spec / "kernel.json").write_text(json.dumps({"argv": argv, "display_name": KERNEL, "language": "python"}), "utf-8")
     return home / "jupyter"
 
 

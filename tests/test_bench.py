@@ -335,7 +335,7 @@ def test_a_rival_that_is_not_installed_is_said_to_be_so(name: str, monkeypatch: 
 def test_a_library_that_lacks_something_itself_is_not_called_missing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "halfway.py").write_text("import nothing_of_that_name")
+    (tmp_path / "halfway.py").write_text("import nothing_of_that_name", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="nothing_of_that_name"):
         foreign.library("halfway")
@@ -360,7 +360,7 @@ def test_a_record_says_what_ran_where_and_comes_back(record: dict[str, Any], tmp
     assert record["threads"] == torch.get_num_threads() and record["date"].endswith("+00:00")
     assert list(record["cases"]) == ["dense: D = 3, B = 2", "dense: D = 5, B = 2"]
     assert set(record["cases"]["dense: D = 3, B = 2"]["contenders"]) >= set(contenders.DENSE)
-    assert str(Path.home()) not in path.read_text() and str(tmp_path) not in path.read_text()
+    assert str(Path.home()) not in path.read_text("utf-8") and str(tmp_path) not in path.read_text("utf-8")
 
 
 CASE = "dense: D = 5, B = 2"
@@ -392,7 +392,7 @@ def test_an_altered_record_is_refused_by_name(
 ) -> None:
     altered = json.loads(json.dumps(record))
     alter(altered)
-    (tmp_path / "bench.json").write_text(json.dumps(altered))
+    (tmp_path / "bench.json").write_text(json.dumps(altered), "utf-8")
     with pytest.raises(ValueError, match=message) as refused:
         bench_record.read_bench(tmp_path / "bench.json")
     assert "bench.json" in str(refused.value)
@@ -402,7 +402,7 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"gone\.json: there is no such record"):
         bench_record.read_bench(tmp_path / "gone.json")
     for text in ("{", "[]"):
-        (tmp_path / "bad.json").write_text(text)
+        (tmp_path / "bad.json").write_text(text, "utf-8")
         with pytest.raises(ValueError, match=r"bad\.json: expected"):
             bench_record.read_bench(tmp_path / "bad.json")
 

@@ -3,8 +3,6 @@
 import errno
 import os
 import pickle
-import resource
-import signal
 import subprocess
 import sys
 import threading
@@ -102,13 +100,13 @@ snf.fit(flow, "digits", 12, whiten=True, clip_norm=50.0, evaluate_every=2, check
 
 
 def kill_after(epoch: int, path: Path) -> int:
-    """Run CHILD in a process of its own, kill it with SIGKILL once its checkpoint holds the epoch; how far it came."""
+    """Run CHILD in a process of its own, kill it outright once its checkpoint holds the epoch; how far it came."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], env=environment)
     while child.poll() is None and not (path.exists() and checkpoints.read(path)["training"]["epoch"] >= epoch):
         time.sleep(0.002)
-    child.send_signal(signal.SIGKILL)
-    assert child.wait() == -signal.SIGKILL
+    child.kill()
+    assert child.wait() != 0
     return int(checkpoints.read(path)["training"]["epoch"])
 
 
@@ -340,6 +338,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_a_write_that_breaks_off_half_way_leaves_nothing(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="this system has no limits of a process")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
     try:
@@ -361,17 +360,24 @@ def test_a_disk_that_fills_up_during_a_run_keeps_the_last_checkpoint(tmp_path: P
 
 @pytest.mark.parametrize("path", [".", "file/flow.pt"])
 def test_a_path_that_cannot_be_written_is_named(path: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("here")
+    (tmp_path / "file").write_text("here", "utf-8")
     with pytest.raises(OSError, match="could not write"):
         snf.save(fresh(), tmp_path / path)
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_link_stays_a_link_and_a_device_a_device(tmp_path: Path) -> None:
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
     target, link = tmp_path / "real.pt", tmp_path / "link.pt"
-    link.symlink_to(target)
+    try:
+        link.symlink_to(target)
+    except OSError as error:
+        pytest.skip(f"this system lets nobody make a link: {error}")
     snf.save(snf.build("dense-exact", (2,)), link)
     assert link.is_symlink() and snf.restore(target).event_shape == (2,)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_device_stays_a_device(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = threading.Thread(target=pipe.read_bytes)

@@ -56,9 +56,9 @@ def test_the_recorded_command_makes_the_same_run(trained: Path, tmp_path: Path) 
 
 
 def test_the_same_command_again_keeps_the_record(trained: Path) -> None:
-    before = (trained / "record.json").read_text()
+    before = (trained / "record.json").read_text("utf-8")
     assert main(TRAIN) == 0
-    assert (trained / "record.json").read_text() == before
+    assert (trained / "record.json").read_text("utf-8") == before
 
 
 def test_more_epochs_go_on(trained: Path) -> None:
@@ -210,3 +210,14 @@ def test_the_module_runs_as_a_program_and_loads_no_matplotlib_in_vain() -> None:
     *imports, said = done.stderr.splitlines()
     assert said == "snf_lite: gone.pt: there is no such checkpoint."
     assert any("torch" in line for line in imports) and not any("matplotlib" in line for line in imports)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere the system has another word for it")
+@pytest.mark.parametrize("command", ["list", "results"])
+def test_a_reader_that_leaves_ends_it_without_a_word(command: str) -> None:
+    """As ``| head`` does, here before the first line."""
+    there, here = os.pipe()
+    os.close(there)
+    done = subprocess.run([sys.executable, "-m", "snf_lite", command], stdout=here, stderr=subprocess.PIPE)
+    os.close(here)
+    assert (done.returncode, done.stderr) == (141, b"")

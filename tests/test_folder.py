@@ -41,7 +41,7 @@ def test_colours_come_first_and_in_their_order(tmp_path: Path) -> None:
 def test_folders_inside_count_and_other_files_do_not(tmp_path: Path) -> None:
     written(tmp_path / "b", GREY[:2], ".PNG")
     written(tmp_path / "a", GREY[2:])
-    (tmp_path / "readme.txt").write_text("no picture")
+    (tmp_path / "readme.txt").write_text("no picture", "utf-8")
     pixels, names = snf.read_folder(tmp_path)
     assert names == ["a/000.png", "a/001.png", "a/002.png", "b/000.PNG", "b/001.PNG"]
     assert np.array_equal(pixels[:, 0].numpy(), GREY[[2, 3, 4, 0, 1]])
@@ -69,7 +69,7 @@ SPOILT = {
     "sixteen bits": (deep, "opaque picture of 8 bits .*got mode I;16"),
     "palette": (see_through_palette, "opaque picture of 8 bits .*got mode P"),
     "cut off": (cut_off, "complete, readable picture"),
-    "text": (lambda path: path.write_text("no picture"), "complete, readable picture"),
+    "text": (lambda path: path.write_text("no picture", "utf-8"), "complete, readable picture"),
     "another size": (lambda path: Image.fromarray(GREY[0].T.copy()).save(path), "expected 6×4 pixels .* got 4×6"),
 }
 

@@ -1,6 +1,7 @@
 """Forks of a run: each branch's gradient against one built apart from the layers, and what the command leaves."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,7 @@ def test_a_branch_is_what_its_factor_says(name: str, weight: float, run: Path) -
 
 def test_a_branch_that_is_there_is_not_run_again(folder: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (folder / "fork-exact.json").unlink()
-    (folder.parent / "a").symlink_to(run)
+    shutil.copytree(run, folder.parent / "a")
     followed = []
 
     def again(path: Path, name: str, *_: Any, **__: Any) -> forks.Fork:
@@ -159,7 +160,7 @@ def test_a_branch_that_is_there_is_not_run_again(folder: Path, run: Path, monkey
 def test_a_branch_that_leaves_the_finite_keeps_no_other_from_its_record(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "a").symlink_to(run)
+    shutil.copytree(run, tmp_path / "a")
     branches = {"own": forks.Branch("λ without bounds", forks.own_loss, 1e40), "exact": forks.BRANCHES["exact"]}
     monkeypatch.setattr(forks, "BRANCHES", branches)
     with pytest.raises(FloatingPointError, match=r"1 of 2 branches failed: own\.$"):
@@ -172,14 +173,14 @@ def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
     seals.write_index(folder.parent)
     assert seals.check(folder.parent) == []
     path = folder / "fork-own.json"
-    stored = json.loads(path.read_text())
+    stored = json.loads(path.read_text("utf-8"))
     for key, value, words in (
         ("seed", 1, "share their seed"),
         ("validation_nats", [1.0], "differ in number"),
         ("test_nats", [1.0, None], "not finite"),
         ("branch", "exact", "not the file's"),
     ):
-        path.write_text(json.dumps({**stored, key: value}))
+        path.write_text(json.dumps({**stored, key: value}), "utf-8")
         assert any("altered" in problem for problem in seals.check(folder.parent))
         with pytest.raises(ValueError, match=words):
             forks.read(folder)

@@ -30,7 +30,7 @@ def test_what_a_full_run_prints_is_kept(tmp_path: Path) -> None:
     before = chapter.read_bytes()
     path = full.run(chapter, tmp_path / "out")
     assert path == tmp_path / "out" / "full-short" / "full.json"
-    found = json.loads(path.read_text())
+    found = json.loads(path.read_text("utf-8"))
     assert found["printed"] == ["1\n", "a\nb\n"]
     assert found["chapter"] == "short" and found["command"].endswith("book/full.py book/short.ipynb")
     assert found["package"] == runs.package_identity() and found["seconds"] > 0

@@ -400,7 +400,7 @@ def copy_package(folder: Path) -> None:
         "hypothesis.settings.register_profile('mutant', phases=found_is_enough)\n"
         "hypothesis.settings.load_profile('mutant')\n"
         "assert pathlib.Path(snf_lite.__file__).parents[1] == pathlib.Path(__file__).parents[1]\n"
-    )
+    , "utf-8")
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -408,15 +408,15 @@ def test_the_table_catches(name: str, tmp_path: Path) -> None:
     mutant = MUTANTS[name]
     copy_package(tmp_path)
     room = tmp_path / "snf_lite" / mutant.room
-    source = room.read_text()
+    source = room.read_text("utf-8")
     assert mutant.right in source, f"{mutant.room} no longer holds {mutant.right!r}: bring this mutant up to date"
-    room.write_text(source.replace(mutant.right, mutant.wrong))
+    room.write_text(source.replace(mutant.right, mutant.wrong), "utf-8")
     status = run_table(tmp_path, mutant.room, mutant.finder)
-    log = (tmp_path / "log").read_text()
+    log = (tmp_path / "log").read_text("utf-8")
     assert status == pytest.ExitCode.TESTS_FAILED, f"the table stays green (pytest's exit {status}):\n{log[-2000:]}"
     assert "1 failed" in log.splitlines()[-1]
 
 
 def test_the_table_is_green_without_a_mutant(tmp_path: Path) -> None:
     copy_package(tmp_path)
-    assert run_table(tmp_path) == pytest.ExitCode.OK, (tmp_path / "log").read_text()[-2000:]
+    assert run_table(tmp_path) == pytest.ExitCode.OK, (tmp_path / "log").read_text("utf-8")[-2000:]

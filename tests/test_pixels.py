@@ -142,9 +142,9 @@ def test_a_record_says_what_its_levels_say(folder: Path, capsys: Any) -> None:
 def test_an_altered_record_is_noticed_even_when_sealed(
     key: str, value: Any, words: str, folder: Path, capsys: Any
 ) -> None:
-    stored = json.loads(record_file(folder).read_text())
+    stored = json.loads(record_file(folder).read_text("utf-8"))
     stored["results"]["test"][key] = value
-    record_file(folder).write_text(json.dumps(stored))
+    record_file(folder).write_text(json.dumps(stored), "utf-8")
     assert main(["results", "--check", "--runs", str(folder)]) == 1
     assert "preprocessing.json: has been altered" in capsys.readouterr().err
     assert main(["results", "--seal", "--check", "--runs", str(folder)]) == 1
@@ -152,7 +152,7 @@ def test_an_altered_record_is_noticed_even_when_sealed(
 
 
 def test_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text('{"format": 1}')
+    (tmp_path / "x.json").write_text('{"format": 1}', "utf-8")
     with pytest.raises(ValueError, match="expected the record of a preprocessing, format 1"):
         pixel_record.read(tmp_path / "x.json")
 

@@ -195,7 +195,7 @@ def test_a_missing_library_is_asked_for_by_its_extra(monkeypatch: pytest.MonkeyP
 
 def test_the_package_imports_none_of_the_libraries() -> None:
     for name in [name for name in sys.modules if name.startswith("snf_lite.prior")]:
-        source = Path(str(importlib.import_module(name).__file__)).read_text()
+        source = Path(str(importlib.import_module(name).__file__)).read_text("utf-8")
         assert not any(f"import {other}" in source or f"from {other}" in source for other in LIBRARIES), name
 
 
@@ -261,7 +261,7 @@ CHANGES: dict[str, Change] = {
 
 @pytest.mark.parametrize("words", CHANGES)
 def test_an_altered_record_is_refused(stored: Path, tmp_path: Path, words: str) -> None:
-    changed = json.loads(stored.read_text())
+    changed = json.loads(stored.read_text("utf-8"))
     CHANGES[words](changed)
     record.write(changed, tmp_path / "prior.json")
     with pytest.raises(ValueError, match=words):

@@ -122,7 +122,7 @@ def test_imagenet32_runs_from_files_of_its_format(somewhere_else: Path, capsys: 
 def test_minutes_decide_the_epochs_of_both_twins(somewhere_else: Path, capsys: Any) -> None:
     assert main([*PAIR, "--minutes", "0.02"]) == 0
     epochs = {record.history["epochs"][-1] for record in records(somewhere_else).values()}
-    plan = json.loads(next(somewhere_else.glob("reproduce-*/plan.json")).read_text())
+    plan = json.loads(next(somewhere_else.glob("reproduce-*/plan.json")).read_text("utf-8"))
     assert epochs == {row["epochs"] for row in plan["rows"].values()} and len(epochs) == 1
 
 

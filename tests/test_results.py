@@ -153,9 +153,9 @@ def test_what_is_whole_passes(folder: Path, capsys: Any) -> None:
 def test_a_lost_altered_or_added_file_is_named(folder: Path, capsys: Any) -> None:
     (folder / "run0" / "samples.png").write_bytes(b"another picture")
     record = folder / "run1" / "record.json"
-    record.write_text(record.read_text().replace("951.0", "941.0"))
+    record.write_text(record.read_text("utf-8").replace("951.0", "941.0"), "utf-8")
     (folder / "run2").mkdir()
-    (folder / "run2" / "record.json").write_text(record.read_text())
+    (folder / "run2" / "record.json").write_text(record.read_text("utf-8"), "utf-8")
     code, said = checked(folder, capsys)
     assert code == 1 and said.count("\n") == 1
     assert "run0/samples.png: has been altered" in said and "run1/record.json: has been altered" in said
@@ -180,11 +180,11 @@ def test_a_record_that_contradicts_itself_is_refused(
     path: tuple[str, ...], value: Any, words: str, folder: Path, capsys: Any
 ) -> None:
     file = folder / "run0" / "record.json"
-    stored = inner = json.loads(file.read_text())
+    stored = inner = json.loads(file.read_text("utf-8"))
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
-    file.write_text(json.dumps(stored))
+    file.write_text(json.dumps(stored), "utf-8")
     seals.write_index(folder)
     code, said = checked(folder, capsys)
     assert (code == 1 and f"run0: {words}" in said) or words in said
@@ -193,8 +193,8 @@ def test_a_record_that_contradicts_itself_is_refused(
 @pytest.mark.parametrize("entry", ["results", "history", "seed"])
 def test_a_record_without_an_entry_is_named(folder: Path, entry: str, capsys: Any) -> None:
     path = next(folder.glob("*/record.json"))
-    stored = json.loads(path.read_text())
-    path.write_text(json.dumps({**stored, entry: {}}))
+    stored = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**stored, entry: {}}), "utf-8")
     seals.write_index(folder)
     code, said = checked(folder, capsys)
     assert code == 1 and path.parent.name in said

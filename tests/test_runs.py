@@ -45,7 +45,7 @@ def test_a_record_carries_its_provenance(record: runs.Record) -> None:
 
 def test_a_record_tells_nothing_about_the_machine_but_its_kind(record: runs.Record, tmp_path: Path) -> None:
     runs.write_record(record, tmp_path / "record.json")
-    text = (tmp_path / "record.json").read_text()
+    text = (tmp_path / "record.json").read_text("utf-8")
     assert socket.gethostname() not in text
     assert str(Path.home()) not in text and str(Path(snf.__file__).parent) not in text
 
@@ -55,7 +55,7 @@ def test_a_record_comes_back_and_is_strict_json(record: runs.Record, tmp_path: P
     runs.write_record(record, path)
     assert runs.read_record(path) == record
     assert os.listdir(path.parent) == ["record.json"]
-    assert len(path.read_text().splitlines()) < 60
+    assert len(path.read_text("utf-8").splitlines()) < 60
     with pytest.raises(ValueError, match="JSON compliant"):
         runs.write_record(replace(record, seconds=float("nan")), path)
     assert runs.read_record(path) == record
@@ -72,7 +72,7 @@ def test_a_record_comes_back_and_is_strict_json(record: runs.Record, tmp_path: P
     ],
 )
 def test_a_broken_record_is_refused(content: str, message: str, tmp_path: Path) -> None:
-    (tmp_path / "record.json").write_text(content)
+    (tmp_path / "record.json").write_text(content, "utf-8")
     with pytest.raises(ValueError, match=rf"record\.json: .*{message}"):
         runs.read_record(tmp_path / "record.json")
 
@@ -124,9 +124,9 @@ def test_commit_and_changes_are_the_packages_own(copied_package: Path) -> None:
     git(project, "commit", "-m", "one")
     clean = {"version": snf.__version__, "commit": git(project, "rev-parse", "HEAD"), "dirty": False}
     assert runs.package_identity() == clean
-    (project / "record.json").write_text("{}")  # a result beside the package changes no result
+    (project / "record.json").write_text("{}", "utf-8")  # a result beside the package changes no result
     assert runs.package_identity() == clean
-    (copied_package / "runs.py").write_text("pass")
+    (copied_package / "runs.py").write_text("pass", "utf-8")
     assert runs.package_identity() == {**clean, "dirty": True}
 
 

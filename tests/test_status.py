@@ -45,11 +45,11 @@ def book(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Chapter]:
     """A book of two chapters, of which one has been measured."""
     for name, value in {"ROOT": tmp_path, "RUNTIMES": tmp_path / "seconds", "VERSIONS": tmp_path / "versions"}.items():
         monkeypatch.setattr(status, name, value)
-    (tmp_path / "seconds").write_text('{"a.ipynb": 12.6}')
+    (tmp_path / "seconds").write_text('{"a.ipynb": 12.6}', "utf-8")
     found = []
     for name, cells in {"a": CELLS[:4], "b": CELLS}.items():
         path = tmp_path / f"{name}.ipynb"
-        path.write_text(f"{name * 1600}")
+        path.write_text(f"{name * 1600}", "utf-8")
         found.append(Chapter(path, new_notebook(cells=cells)))
     return found
 
@@ -60,7 +60,7 @@ def test_the_table_adds_up(book: list[Chapter]) -> None:
     assert rows[2] == [f"[{title}](a.ipynb)", "13", "3", "0", "1", "1", "2", "2"]
     assert rows[3] == [f"[{title}](b.ipynb)", "not measured", "7", "3", "1", "1", "2", "2"]
     assert rows[4] == ["**all**", "not measured", "10", "3 (30.0\N{NO-BREAK SPACE}%)", "2", "2", "4", "3"]
-    (status.ROOT / "seconds").write_text('{"a.ipynb": 12.6, "b.ipynb": 30.6}')
+    (status.ROOT / "seconds").write_text('{"a.ipynb": 12.6, "b.ipynb": 30.6}', "utf-8")
     assert status.table(book).splitlines()[-1].startswith("| **all** | 43 |")
 
 
@@ -78,7 +78,7 @@ def test_runs_at_full_size_are_shown_with_what_became_of_their_code(book: list[C
     }  # fmt: skip
     path = status.ROOT / "data" / "runs" / "full-b" / "full.json"
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(record))
+    path.write_text(json.dumps(record), "utf-8")
     told = "[A made-up chapter](b.ipynb), 2026-01-02: 2 minutes, commit 0123456, 1 thread(s) of CPU, Made up; "
     assert status.full_runs(book).startswith(f"{told}its code has not changed since.")
     assert "```text\na\n\nb\n```" in status.full_runs(book)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
-from snf_lite import stored
+from snf_lite import runs, stored
 from snf_lite.stored import stored_picture, stored_run
 
 PICTURE = "fast-dense-selfnorm-mnist-seed0/samples.png"
@@ -26,7 +26,7 @@ def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
 def test_the_copy_inside_an_installed_package_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run = tmp_path / "snf_lite" / "stored_runs" / "mine"
     run.mkdir(parents=True)
-    (run / "record.json").write_text("{}")
+    (run / "record.json").write_text("{}", "utf-8")
     monkeypatch.setattr(stored, "__file__", str(tmp_path / "snf_lite" / "stored.py"))
     assert stored_run("mine") == run
 
@@ -45,7 +45,7 @@ def copied(folder: Path) -> Path:
     """A place with one run's picture and an index of it."""
     (folder / PICTURE).parent.mkdir(parents=True)
     (folder / PICTURE).write_bytes((stored.home() / PICTURE).read_bytes())
-    (folder / PICTURE).with_name("record.json").write_text("{}")
+    (folder / PICTURE).with_name("record.json").write_text("{}", "utf-8")
     shutil.copy(stored.home() / "index.json", folder)
     return folder
 
@@ -62,9 +62,11 @@ def test_an_altered_or_missing_picture_is_refused(monkeypatch: pytest.MonkeyPatc
         stored_picture(name, "loss.png")
 
 
-def test_records_and_sample_pictures_travel_with_the_package() -> None:
-    """What the installed copy gets, by the patterns of pyproject.toml: small, and enough for ``stored_picture``."""
-    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
+def test_all_that_the_index_names_travels_with_the_package() -> None:
+    """What the installed copy gets, by the patterns of pyproject.toml: whole, and small."""
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
     travelling = {file for pattern in patterns["snf_lite.stored_runs"] for file in stored.home().glob(pattern)}
-    assert {stored.home() / PICTURE, stored.home() / "index.json"} <= travelling
+    index = runs.read_json(stored.home() / "index.json", "index of runs")
+    named = {stored.home() / name / file for name, files in index.items() for file in files}
+    assert {stored.home() / PICTURE, stored.home() / "index.json", *named} <= travelling
     assert sum(file.stat().st_size for file in travelling) < 4e6

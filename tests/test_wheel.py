@@ -1,0 +1,79 @@
+"""The package as a wheel, installed where nothing else of this project is: whole, checkable, and usable."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from reader import as_public_repository, bare, interpreter, left_behind, made, pip
+
+TRAIN = "train dense-selfnorm --epochs 1 --out mine"
+CODE = """
+import json, snf_lite as snf
+from snf_lite import runs, stored
+index = runs.read_json(stored.home() / "index.json", "index of runs")
+folders = {path.parent.name for kind in stored.RECORDS for path in stored.home().glob(f"*/{kind}")}
+pictures = [(name, file) for name, files in index.items() for file in files if file.endswith(".png")]
+for name in folders:
+    assert stored.stored_run(name).is_relative_to(stored.home())
+for name, file in pictures:
+    if name in folders:
+        assert stored.stored_picture(name, file)
+print(json.dumps([snf.__file__, str(stored.home()), len(folders), len(pictures)]))
+"""
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A reader's folder, with the wheel in it and installed."""
+    home = tmp_path_factory.mktemp("reader")
+    python = made(home)
+    pip(python, home, "wheel", str(as_public_repository(home / "public")), "--wheel-dir", str(home / "wheel"))
+    pip(python, home, "install", *map(str, (home / "wheel").glob("*.whl")))
+    return home
+
+
+def said(home: Path, *words: str) -> str:
+    """What Python prints there, in the empty folder; it has to end well and to say nothing on stderr."""
+    plain = {**bare(os.environ), "PYTHONWARNINGS": "error::DeprecationWarning:snf_lite", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [interpreter(home), *words], cwd=home / "empty", env=plain, capture_output=True, encoding="utf-8", timeout=300
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_is_small(home: Path) -> None:
+    (wheel,) = (home / "wheel").glob("*.whl")
+    assert wheel.stat().st_size < 2_000_000
+
+
+def test_the_records_are_there_and_as_they_were(home: Path) -> None:
+    package, runs, folders, pictures = json.loads(said(home, "-c", CODE))
+    assert Path(package).is_relative_to(home / "env") and Path(runs).is_relative_to(home / "env")
+    assert folders > 30 and pictures > 30
+    assert said(home, "-m", "snf_lite", "results", "--check").endswith("nothing missing, nothing altered\n")
+    assert "dense-selfnorm" in said(home, "-m", "snf_lite", "results")
+    assert not left_behind(home)
+
+
+def test_a_record_that_was_lost_on_the_way_is_missed(home: Path) -> None:
+    """Of the check above: it reads the installed records."""
+    lost = Path(json.loads(said(home, "-c", CODE))[1]) / "bench-dense" / "dense.png"
+    kept = lost.read_bytes()
+    lost.unlink()
+    try:
+        with pytest.raises(AssertionError, match=r"bench-dense/dense\.png: is missing"):
+            said(home, "-m", "snf_lite", "results", "--check")
+    finally:
+        lost.write_bytes(kept)
+
+
+def test_both_commands_work(home: Path) -> None:
+    assert "model  dense-selfnorm" in said(home, "-m", "snf_lite", "list")
+    assert "--help" in said(home, "-m", "snf_lite.prior", "--help")
+    assert "record.json" in said(home, "-m", "snf_lite", *TRAIN.split())
+    run = home / "empty" / "mine" / "dense-selfnorm-digits-seed0"
+    assert sorted(os.listdir(run)) == ["checkpoint.pt", "record.json", "samples.png"]
+    assert json.loads((run / "record.json").read_text("utf-8"))["package"]["commit"] is None
