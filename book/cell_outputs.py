@@ -22,6 +22,9 @@ from project import ROOT
 #: Names in an output under which no text for a reader stands.
 NOT_PRINTED = ("output_type", "name", "metadata", "traceback")
 
+#: How much of a line is told on either side of a difference.
+AROUND = 60
+
 Sanitize = Callable[[str], str]
 
 
@@ -109,6 +112,11 @@ def project_sanitize() -> Sanitize:
     return sanitize
 
 
+def printed_texts(outputs: Sequence[NotebookNode]) -> list[str]:
+    """What a cell prints, text by text."""
+    return [text.value for text in _texts(outputs)]
+
+
 def _texts(outputs: Sequence[NotebookNode]) -> Iterator[Text]:
     for number, output in enumerate(outputs):
         for place in (output, output.get("data", {})):
@@ -139,5 +147,9 @@ def _counted_once(forms: Sequence[Counter[Pair]]) -> Counter[Pair]:
 
 
 def _first_difference(stored: str, fresh: str) -> Pair:
-    rows = zip_longest(stored.splitlines(), fresh.splitlines(), fillvalue="")
-    return next((row for row in rows if row[0] != row[1]), ("an end of line", "none"))
+    """The first lines that differ, cut to what stands around the difference."""
+    lines = zip_longest(stored.splitlines(keepends=True), fresh.splitlines(keepends=True), fillvalue="")
+    old, new = next(pair for pair in lines if pair[0] != pair[1])
+    place = next(number for number, (one, other) in enumerate(zip_longest(old, new)) if one != other)
+    start = max(0, place - AROUND)
+    return old[start : start + 2 * AROUND], new[start : start + 2 * AROUND]
