@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import equations
@@ -81,8 +82,13 @@ def run(path: Path) -> float:
     return seconds
 
 
-def execute(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: int | None) -> float:
-    """Run the cells with ``folder`` as the working directory; the seconds. CellExecutionError if one of them fails."""
+def execute(
+    notebook: nbformat.NotebookNode, folder: Path, cell_timeout: int | None, variables: Mapping[str, str] = os.environ
+) -> float:
+    """Run the cells in ``folder``, in a kernel with these environment variables, and return the seconds.
+
+    Raises CellExecutionError if one of them fails.
+    """
     client = NotebookClient(
         notebook,
         timeout=cell_timeout,
@@ -93,7 +99,7 @@ def execute(notebook: nbformat.NotebookNode, folder: Path, cell_timeout: int | N
         extra_arguments=["--log-level=ERROR"],
     )
     start = time.perf_counter()
-    client.execute()
+    client.execute(env=dict(variables))
     return round(time.perf_counter() - start, 1)  # as it is stored: the chapter's words come from the same number
 
 

@@ -1,4 +1,6 @@
-"""The status page: what the chapters hold, their seconds, what is not compared, full size runs, other machines.
+"""The status page: what each chapter holds, its seconds, what the tests do not compare, its run at full size,
+how far its numbers moved under other arithmetic (``spread.py``), and how the tests went on other machines
+(``matrix_page.py``).
 
 ``make notebooks`` writes the page; so does this file alone, without running a chapter: ``python book/status.py``.
 The words of ``status.md`` are written by hand, its table between marks (``marks.py``) from the stored notebooks.
@@ -11,6 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import spread
 from chapters import Chapter, chapters
 from marks import fill
 from matrix_page import section as matrix
@@ -93,8 +96,14 @@ def record_versions() -> None:
 def page() -> str:
     """The page as it should stand."""
     book = chapters()
-    values = {"chapters": table(book), "uncompared": uncompared(book), "full": full_runs(book), "versions": versions()}
-    values["matrix"] = matrix()
+    values = {
+        "chapters": table(book),
+        "uncompared": uncompared(book),
+        "spread": spread.table(book),
+        "full": full_runs(book),
+        "matrix": matrix(),
+        "versions": versions(),
+    }
     blocks = {name: f"\n\n{value}\n\n" if name != "versions" else value for name, value in values.items()}
     return fill(PAGE.read_text("utf-8"), blocks)
 
