@@ -58,7 +58,7 @@ def test_function_exists_and_its_docstring_names_the_equation() -> None:
 
 def test_has_a_test() -> None:
     computed = [label for label, line in registry().items() if line["function"] != DEFINITION]
-    assert not [label for label in computed if not proofs().get(label)], "mark a test of each: @pytest.mark.equation(label)"
+    assert not [label for label in computed if not proofs().get(label)], "no test is marked as theirs"
 
 
 def test_the_page_says_what_the_registry_says() -> None:
