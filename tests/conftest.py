@@ -5,6 +5,7 @@ A test marked ``equation(label)`` has to enter the function that the book binds 
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -32,6 +33,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return scheduler(config, log)
+
+
+@pytest.fixture
+def bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without the user's folder of data sets and cache of downloads."""
+    monkeypatch.delenv("SNF_DATA", raising=False)
+    monkeypatch.setenv("SNF_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.hookimpl(wrapper=True)
