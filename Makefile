@@ -12,9 +12,11 @@ UNFINISHED := $(VENV)/.unfinished
 # Notebooks and tests compute on one thread, so that what a notebook shows does not depend on the number of cores.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
+# The tests start Python dozens of times: where nothing keeps the compiled modules, each start compiles torch again.
+export PYTHONDONTWRITEBYTECODE :=
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "The environment is $(VENV), made by the first command with $(PYTHON) (another one: PYTHON=python3.12). Delete it to set up again."
 
 book: $(READY) ## build the pages and say which one to open
@@ -23,8 +25,23 @@ book: $(READY) ## build the pages and say which one to open
 pdf: book ## the same as one file for paper, beside the pages
 	$(BIN)/python book/pdf.py
 
+# What a change of a layer or of linear algebra can break first: the theory, the layers, the matrices.
+FAST := layers prior_layers change_of_variables elementwise general gradient_of_log_det flow lu convolutions \
+  four_convolutions conv_rivals emerging exponential toeplitz cyclic spline glow_equations
+PYTEST := $(BIN)/pytest -n 2 --dist loadscope
+
 test: lint ## lint, types, package, notebooks, the book's build, its pages in a browser
-	$(BIN)/pytest -n 2 --dist loadscope
+	$(PYTEST)
+
+.PHONY: test-fast test-nightly durations
+test-fast: lint ## lint, theory, layers and linear algebra: less than a minute
+	$(PYTEST) $(FAST:%=tests/test_%.py)
+
+test-nightly: lint ## everything, with more seeds and 500 examples where hypothesis draws them
+	$(PYTEST) -m "" --hypothesis-profile nightly
+
+durations: $(READY) ## everything once, and a record of how long each file took, by which the next runs are shared out
+	$(PYTEST) --store-durations
 
 lint: $(READY) ## ruff and mypy alone
 	$(BIN)/ruff check .

@@ -206,6 +206,13 @@ def reproduced(folder: Path) -> tuple[int, str, str]:
     return said(*words, str(folder / "runs"))
 
 
+def trained_by_command() -> tuple[int, str, str]:
+    """What torchrun runs for a user, into the current folder. It also makes the group that all later cases use."""
+    words = "train dense-selfnorm --data moons --epochs 2 --batch-size 1001 --device cpu --set depth=3".split()
+    assert not torch.distributed.is_initialized(), "the command line has to make the group by itself"
+    return said(*words)
+
+
 def several(folder: Path) -> dict[str, Any]:
     return {
         "compiled": compiled(),
@@ -226,6 +233,7 @@ def several(folder: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     here = Path(sys.argv[1])
-    distributed.start(torch.device("cpu"))
-    found = {**{name: case() for name, case in SAME.items()}, **several(here)}
+    found = {"command": trained_by_command()}
+    assert distributed.world_size() == 2, "the command line has made no group of two"
+    found |= {**{name: case() for name, case in SAME.items()}, **several(here)}
     torch.save(found, here / f"process{distributed.rank()}.pt")

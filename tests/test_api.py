@@ -10,12 +10,12 @@ import pytest
 from _ext.package_rooms import as_rst
 from bs4 import BeautifulSoup, Tag
 from built_book import built_book
+from each_case import check_each
 from project import notebooks
 
 import snf_lite
 
 LABEL = re.compile(r"eq-[a-z0-9-]*[a-z0-9]")
-EACH_NAME = pytest.mark.parametrize("name", snf_lite.__all__)
 
 
 @pytest.fixture(scope="module")
@@ -44,10 +44,16 @@ def plain(text: str) -> str:
     return " ".join(text.translate(str.maketrans("’‘“”", "''\"\"")).split())
 
 
-@EACH_NAME
-def test_public_name_has_its_entry(page: Tag, name: str) -> None:
-    prefix = "module-" if isinstance(getattr(snf_lite, name), ModuleType) else ""
-    assert page.find(id=f"{prefix}snf_lite.{name}"), f"no room of book/api.md shows snf_lite.{name}"
+@pytest.fixture(scope="module")
+def ids(page: Tag) -> set[str]:
+    """What the page has an entry for."""
+    return {str(tag["id"]) for tag in page.find_all(id=True)}
+
+
+def test_public_name_has_its_entry(ids: set[str]) -> None:
+    prefixes = {name: "module-" * isinstance(getattr(snf_lite, name), ModuleType) for name in snf_lite.__all__}
+    missing = [name for name, prefix in prefixes.items() if f"{prefix}snf_lite.{name}" not in ids]
+    assert prefixes and not missing, "no room of book/api.md shows them"
 
 
 def imported() -> list[str]:
@@ -58,30 +64,39 @@ def imported() -> list[str]:
     return sorted(name for name in names if not name.rpartition(".")[2].isupper())
 
 
-@pytest.mark.parametrize("name", imported())
-def test_what_a_chapter_imports_has_its_entry(page: Tag, name: str) -> None:
-    short = f"snf_lite.{name.rpartition('.')[2]}"
-    inside = re.compile(rf"{re.escape(name)}\.")  # of a room: something that it holds
-    assert page.find(id=[name, short]) or page.find(id=inside), f"no room of book/api.md shows {name}"
+def test_what_a_chapter_imports_has_its_entry(ids: set[str]) -> None:
+    def check(name: str) -> None:
+        entry = {name, f"snf_lite.{name.rpartition('.')[2]}"} & ids
+        inside = [found for found in ids if f"{name}." in found]  # of a room: something that it holds
+        assert entry or inside, "no room of book/api.md shows it"
+
+    check_each(imported(), check)
 
 
-@EACH_NAME
-def test_docstring_comes_out_as_it_was_written(page: Tag, name: str) -> None:
+def test_docstring_comes_out_as_it_was_written(page: Tag) -> None:
     """Its first paragraph, with all its ``|``, ``*`` and ``_``, without backticks; equation labels apart."""
-    assert docstring(name), f"snf_lite.{name} has no docstring"
-    first = docstring(name).split("\n\n")[0].replace("`", "")
     shown = plain(page.get_text())
-    lost = [piece for piece in LABEL.split(first) if plain(piece) not in shown]
-    assert not lost
+
+    def check(name: str) -> None:
+        assert docstring(name), f"snf_lite.{name} has no docstring"
+        first = docstring(name).split("\n\n")[0].replace("`", "")
+        lost = [piece for piece in LABEL.split(first) if plain(piece) not in shown]
+        assert not lost
+
+    check_each(snf_lite.__all__, check)
 
 
-@EACH_NAME
-def test_arguments_described_are_arguments_taken(name: str) -> None:
+def test_arguments_described_are_arguments_taken() -> None:
     """In their order. Some are described under another, as ``split`` of ``evaluate`` is under ``data``."""
-    section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", docstring(name), re.MULTILINE)
-    described = re.findall(r"^    (\w+(?:, \w+)*):", section[1] if section else "", re.MULTILINE)
-    told = [argument for group in described for argument in group.split(", ")]
-    assert not told or told == [name for name in inspect.signature(getattr(snf_lite, name)).parameters if name in told]
+
+    def check(name: str) -> None:
+        section = re.search(r"^Args:\n((?:    .*\n?|\n)+)", docstring(name), re.MULTILINE)
+        described = re.findall(r"^    (\w+(?:, \w+)*):", section[1] if section else "", re.MULTILINE)
+        told = [argument for group in described for argument in group.split(", ")]
+        taken = inspect.signature(getattr(snf_lite, name)).parameters if told else ()
+        assert told == [argument for argument in taken if argument in told]
+
+    check_each(snf_lite.__all__, check)
 
 
 def test_no_signature_and_no_description_is_left_raw(page: Tag) -> None:
@@ -121,26 +136,33 @@ def test_an_equation_of_a_chapter_is_a_link_to_it(html: Path, page: Tag) -> None
     assert BeautifulSoup((html / chapter).read_text("utf-8"), "html.parser").find(id=place)
 
 
-@pytest.mark.parametrize("label", LABELS)
-def test_each_label_is_a_link_or_stays_as_it_is(html: Path, page: Tag, label: str) -> None:
-    in_the_book = any(f'id="equation-{label}"' in path.read_text("utf-8") for path in html.glob("*.html"))
-    links = page.find_all("a", href=re.compile(rf"#equation-{label}$"))
-    as_text = re.search(rf"{label}(?![\w-])", page.get_text())
-    assert (bool(links), bool(as_text)) == (in_the_book, not in_the_book)
+def test_each_label_is_a_link_or_stays_as_it_is(html: Path, page: Tag) -> None:
+    places = re.findall(r'id="equation-(eq-[\w-]+)"', "".join(path.read_text("utf-8") for path in html.glob("*.html")))
+    targets = {str(a["href"]).partition("#equation-")[2] for a in page.find_all("a", href=True)}
+    text = page.get_text()
+
+    def check(label: str) -> None:
+        as_text = re.search(rf"{label}(?![\w-])", text)
+        assert (label in targets, bool(as_text)) == (label in places, label not in places)
+
+    check_each(LABELS, check)
 
 
-@pytest.mark.parametrize(
-    ("entry", "target"),
-    [
-        ("snf_lite.fit", "snf_lite.Flow"),  # a type in a signature
-        ("snf_lite.SelfNormLinear", "snf_lite.dense.DenseLayer"),  # a base class
-        ("snf_lite.evaluate", "snf_lite.fit"),  # a name in a sentence
-        ("snf_lite.restore", "snf_lite.CheckpointError"),  # an error raised
-        ("snf_lite.explore.explore", "snf_lite.explore.Frames"),
-        ("snf_lite.plots.sample_grid", "snf_lite.plots.SampleFigure"),
-    ],
-)
-def test_names_are_links(page: Tag, entry: str, target: str) -> None:
-    place = page.find(id=entry)
-    assert isinstance(place, Tag) and isinstance(place.parent, Tag)
-    assert place.parent.find("a", href=f"#{target}")
+LINKED = [
+    ("snf_lite.fit", "snf_lite.Flow"),  # a type in a signature
+    ("snf_lite.SelfNormLinear", "snf_lite.dense.DenseLayer"),  # a base class
+    ("snf_lite.evaluate", "snf_lite.fit"),  # a name in a sentence
+    ("snf_lite.restore", "snf_lite.CheckpointError"),  # an error raised
+    ("snf_lite.explore.explore", "snf_lite.explore.Frames"),
+    ("snf_lite.plots.sample_grid", "snf_lite.plots.SampleFigure"),
+]
+
+
+def test_names_are_links(page: Tag) -> None:
+    def check(case: tuple[str, str]) -> None:
+        entry, target = case
+        place = page.find(id=entry)
+        assert isinstance(place, Tag) and isinstance(place.parent, Tag)
+        assert place.parent.find("a", href=f"#{target}")
+
+    check_each(LINKED, check)

@@ -1,9 +1,11 @@
 """The book as it is stored and as it is built. That its notebooks still show what they show is nbval's part."""
 
 import base64
+import functools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -14,6 +16,7 @@ import yaml
 from address import FIRST_PAGES
 from bs4 import BeautifulSoup, Tag
 from built_book import built_book
+from each_case import check_each
 from marks import RUNTIME, marks, measurements, without_marks
 from project import ROOT, RUNTIMES, first_cell, notebooks, pages, public_address, text_files, unpublished
 from refresh import runtime_words
@@ -25,11 +28,25 @@ LOADED_BY = {"script": "src", "img": "src", "iframe": "src", "source": "src", "e
 LOADING_LINKS = {"stylesheet", "preload", "modulepreload", "icon", "shortcut", "prefetch", "manifest", "preconnect"}
 ELSEWHERE = re.compile(r"^(https?:)?//")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|work|private|mnt)/\w|[A-Z]:\\\\?Users|/site-[p]ackages/")
-EACH_NOTEBOOK = pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
+
+
+@functools.cache
+def stored(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def each_notebook(check: Callable[[Path], None]) -> Callable[[], None]:
+    """A test of every notebook of the book, out of what holds of one."""
+
+    def test() -> None:
+        check_each(notebooks(), check, lambda path: path.name)
+
+    test.__doc__ = check.__doc__
+    return test
 
 
 def code_cells(path: Path) -> list[nbformat.NotebookNode]:
-    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    return [cell for cell in stored(path).cells if cell.cell_type == "code"]
 
 
 def outputs(path: Path) -> Iterator[tuple[nbformat.NotebookNode, nbformat.NotebookNode]]:
@@ -58,7 +75,7 @@ def test_every_notebook_is_in_the_contents() -> None:
     assert set((ROOT / "book").glob("**/*.ipynb")) == set(notebooks())
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_cells_were_run_in_order_without_errors(path: Path) -> None:
     cells = code_cells(path)
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1)), "run `make notebooks`"
@@ -68,9 +85,9 @@ def test_cells_were_run_in_order_without_errors(path: Path) -> None:
         assert output.get("name") != "stderr", f"a warning is stored: {output.text}"
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_is_stored_as_refresh_stores_it(path: Path) -> None:
-    notebook = nbformat.read(path, as_version=4)
+    notebook = stored(path)
     nbformat.validate(notebook)
     assert set(notebook.metadata) == {"kernelspec", "language_info"}, "run `make notebooks`"
     assert len({cell.id for cell in notebook.cells}) == len(notebook.cells)
@@ -78,17 +95,17 @@ def test_is_stored_as_refresh_stores_it(path: Path) -> None:
         assert set(cell.metadata) <= {"jupyter", "mystnb", "tags"}, "run `make notebooks`"
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_is_small(path: Path) -> None:
     assert path.stat().st_size <= MEGABYTE
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_first_cell_installs_the_package_or_does_nothing(path: Path) -> None:
     assert code_cells(path)[0].source == first_cell(), "run `make notebooks`"
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_every_picture_has_words(path: Path) -> None:
     for cell, output in outputs(path):
         data = output.get("data", {})
@@ -99,7 +116,7 @@ def test_every_picture_has_words(path: Path) -> None:
             assert len(str(image.get("alt", "")).split()) >= 3, f"an <img> without alternative text from\n{cell.source}"
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_every_moving_figure_is_shown(path: Path) -> None:
     """`explore(...)` shows itself only as a cell's last expression."""
     for cell in code_cells(path):
@@ -108,14 +125,14 @@ def test_every_moving_figure_is_shown(path: Path) -> None:
             assert shown.count('type="range"') == 1, f"end the cell with explore(...):\n{cell.source}"
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_stored_pictures_are_what_they_claim(path: Path) -> None:
     for _, output in outputs(path):
         if picture := output.get("data", {}).get("image/png"):
             assert base64.b64decode(picture).startswith(b"\x89PNG\r\n")
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_shows_nothing_that_no_page_can_show(path: Path) -> None:
     """Widgets and progress bars need a kernel, and a trailing semicolon hides what nbval would compare."""
     for cell in code_cells(path):
@@ -133,14 +150,14 @@ def test_hardly_any_output_goes_uncompared() -> None:
 
 
 def prose(path: Path) -> str:
-    return "\n\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown")
+    return "\n\n".join(cell.source for cell in stored(path).cells if cell.cell_type == "markdown")
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_numbers_in_the_text_are_those_of_the_run(path: Path) -> None:
     """Each mark holds what the stored run measured, and each thing measured for the text is in it."""
     seconds = json.loads(RUNTIMES.read_text("utf-8"))[path.relative_to(ROOT).as_posix()]
-    measured = {RUNTIME: runtime_words(seconds), **measurements(nbformat.read(path, as_version=4))}
+    measured = {RUNTIME: runtime_words(seconds), **measurements(stored(path))}
     stated = marks(prose(path))
     assert {name for name, _ in stated} == set(measured)
     assert all(measured[name] == number for name, number in stated), "run `make notebooks`"
@@ -155,7 +172,7 @@ def typed_results(text: str) -> list[str]:
     return TYPED.findall(NOT_PROSE.sub(" ", without_marks(text)))
 
 
-@EACH_NOTEBOOK
+@each_notebook
 def test_no_result_is_typed_into_the_text(path: Path) -> None:
     assert not typed_results(prose(path)), "let the run say it: snf_lite.prose.measured, and a mark in the text"
 
@@ -221,10 +238,25 @@ def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built_book(tmp_path_factory)
 
 
-def soups(html: Path) -> Iterator[tuple[Path, BeautifulSoup]]:
-    for path in sorted(html.rglob("*.html")):
-        if "_static" not in path.parts:
-            yield path, BeautifulSoup(path.read_text("utf-8"), "html.parser")
+@dataclass(frozen=True)
+class Page:
+    """What the tests ask of a built page, so that each of them is parsed once."""
+
+    ids: set[str]
+    anchors: list[str]
+    loaded: list[str]
+
+
+@pytest.fixture(scope="module")
+def built(html: Path) -> dict[Path, Page]:
+    paths = [path for path in sorted(html.rglob("*.html")) if "_static" not in path.parts]
+    return {path.resolve(): page(BeautifulSoup(path.read_text("utf-8"), "html.parser")) for path in paths}
+
+
+def page(soup: BeautifulSoup) -> Page:
+    ids = {str(tag["id"]) for tag in soup.find_all(id=True)}
+    anchors = [str(tag["href"]) for tag in soup.find_all("a", href=True) if isinstance(tag, Tag)]
+    return Page(ids, anchors, list(loaded(soup)))
 
 
 def loaded(soup: BeautifulSoup) -> Iterator[str]:
@@ -245,8 +277,8 @@ def test_builds_without_a_warning(html: Path) -> None:
     assert (html / "index.html").exists()
 
 
-def test_pages_load_nothing_from_elsewhere(html: Path) -> None:
-    outside = {f"{path.name}: {url}" for path, soup in soups(html) for url in loaded(soup) if ELSEWHERE.match(url)}
+def test_pages_load_nothing_from_elsewhere(html: Path, built: dict[Path, Page]) -> None:
+    outside = {f"{path.name}: {url}" for path, page in built.items() for url in page.loaded if ELSEWHERE.match(url)}
     styles = {
         f"{path.name}: {url}"
         for path in html.rglob("*.css")
@@ -255,20 +287,18 @@ def test_pages_load_nothing_from_elsewhere(html: Path) -> None:
     assert not outside | styles
 
 
-def test_links_between_pages_lead_somewhere(html: Path) -> None:
-    ids = {path.resolve(): {str(tag["id"]) for tag in soup.find_all(id=True)} for path, soup in soups(html)}
+def test_links_between_pages_lead_somewhere(built: dict[Path, Page]) -> None:
     dead = []
-    for path, soup in soups(html):
-        anchors = [str(tag["href"]) for tag in soup.find_all("a", href=True) if isinstance(tag, Tag)]
-        for url in [*anchors, *loaded(soup)]:
+    for path, page in built.items():
+        for url in [*page.anchors, *page.loaded]:
             parts = urlsplit(url)
             if parts.scheme or parts.netloc or not (parts.path or parts.fragment):
                 continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path.resolve()
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             place = unquote(parts.fragment)
-            if not target.exists() or (place and target in ids and place not in ids[target]):
+            if not target.exists() or (place and target in built and place not in built[target].ids):
                 dead.append(f"{path.name}: {url}")
-    assert not dead
+    assert built and not dead
 
 
 def test_colab_opens_the_notebook_that_is_there(html: Path) -> None:

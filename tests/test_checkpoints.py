@@ -103,8 +103,11 @@ def kill_after(epoch: int, path: Path) -> int:
     """Run CHILD in a process of its own, kill it outright once its checkpoint holds the epoch; how far it came."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     child = subprocess.Popen([sys.executable, "-c", CHILD, str(path)], env=environment)
-    while child.poll() is None and not (path.exists() and checkpoints.read(path)["training"]["epoch"] >= epoch):
+    came, seen = -1, 0
+    while child.poll() is None and came < epoch:
         time.sleep(0.002)
+        if path.exists() and (written := path.stat().st_mtime_ns) != seen:
+            came, seen = checkpoints.read(path)["training"]["epoch"], written
     child.kill()
     assert child.wait() != 0
     return int(checkpoints.read(path)["training"]["epoch"])

@@ -22,14 +22,16 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def torchrun(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Two processes on this machine, which talk over its loopback."""
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *words]
+def torchrun(folder: Path) -> subprocess.CompletedProcess[str]:
+    """``joint_runs.py`` by two processes on this machine, which talk over its loopback: the only start of torchrun."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    script = ROOT / "tests" / "joint_runs.py"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": LOOPBACK}
     environment["PYTHONWARNINGS"] = "ignore:Guards may run slower:RuntimeWarning"  # of Python 3.13.0 alone
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300
-    )
+        [*command, str(script), str(folder)],
+        cwd=folder, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=300,
+    )  # fmt: skip
 
 
 LOOPBACK = "lo0" if sys.platform == "darwin" else "lo"
@@ -44,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def both(folder: Path) -> list[dict[str, Any]]:
     """What each of two processes came to."""
     joint_runs.pixels(folder / "one.pt", [2])  # the run of one process, for two to take over
-    done = torchrun(folder, str(ROOT / "tests" / "joint_runs.py"), str(folder))
+    done = torchrun(folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Warning" not in done.stderr, done.stderr
     return [torch.load(folder / f"process{rank}.pt") for rank in (0, 1)]
@@ -115,15 +117,14 @@ def test_two_processes_take_over_the_run_of_one_and_one_theirs(both: list[dict[s
     assert "processes" not in joint_runs.pixels(folder / "one.pt", [4])["settings"]
 
 
-def test_the_command_line_trains_and_writes_once(folder: Path) -> None:
-    words = "-m snf_lite train dense-selfnorm --data moons --epochs 2 --batch-size 1001 --device cpu"
-    done = torchrun(folder, *words.split(), "--set", "depth=3")
-    assert done.returncode == 0, done.stderr
+def test_the_command_line_trains_and_writes_once(both: list[dict[str, Any]], folder: Path) -> None:
+    (code, told, errors), others = both[0]["command"], both[1]["command"]
+    assert (code, others) == (0, (0, "", "")), errors
     run = folder / "data" / "runs" / "dense-selfnorm-moons-seed0"
     assert sorted(os.listdir(run)) == ["checkpoint.pt", "record.json", "samples.png"]
     record = runs.read_record(run / "record.json")
     assert record.history["epochs"] == [0, 1, 2] and record.history["settings"]["processes"] == 2
-    assert done.stdout.count("nats") == done.stdout.count("best epoch") == done.stdout.count("record.json") == 1
+    assert told.count("nats") == told.count("best epoch") == told.count("record.json") == 1
     flow = snf.restore(run / "checkpoint.pt")
     assert snf.evaluate(flow, "moons").nats == pytest.approx(record.results["test"]["nats"], abs=1e-5)
 

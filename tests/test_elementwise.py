@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import snf_lite as snf
@@ -36,7 +36,6 @@ def test_a_fresh_spline_is_the_identity() -> None:
     assert (z - x).abs().max() < 1e-7 and log_det.abs().max() < 1e-5  # the unit slopes were drawn up in float32
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10_000), bins=st.integers(1, 12), bound=st.floats(0.5, 50), spread=st.floats(0, 6))
 def test_any_spline_rises_is_continuous_and_inverts(seed: int, bins: int, bound: float, spread: float) -> None:
     torch.manual_seed(seed)
@@ -52,7 +51,6 @@ def test_any_spline_rises_is_continuous_and_inverts(seed: int, bins: int, bound:
         assert (layer.inverse(z) - x).abs().max() < 1e-7 * max(1.0, bound)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True)
 @given(seed=st.integers(0, 10_000), bins=st.integers(1, 12))
 def test_splines_meet_at_their_knots_in_value_and_slope(seed: int, bins: int) -> None:
     torch.manual_seed(seed)

@@ -6,12 +6,12 @@ from collections import Counter
 
 import pytest
 from chapters import Chapter, chapters
+from each_case import check_each
 from equations import DEFINITION, page, proofs, registry, resolved
 from project import ROOT
 
 pytest_plugins = ["pytester"]
 ALL = [label for chapter in chapters() for label in chapter.labels]
-EACH_CHAPTER = pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.path.stem)
 
 
 def test_the_book_and_the_registry_name_the_same_equations() -> None:
@@ -19,33 +19,46 @@ def test_the_book_and_the_registry_name_the_same_equations() -> None:
     assert max(Counter(ALL).values()) == 1, "a label stands twice"
 
 
-@EACH_CHAPTER
-def test_a_chapter_has_two_to_five_numbered_equations_and_refers_to_each(chapter: Chapter) -> None:
-    assert 2 <= len(chapter.labels) <= 5
-    assert set(chapter.labels) <= set(chapter.referred)
+def file_name(chapter: Chapter) -> str:
+    return chapter.path.name
 
 
-@EACH_CHAPTER
-def test_references_lead_to_equations(chapter: Chapter) -> None:
+def test_a_chapter_has_two_to_five_numbered_equations_and_refers_to_each() -> None:
+    def check(chapter: Chapter) -> None:
+        assert 2 <= len(chapter.labels) <= 5
+        assert set(chapter.labels) <= set(chapter.referred)
+
+    check_each(chapters(), check, file_name)
+
+
+def test_references_lead_to_equations() -> None:
     """As ``[words](#eq-…)``, also to another chapter: of a file and a label the book makes no link."""
-    assert set(chapter.referred) <= set(ALL)
-    assert not re.findall(r"\]\([\w-]+\.ipynb#eq-", chapter.text)
+
+    def check(chapter: Chapter) -> None:
+        assert set(chapter.referred) <= set(ALL)
+        assert not re.findall(r"\]\([\w-]+\.ipynb#eq-", chapter.text)
+
+    check_each(chapters(), check, file_name)
 
 
-@pytest.mark.parametrize("label", registry())
-def test_function_exists_and_its_docstring_names_the_equation(label: str) -> None:
-    function = registry()[label]["function"]
-    assert re.fullmatch(r"eq-[a-z0-9-]+", label)
-    if function == DEFINITION:
-        return
-    owner = resolved(function.rpartition(".")[0])
-    words = [inspect.getdoc(resolved(function)) or "", (inspect.getdoc(owner) or "") if inspect.isclass(owner) else ""]
-    assert re.search(rf"\b{label}\b(?!-)", " ".join(words)), f"the docstring of {function} does not name {label}"
+def test_function_exists_and_its_docstring_names_the_equation() -> None:
+    def check(label: str) -> None:
+        function = registry()[label]["function"]
+        assert re.fullmatch(r"eq-[a-z0-9-]+", label)
+        if function == DEFINITION:
+            return
+        owner = resolved(function.rpartition(".")[0])
+        words = inspect.getdoc(resolved(function)) or ""
+        if inspect.isclass(owner):
+            words += f" {inspect.getdoc(owner) or ''}"
+        assert re.search(rf"\b{label}\b(?!-)", words), f"the docstring of {function} does not name {label}"
+
+    check_each(registry(), check)
 
 
-@pytest.mark.parametrize("label", [label for label in registry() if registry()[label]["function"] != DEFINITION])
-def test_has_a_test(label: str) -> None:
-    assert proofs().get(label), f'no test is marked @pytest.mark.equation("{label}")'
+def test_has_a_test() -> None:
+    computed = [label for label, line in registry().items() if line["function"] != DEFINITION]
+    assert not [label for label in computed if not proofs().get(label)], "no test is marked as theirs"
 
 
 def test_the_page_says_what_the_registry_says() -> None:

@@ -1,14 +1,15 @@
 """The book's exercises: the stub fails, the hidden solution passes, each typical slip gets words of its own."""
 
+import functools
 import math
 import re
+from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import nbformat
-import pytest
 import torch
+from each_case import check_each
 from project import notebooks
 from wrong_answers import WRONG
 from wrong_answers.learned_inverse import answer
@@ -19,11 +20,14 @@ from snf_lite.dense import readable_self_norm_linear
 from snf_lite.exercises import verdict
 
 
-@pytest.mark.parametrize(("name", "words"), [(name, words) for name, slips in WRONG.items() for words in slips])
-def test_each_slip_gets_its_own_words(name: str, words: str) -> None:
-    found = getattr(exercises, name)(*WRONG[name][words])
-    assert not found.passed
-    assert words in repr(found) and repr(found).startswith("✗")
+def test_each_slip_gets_its_own_words() -> None:
+    def check(slip: tuple[str, str]) -> None:
+        name, words = slip
+        found = getattr(exercises, name)(*WRONG[name][words])
+        assert not found.passed
+        assert words in repr(found) and repr(found).startswith("✗")
+
+    check_each([(name, words) for name, slips in WRONG.items() for words in slips], check)
 
 
 def test_every_checker_knows_typical_slips() -> None:
@@ -59,6 +63,7 @@ def test_the_scaling_layer_is_the_dense_one_with_diagonal_matrices() -> None:
 FOLDED = re.compile(r"<details>\s*<summary>(\w+)</summary>(.*?)</details>", re.DOTALL)
 
 
+@functools.cache
 def exercise_cells() -> list[tuple[str, str, dict[str, str]]]:
     """(chapter, stub cell, what is folded behind it) for each exercise."""
     return [
@@ -69,22 +74,26 @@ def exercise_cells() -> list[tuple[str, str, dict[str, str]]]:
     ]
 
 
-@pytest.mark.parametrize(("chapter", "stub", "folded"), exercise_cells())
-def test_hidden_solutions_pass_and_stubs_do_not(chapter: str, stub: str, folded: dict[str, str]) -> None:
+def test_hidden_solutions_pass_and_stubs_do_not() -> None:
     """Both run with nothing but torch, math and snf: an exercise can be taken up without running its chapter."""
-    assert list(folded) == ["Hint", "Solution"], "put both into <details> in the cell behind the stub"
-    assert len(folded["Hint"].split()) >= 5
-    (solution,) = re.findall(r"```python\n(.*?)```", folded["Solution"], re.DOTALL)
-    defining, _, call = stub.partition("\nsnf.exercises.")
-    for source, wanted in ((defining, False), (f"{defining}\n{solution}", True)):
-        names: dict[str, Any] = {"torch": torch, "math": math, "snf": snf}
-        exec(source, names)
-        assert eval(f"snf.exercises.{call}", names).passed is wanted
+
+    def check(exercise: tuple[str, str, dict[str, str]]) -> None:
+        _, stub, folded = exercise
+        assert list(folded) == ["Hint", "Solution"], "put both into <details> in the cell behind the stub"
+        assert len(folded["Hint"].split()) >= 5
+        (solution,) = re.findall(r"```python\n(.*?)```", folded["Solution"], re.DOTALL)
+        defining, _, call = stub.partition("\nsnf.exercises.")
+        for source, wanted in ((defining, False), (f"{defining}\n{solution}", True)):
+            names: dict[str, Any] = {"torch": torch, "math": math, "snf": snf}
+            exec(source, names)
+            assert eval(f"snf.exercises.{call}", names).passed is wanted
+
+    check_each(exercise_cells(), check, lambda exercise: f"{exercise[0]}: {exercise[1].splitlines()[-1]}")
 
 
-@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
-def test_every_chapter_has_three_exercises(path: Path) -> None:
-    assert sum(chapter == path.stem for chapter, *_ in exercise_cells()) >= 3
+def test_every_chapter_has_three_exercises() -> None:
+    found = Counter(chapter for chapter, *_ in exercise_cells())
+    assert not [path.stem for path in notebooks() if found[path.stem] < 3]
 
 
 def test_every_checker_is_used_by_a_chapter() -> None:

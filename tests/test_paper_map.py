@@ -7,6 +7,7 @@ import re
 import pytest
 from bs4 import BeautifulSoup
 from built_book import built_book
+from each_case import check_each
 from equations import linked, registry, resolved
 from paper_map import FIELDS, PAGE, Line, book, checks, functions, groups, headings, link, listed, page, sections
 from paper_map import section_of as where
@@ -14,8 +15,7 @@ from project import ROOT
 
 from snf_lite.rows import ROWS
 
-LINES = [(heading, line) for heading, lines in groups().items() for line in lines]
-EACH_LINE = pytest.mark.parametrize("line", [line for _, line in LINES], ids=[line["place"] for _, line in LINES])
+LINES = [line for lines in groups().values() for line in lines]
 #: What has to be there, by what the place begins with: the groups of the talk's slides, and the paper's tables.
 SLIDES = {
     "Prior Work": 9,
@@ -38,39 +38,54 @@ def test_the_page_is_up_to_date() -> None:
     assert PAGE.read_text("utf-8") == page(), "run `make notebooks`"
 
 
-@EACH_LINE
-def test_a_line_says_what_it_is_and_where_or_why_not(line: Line) -> None:
-    assert set(line) <= FIELDS and line["place"] and line["says"]
-    if "absent" in line:
-        assert len(line["absent"].split()) > 5, "say why"
-        assert not sections(line)
-    else:
-        assert sections(line) and functions(line) and checks(line)
-    assert bool(functions(line)) == bool(checks(line)), "a function without a test, or a test of nothing"
+def place(line: Line) -> str:
+    return str(line.get("place"))
 
 
-@EACH_LINE
-def test_sections_exist(line: Line) -> None:
-    for section in sections(line):
-        name, _, heading = section.partition("#")
-        assert headings(book()[name][1]).count(heading) == 1
+def test_a_line_says_what_it_is_and_where_or_why_not() -> None:
+    def check(line: Line) -> None:
+        assert set(line) <= FIELDS and line["place"] and line["says"]
+        if "absent" in line:
+            assert len(line["absent"].split()) > 5, "say why"
+            assert not sections(line)
+        else:
+            assert sections(line) and functions(line) and checks(line)
+        assert bool(functions(line)) == bool(checks(line)), "a function without a test, or a test of nothing"
+
+    check_each(LINES, check, place)
 
 
-@EACH_LINE
-def test_functions_exist(line: Line) -> None:
-    assert all(callable(resolved(name)) for name in functions(line))
+def test_sections_exist() -> None:
+    def check(line: Line) -> None:
+        for section in sections(line):
+            name, _, heading = section.partition("#")
+            assert headings(book()[name][1]).count(heading) == 1, section
+
+    check_each(LINES, check, place)
 
 
-@EACH_LINE
-def test_tests_exist(line: Line) -> None:
-    for test in checks(line):
-        file, _, name = test.partition("::")
-        assert name in defined_in(file)
+def test_functions_exist() -> None:
+    def check(line: Line) -> None:
+        for name in functions(line):
+            assert callable(resolved(name)), name
+
+    check_each(LINES, check, place)
 
 
-@EACH_LINE
-def test_equations_are_numbered_ones(line: Line) -> None:
-    assert set(listed(line, "equation")) <= set(registry())
+def test_tests_exist() -> None:
+    def check(line: Line) -> None:
+        for test in checks(line):
+            file, _, name = test.partition("::")
+            assert name in defined_in(file), test
+
+    check_each(LINES, check, place)
+
+
+def test_equations_are_numbered_ones() -> None:
+    def check(line: Line) -> None:
+        assert set(listed(line, "equation")) <= set(registry())
+
+    check_each(LINES, check, place)
 
 
 def test_places_are_told_apart() -> None:
@@ -86,7 +101,7 @@ def test_every_group_of_slides_is_there() -> None:
 
 
 def test_every_row_of_the_papers_tables_is_on_one_line() -> None:
-    named = [row for _, line in LINES for row in listed(line, "rows")]
+    named = [row for line in LINES for row in listed(line, "rows")]
     assert sorted(named) == sorted(ROWS)
 
 
@@ -111,10 +126,10 @@ def test_links_to_sections_lead_there(tmp_path_factory: pytest.TempPathFactory) 
     html = built_book(tmp_path_factory)
     soup = BeautifulSoup((html / "book" / PAGE.name).with_suffix(".html").read_text("utf-8"), "html.parser")
     targets = [str(a["href"]) for a in soup.select("article td a[href]")]
-    wanted = {re.findall(r'href="([^"]+)"', link(section))[0] for _, line in LINES for section in sections(line)}
+    wanted = {re.findall(r'href="([^"]+)"', link(section))[0] for line in LINES for section in sections(line)}
     assert wanted <= set(targets)
     numbered = {target.partition("#equation-")[2] for target in targets}
-    assert {label for _, line in LINES for label in listed(line, "equation")} <= numbered
+    assert {label for line in LINES for label in listed(line, "equation")} <= numbered
     for target in wanted:
         file, _, place = target.partition("#")
         assert f'id="{place}"' in (html / "book" / file).read_text("utf-8")

@@ -2,6 +2,9 @@
 
 Measured on one machine (exact test nats, mean of 5 seeds; the standard deviation over seeds is 0.07 or less):
 whitened, 100 epochs, 100.14 against 99.06; from the identity, 60 epochs, 104.52 against 101.92.
+
+So the gap of one seed varies by 0.1 about its mean, which lies 0.4 or more inside either bound: one seed decides as
+five do, and five are for the nightly run.
 """
 
 import statistics
@@ -27,14 +30,17 @@ def mean_nats(name: str, seeds: range, epochs: int, whiten: bool) -> float:
     return statistics.mean(test_nats(name, seed, epochs, whiten) for seed in seeds)
 
 
-@pytest.mark.slow
-def test_whitened_the_two_agree_within_one_and_a_half_nats() -> None:
-    learned, exact = (mean_nats(name, range(5), 100, whiten=True) for name in ("dense-selfnorm", "dense-exact"))
+SEEDS = pytest.mark.parametrize("seeds", [range(1), pytest.param(range(5), marks=pytest.mark.nightly)], ids=str)
+
+
+@SEEDS
+def test_whitened_the_two_agree_within_one_and_a_half_nats(seeds: range) -> None:
+    learned, exact = (mean_nats(name, seeds, 100, whiten=True) for name in ("dense-selfnorm", "dense-exact"))
     assert abs(learned - exact) < 1.5
     assert max(learned, exact) < 101.85 - 1  # the whitened flow before training stands at 101.85 on validation
 
 
-@pytest.mark.slow
-def test_from_the_identity_a_gap_of_some_nats_remains() -> None:
-    learned, exact = (mean_nats(name, range(1), 60, whiten=False) for name in ("dense-selfnorm", "dense-exact"))
+@SEEDS
+def test_from_the_identity_a_gap_of_some_nats_remains(seeds: range) -> None:
+    learned, exact = (mean_nats(name, seeds, 60, whiten=False) for name in ("dense-selfnorm", "dense-exact"))
     assert 0 < learned - exact < 4

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_datasets import imagenet32
+from made_images import imagenet32
 
 from snf_lite import reproduce, runs
 from snf_lite.__main__ import main
