@@ -52,7 +52,7 @@ def test_a_run_follows_the_record_and_can_renew_it(pytester: pytest.Pytester, mo
     pytester.makepyfile(test_a=three, test_b=three, test_c=three)
     pytester.syspathinsert(ROOT / "tests")
     pytester.runpytest_inprocess("-p", "no:nbval", "-n", "1").assert_outcomes(passed=9)
-    order = [line.partition("::")[0] for line in Path("log").read_text().splitlines()]
+    order = [line.partition("::")[0] for line in Path("log").read_text("utf-8").splitlines()]
     assert order == ["test_b.py"] * 3 + ["test_c.py"] * 3 + ["test_a.py"] * 3
     assert scheduling.recorded().keys() == {"test_a.py", "test_b.py", "test_c.py"}
 
