@@ -54,12 +54,12 @@ class Row(nn.Module):
                 teams.setdefault((type(layer), layer.volume_key()), []).append(index)
         return [(key, team) for (_, key), team in teams.items()]
 
-    def _volumes(self, dtype: torch.dtype) -> dict[int, Tensor]:
+    def _volumes(self, device: torch.device, dtype: torch.dtype) -> dict[int, Tensor]:
         """By position the log|det| () of each layer in a team."""
         found: dict[int, Tensor] = {}
         for key, team in self._teams:
             layers = [self.chain()[index] for index in team]
-            found.update(zip(team, type(layers[0]).volumes(layers, key).to(dtype), strict=True))
+            found.update(zip(team, type(layers[0]).volumes(layers, key).to(device, dtype), strict=True))
         return found
 
     def through(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -79,7 +79,7 @@ class Row(nn.Module):
     def training_pass(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, the sum of the layers' terms in nats, () or (B,), and the sum of their penalties if there are any."""
         total, penalty = torch.zeros((), dtype=dtype, device=x.device), None
-        volumes = self._volumes(dtype)
+        volumes = self._volumes(x.device, dtype)
         for index, layer in enumerate(self.chain()):
             if index in volumes:
                 x, term, cost = layer.map(x), volumes[index], None

@@ -60,7 +60,7 @@ class ConvLayer(ImageConv):
         self._factor: linalg.Remembered[toeplitz.Factors] = linalg.Remembered()
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        log_det = self.log_abs_det(*x.shape[2:]).to(x.dtype)
+        log_det = self.log_abs_det(*x.shape[2:]).to(x.device, x.dtype)
         return conv2d(x, self.weight, self.bias, padding=self.padding), log_det.expand(len(x))
 
     def log_abs_det(self, height: int, width: int) -> Tensor:
@@ -77,13 +77,13 @@ class ConvLayer(ImageConv):
         )
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
-        centred = (z - self.bias[:, None, None]).double()
+        centred = linalg.precise(z - self.bias[:, None, None])
         height, width = z.shape[2:]
         if linalg.gradient_wanted(centred, self.weight):
             factors = toeplitz.eliminate(self.weight, height, width, self.label)
         else:
             factors = self.elimination(height, width)
-        return factors.solve(centred).to(z.dtype)
+        return factors.solve(centred).to(z.device, z.dtype)
 
     def forget(self) -> None:
         self._factor.clear()
@@ -109,7 +109,7 @@ class ExactConv2d(ConvLayer):
         return z_shape
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        return self.map(x), self.log_abs_det(*x.shape[2:]).to(x.dtype).expand(len(x)), None
+        return self.map(x), self.log_abs_det(*x.shape[2:]).to(x.device, x.dtype).expand(len(x)), None
 
     def map(self, x: Tensor) -> Tensor:
         """w ⋆ x + b, laid out in memory as is fastest."""

@@ -63,7 +63,7 @@ class DenseLayer(FlowLayer):
     def whiten(self, mean: Tensor, deviations: Tensor, directions: Tensor) -> None:
         """Set W and b from what ``principal_axes`` found."""
         self.weight.copy_(directions / deviations @ directions.mT)
-        self.bias.copy_(-(self.weight.double() @ mean))
+        self.bias.copy_(-(linalg.precise(self.weight) @ mean))
 
     def forget(self) -> None:
         self._factor.clear()
@@ -237,7 +237,7 @@ def principal_axes(x: Tensor, owner: str) -> tuple[Tensor, Tensor, Tensor]:
         raise ValueError(
             f"{owner}: whitening {x.shape[1]} features needs a batch of more than {x.shape[1]} events, got {len(x)}."
         )
-    x = x.double()
+    x = linalg.precise(x)
     variances, directions = torch.linalg.eigh(torch.cov(x.T).reshape(x.shape[1], x.shape[1]))
     if not checks.all_finite(variances) or (checks.values_are_readable(variances) and variances[-1] <= 0):
         raise ValueError(f"{owner}: cannot whiten a batch whose events are all the same.")

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from . import linalg
 from .chain import Row
 from .flow import Flow, standard_normal_log_prob
 from .layer import FlowLayer
@@ -149,7 +150,7 @@ def angle(a: Tensor, b: Tensor) -> float:
 
 
 def _direction(a: Tensor) -> Tensor:
-    a = a.detach().double().flatten()
+    a = linalg.precise(a.detach()).flatten()
     size = float(a.norm())
     if not 0 < size < math.inf:
         raise ValueError(f"angle: expected two vectors with a direction, got one of length {size}.")

@@ -81,10 +81,10 @@ class EmergingConv2d(ImageConv):
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         self.log_abs_det(1, 1)  # refuses a singular weight by name
-        w, flipped = (kernel.double() for kernel in self.masked())
-        turned = (z - self.bias[:, None, None]).double().flip(1, 2, 3)
+        w, flipped = (linalg.precise(kernel) for kernel in self.masked())
+        turned = linalg.precise(z - self.bias[:, None, None]).flip(1, 2, 3)
         code = solve_causal(flipped.flip(0, 1, 2, 3), turned).flip(1, 2, 3)
-        return solve_causal(w, code).to(z.dtype)
+        return solve_causal(w, code).to(z.device, z.dtype)
 
 
 def causal_mask(channels: int, size: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checks
+from . import checks, linalg
 from .devices import choose_device
 from .events import Data, Events, events_of
 from .flow import Flow
@@ -53,7 +53,7 @@ def log_probs(flow: Flow, events: Events, batch_size: int, seed: int) -> Tensor:
     """Exact log p of every event, (N,) in nats, float64; the dequantisation noise depends on the seed alone."""
     with stream(flow.device, seed, "evaluate"):
         batches = torch.arange(events.count).split(batch_size)
-        return torch.cat([flow.log_prob(events.at(indices, flow.device)).double() for indices in batches])
+        return torch.cat([linalg.precise(flow.log_prob(events.at(indices, flow.device))) for indices in batches])
 
 
 def evaluate(

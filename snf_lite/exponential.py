@@ -172,7 +172,7 @@ def norm_bound(kernel: Tensor) -> float:
     """
     degree = kernel.shape[-1] // 2
     angles = max(1, 8 * degree)
-    symbols = torch.fft.rfft2(kernel.double(), s=(angles, angles)).permute(2, 3, 0, 1)
+    symbols = torch.fft.rfft2(linalg.precise(kernel), s=(angles, angles)).permute(2, 3, 0, 1)
     largest = float(torch.linalg.matrix_norm(symbols, ord=2).max())
     return largest / math.cos(math.pi * degree / angles) ** 2
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from . import checks
+from . import checks, linalg
 from .dense import principal_axes
 from .layer import FlowLayer
 
@@ -96,10 +96,11 @@ class Standardize(FlowLayer):
         """
         if len(x) < 2:
             raise ValueError(f"{self.label}: expected a batch of at least 2 events to standardise by, got {len(x)}.")
-        deviation = x.double().std(0)
+        seen = linalg.precise(x)
+        deviation = seen.std(0)
         if checks.values_are_readable(deviation) and deviation.max() == 0:
             raise ValueError(f"{self.label}: cannot standardise by a batch whose events are all the same.")
-        self.mean.copy_(x.double().mean(0))
+        self.mean.copy_(seen.mean(0))
         self.deviation.copy_(deviation.clamp_min(1e-3 * deviation.max()))
 
     def settings(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.utils.checkpoint import checkpoint
 
-from . import checks, toeplitz
+from . import checks, linalg, toeplitz
 from .chain import Row
 from .conv import ConvLayer, SelfNormConv2d, in_fast_layout
 from .layer import FlowLayer
@@ -69,7 +69,7 @@ class ActNorm(FlowLayer):
         """Mean 0 and variance 1 for each channel of the batch x, over events and pixels."""
         if len(x) == 0:
             raise ValueError(f"{self.label}: expected a batch of at least one event, got shape {tuple(x.shape)}.")
-        numbers = x.double().transpose(0, 1).flatten(1)
+        numbers = linalg.precise(x).transpose(0, 1).flatten(1)
         deviations = numbers.std(1, correction=0)
         self.bias.copy_(-numbers.mean(1))
         self.log_scale.copy_(-torch.where(deviations > NO_DEVIATION, deviations, 1.0).log())

@@ -20,6 +20,8 @@ SMALL_RESIDUAL = 1e-2
 CLEAR_PIVOT = 1e4
 #: In float64: a pivot less than this many machine epsilons above its noise means that the matrix has lost rank.
 NOISE_PIVOT = 1e5
+#: Kinds of device that have no float64: Apple's GPUs.
+WITHOUT_FLOAT64 = {"mps"}
 
 
 def require_regular(matrix: Tensor, lu: Tensor, pivots: Tensor, owner: str) -> None:
@@ -36,8 +38,8 @@ def require_regular(matrix: Tensor, lu: Tensor, pivots: Tensor, owner: str) -> N
         raise checks.NotInvertibleError(f"{owner}: the weight holds NaN or infinity, so it has no inverse.")
     if clearance(lu) > CLEAR_PIVOT:
         return
-    precise = lu if lu.dtype == torch.float64 else torch.linalg.lu_factor_ex(matrix.detach().double())[0]
-    above = clearance(precise)
+    again = lu if lu.dtype == torch.float64 else torch.linalg.lu_factor_ex(precise(matrix.detach()))[0]
+    above = clearance(again)
     if above < NOISE_PIVOT:
         raise singular(owner, f"a pivot of its LU factorisation stands {above:.1g} roundings above zero")
 
@@ -118,6 +120,11 @@ def product_dtype(x: Tensor) -> torch.dtype:
     if x.dtype == torch.float32 and not x.is_meta and torch.is_autocast_enabled(x.device.type):
         return torch.get_autocast_dtype(x.device.type)
     return x.dtype
+
+
+def precise(x: Tensor) -> Tensor:
+    """x in float64; from a device that has none on the CPU, so that what is computed from it is as accurate."""
+    return x.to("cpu", torch.float64) if x.device.type in WITHOUT_FLOAT64 else x.double()
 
 
 def gradient_wanted(*tensors: Tensor) -> bool:

@@ -78,4 +78,4 @@ def _scores(values: Tensor, owner: str) -> Tensor:
         finite = int(values.isfinite().sum())
         got = f"{finite} finite ones in shape {tuple(values.shape)}"
         raise ValueError(f"{owner}: expected finite scores of shape (N,), at least one, got {got}.")
-    return values.detach().double().cpu()
+    return values.detach().cpu().double()

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from . import checks
+from . import checks, linalg
 from .flow import Flow
 from .streams import require_seed, stream
 
@@ -32,7 +32,7 @@ def log_mass(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -> Tenso
     if pixels.dtype != torch.uint8:
         raise TypeError(f"log_mass: expected pixels as torch.uint8, got {pixels.dtype}.")
     with stream(flow.device, require_seed(seed, "log_mass"), "log_mass"):
-        each = torch.stack([flow.log_prob(pixels).double() for _ in range(draws)])
+        each = torch.stack([linalg.precise(flow.log_prob(pixels)) for _ in range(draws)])
     return each.logsumexp(0) - math.log(draws)
 
 

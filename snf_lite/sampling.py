@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checks
+from . import checks, linalg
 from .chain import Row
 from .devices import wait_for
 from .flow import Flow
@@ -55,10 +55,10 @@ def relative_distance(x: Tensor, reference: Tensor) -> float:
     if x.shape != reference.shape:
         got = f"{tuple(x.shape)} and {tuple(reference.shape)}"
         raise ValueError(f"relative_distance: expected events of one shape, got {got}.")
-    unit = reference.double().norm()
+    unit = linalg.precise(reference).norm()
     if not unit > 0:
         raise ValueError(f"relative_distance: expected a reference of positive length, got {float(unit)}.")
-    return float((x.double() - reference.double()).norm() / unit)
+    return float((linalg.precise(x) - linalg.precise(reference)).norm() / unit)
 
 
 @torch.no_grad()
@@ -131,14 +131,15 @@ def layer_gaps(flow: Row, z: Tensor) -> list[LayerGap]:
         short, arrived = layer.inverse(exact, exact=False), layer.inverse(learned, exact=False)
         came, carried = _apart(learned, exact), _apart(arrived, short)
         stretch = torch.where(came > 0, carried / came, 1.0)
-        own, gap, size = _apart(short, truth), _apart(arrived, truth), truth.double().flatten(1).norm(dim=1)
+        own, gap = _apart(short, truth), _apart(arrived, truth)
+        size = linalg.precise(truth).flatten(1).norm(dim=1)
         gaps.append(LayerGap(layer.label, own, carried, gap, size, stretch))
         exact, learned = truth, arrived
     return gaps
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:
-    return (a.double() - b.double()).flatten(1).norm(dim=1)
+    return (linalg.precise(a) - linalg.precise(b)).flatten(1).norm(dim=1)
 
 
 def compounded(own: Sequence[Tensor], stretch: Sequence[Tensor | float]) -> Tensor:

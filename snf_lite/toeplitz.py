@@ -116,9 +116,9 @@ def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") 
         NotInvertibleError: T(w) is singular to working precision.
     """
     if weight.shape[-1] == 1:
-        return OnePixel(linalg.factor(weight[:, :, 0, 0].double(), owner), height * width)
+        return OnePixel(linalg.factor(linalg.precise(weight[:, :, 0, 0]), owner), height * width)
     plan = layout(weight, height, width)
-    quick = CyclicReduction(bands(weight.double(), plan), plan)
+    quick = CyclicReduction(bands(linalg.precise(weight), plan), plan)
     if not checks.values_are_readable(weight) or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
         return quick
     return eliminate_with_care(weight, height, width, owner)
@@ -127,8 +127,8 @@ def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") 
 def eliminate_with_care(weight: Tensor, height: int, width: int, owner: str) -> PivotedElimination:
     """Factorise T(w) in float64 with pivoting across blocks, or raise NotInvertibleError."""
     plan = layout(weight, height, width)
-    careful = PivotedElimination(bands(weight.double(), plan), plan)
-    pivots, scale = careful.pivots().detach().abs(), weight.detach().double().abs().max()
+    careful = PivotedElimination(bands(linalg.precise(weight), plan), plan)
+    pivots, scale = careful.pivots().detach().abs(), linalg.precise(weight.detach()).abs().max()
     regular = bool((pivots > NOISE_PIVOT * scale).all())
     if not regular or residual(careful, weight[None], height, width) > HOPELESS_RESIDUAL:
         raise linalg.singular(owner, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}")
@@ -143,9 +143,10 @@ def residual(factors: Factors, weights: Tensor, height: int, width: int) -> floa
     """
     count, channels = weights.shape[:2]
     shape = (count, channels, height, width)
-    probe = torch.arange(math.prod(shape), dtype=torch.float64, device=weights.device).cos().reshape(shape)
+    weights = linalg.precise(weights)
+    probe = torch.arange(math.prod(shape), dtype=weights.dtype, device=weights.device).cos().reshape(shape)
     x = factors.solve(probe).reshape(1, -1, height, width)
-    back = conv2d(x, weights.double().flatten(0, 1), padding=weights.shape[-1] // 2, groups=count)
+    back = conv2d(x, weights.flatten(0, 1), padding=weights.shape[-1] // 2, groups=count)
     worst = float((back.reshape(shape) - probe).abs().max() / probe.abs().max())
     return worst if math.isfinite(worst) else math.inf
 
@@ -162,7 +163,7 @@ def log_abs_det(weight: Tensor, height: int, width: int, owner: str = "toeplitz"
         NotInvertibleError: T(w) is singular.
     """
     if weight.shape[-1] == 1:  # T(w) repeats one C×C block for every pixel
-        return height * width * linalg.log_abs_det(weight[:, :, 0, 0].double(), owner)
+        return height * width * linalg.log_abs_det(linalg.precise(weight[:, :, 0, 0]), owner)
     return log_abs_dets(weight[None], height, width, [owner])[0]
 
 
@@ -179,10 +180,10 @@ def log_abs_dets(weights: Tensor, height: int, width: int, owners: Sequence[str]
     if weights.shape[-1] == 1:
         return torch.stack([log_abs_det(w, height, width, owner) for w, owner in zip(weights, owners, strict=True)])
     with torch.no_grad():
-        factors, gradients = factors_and_gradient(weights.double(), height, width)
+        factors, gradients = factors_and_gradient(linalg.precise(weights), height, width)
     if checks.values_are_readable(weights) and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
         return _dets_with_care(weights, height, width, owners)
-    return cast(Tensor, _LogAbsDets.apply(weights.double(), factors.log_abs_det, gradients, height, width))
+    return cast(Tensor, _LogAbsDets.apply(linalg.precise(weights), factors.log_abs_det, gradients, height, width))
 
 
 def _dets_with_care(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:
