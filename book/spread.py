@@ -43,8 +43,12 @@ def table(book: Sequence[Chapter]) -> str:
         return "Not yet run."
     lines = [HEADING, ["---", *["---:"] * 4, "---", "---"], *(_row(*item, len(book)) for item in found.values())]
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    own = (
+        f"{len({made['bits'] for made, _ in found.values()})} of these {len(found)} arithmetics give bits of their own"
+    )
+    told = f"{own} for the same products, inverses, singular values, convolutions and exponentials."
     moved = [line for made, entries in found.values() for line in _moved(made["words"], entries)]
-    return f"{rows}\n\n" + ("\n".join(moved) or "No number moved under any of them.")
+    return "\n\n".join([rows, told, "\n".join(moved) or "No printed number moved under any of them."])
 
 
 def _current(made: dict[str, Any], book: Sequence[Chapter]) -> list[tuple[Chapter, dict[str, Any]]]:

@@ -11,6 +11,7 @@ import arithmetics
 import nbformat
 import pytest
 import spread
+import torch
 from arithmetics import ARITHMETICS, Arithmetic
 from chapters import Chapter, chapters
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
@@ -42,6 +43,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(spread, "RECORD", tmp_path / "arithmetics.json")
     monkeypatch.setattr(arithmetics, "ARITHMETICS", MADE_UP)
     monkeypatch.setattr(arithmetics.status, "main", lambda: None)
+    monkeypatch.setattr(arithmetics, "bits", lambda variables: variables["NUMBER"])
     monkeypatch.setenv("SNF_FULL", "1")
     monkeypatch.setenv("MKL_CBWR", "AVX")
     return tmp_path / "arithmetics.json"
@@ -59,6 +61,7 @@ def test_what_moved_is_recorded_and_too_much_is_red(
     made = json.loads(record.read_text("utf-8"))
     assert made["command"] == "python book/arithmetics.py" and list(made["arithmetics"]) == only
     entries = {name: one["chapters"]["made"] for name, one in made["arithmetics"].items()}
+    assert made["arithmetics"]["near"]["bits"] == "1.01"
     assert entries["near"]["off"] == [{"cell": 1, "stored": "1.00", "fresh": "1.01"}]
     assert entries["near"]["different"] == [] and entries["near"]["numbers"] == 2
     if "same" in only:
@@ -150,6 +153,19 @@ def test_mkl_is_told_that_it_runs_on_an_intel() -> None:
     assert not os.path.exists(variables["LD_PRELOAD"])
 
 
+@pytest.mark.skipif(
+    torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "NO AVX"), reason="no wider instructions here"
+)
+@pytest.mark.skipif(bool(ARITHMETICS["lowest"].missing), reason=ARITHMETICS["lowest"].missing)
+def test_an_arithmetic_computes_other_bits() -> None:
+    names = ("one-thread", "lowest", "one-thread")
+    found = []
+    for name in names:
+        with arithmetics.variables_of(ARITHMETICS[name]) as variables:
+            found.append(arithmetics.bits(variables))
+    assert found[0] == found[2] != found[1]
+
+
 def test_the_page_counts_what_is_still_true(record: Path) -> None:
     book = [Chapter(Path("a.ipynb"), chapter(("a", "1.0\n"))), Chapter(Path("b.ipynb"), chapter(("b", "2.0\n")))]
     assert spread.table(book) == "Not yet run."
@@ -159,12 +175,13 @@ def test_the_page_counts_what_is_still_true(record: Path) -> None:
 
     off = [{"cell": 1, "stored": "1.0", "fresh": "1.1"}]
     different = [{"cell": 2, "stored": "x\n", "fresh": "y\n"}]
-    made = {"words": "narrow", "processor": "P", "date": "2026-01-02"}
+    made = {"words": "narrow", "processor": "P", "date": "2026-01-02", "bits": "00"}
     entries = {"a": entry(book[0], off=off), "b": entry(book[1], different=different)}
     record.write_text(json.dumps({"arithmetics": {"n": {**made, "chapters": entries}}}), "utf-8")
     lines = spread.table(book).splitlines()
     assert lines[2] == "| narrow | 2 of 2 | 2,400 | 1 | 1 | P | 2026-01-02 |"
-    assert lines[4:] == [
+    assert lines[4].startswith("1 of these 1 arithmetics give bits of their own for the same products")
+    assert lines[6:] == [
         "- [Made up](a.ipynb), cell 1, narrow: `` 1.1 `` instead of `` 1.0 ``",
         "- [Made up](b.ipynb), cell 2, narrow: **more than rounding:** `` y `` instead of `` x ``",
     ]

@@ -5,6 +5,7 @@ import pytest
 from marks import fill, marks, measurements, without_marks
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
+from project import ROOT
 
 from snf_lite.prose import measured
 
@@ -52,13 +53,19 @@ def test_outside_of_a_notebook_it_is_silent(capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr().out == ""
 
 
-@pytest.mark.parametrize(("stored", "outcome"), [("1.08", "passed"), ("1.07", "failed")])
-def test_strict_comparison_sees_what_was_measured(
-    pytester: pytest.Pytester, ran: nbformat.NotebookNode, stored: str, outcome: str
+@pytest.mark.parametrize(("stored", "outcome"), [("1.07", "passed"), ("1.06", "failed")])
+def test_the_comparison_sees_what_was_measured(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    ran: nbformat.NotebookNode,
+    stored: str,
+    outcome: str,
 ) -> None:
-    """A number that the fresh run does not give again turns the notebook red."""
+    """A measured number that a fresh run gives neither again nor within a unit of its last digit is red."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "book"))
     notebook = nbformat.from_dict(ran)
     notebook.cells[0].outputs[0].data = {"application/papermill.record/text/plain": stored}
     nbformat.write(notebook, pytester.path / "chapter.ipynb")
-    done = pytester.runpytest_subprocess("--nbval", "--nbval-current-env", "chapter.ipynb", "-p", "no:cacheprovider")
+    options = ["--nbval", "--nbval-current-env", "-p", "compared_chapter", "-p", "no:cacheprovider"]
+    done = pytester.runpytest_subprocess(*options, "chapter.ipynb")
     done.assert_outcomes(**{outcome: 1})
