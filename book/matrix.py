@@ -176,7 +176,7 @@ def main(arguments: list[str]) -> int:
         log.unlink(missing_ok=True)
         result = {**run(name, ROWS[name], args.whole, log), **provenance()}
         keep(name, result)
-        print(words(result), "" if result["result"] != "failed" else f"\n  see {log.relative_to(ROOT)}", flush=True)
+        print(words(result), "" if result["result"] != "failed" else f"\n  see {log}", flush=True)
     status.main()
     found = recorded()
     counts = [sum(found[name]["result"] == kind for name in chosen) for kind in RESULTS]
