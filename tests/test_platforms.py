@@ -171,3 +171,35 @@ def test_variables_of_this_project_stay_outside(tmp_path: Path, monkeypatch: pyt
     assert set(bare) == {"PATH", "TMPDIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
     without = matrix.variables(Row("", "files", without=("git",)), tmp_path)["PATH"]
     assert not shutil.which("git", path=without) and shutil.which("env", path=without)
+
+
+# ---- setting up ------------------------------------------------------------------------------------------------------
+
+#: Stands in for Python: makes an environment of one file, and installs, or fails where there is a file "offline".
+STAND_IN = """#!/bin/sh
+case "$*" in
+  "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+  *"pip install"*) test ! -e offline ;;
+esac
+"""
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_an_interrupted_set_up_begins_again_and_ones_own_environment_is_left_alone(tmp_path: Path) -> None:
+    def make() -> int:
+        return subprocess.run(["make", ".venv/.ready", "PYTHON=./python"], cwd=tmp_path, capture_output=True).returncode
+
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    for name in ("requirements.txt", "constraints.txt", "pyproject.toml", "offline"):
+        (tmp_path / name).touch()
+    (tmp_path / "python").write_text(STAND_IN, "utf-8")
+    (tmp_path / "python").chmod(0o755)
+    leftover, ready = tmp_path / ".venv" / "leftover", tmp_path / ".venv" / ".ready"
+    assert make() != 0 and not ready.exists()
+    leftover.touch()
+    (tmp_path / "offline").unlink()
+    assert make() == 0 and ready.exists() and not leftover.exists()
+    ready.unlink()  # now it is an environment that was there before
+    leftover.touch()
+    (tmp_path / "offline").touch()
+    assert make() != 0 and make() != 0 and leftover.exists()
