@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 SELECTIONS: dict[str, tuple[str, ...]] = {
     # What reads and writes files, starts programs, asks git and builds the book; the chapter that reads most records.
     "files": (
-        "tests/test_book.py", "tests/test_cli.py", "tests/test_platforms.py", "tests/test_readme.py",
-        "tests/test_results.py", "tests/test_runs.py", "tests/test_status.py", "tests/test_stored.py",
-        "book/the-results.ipynb",
+        "tests/test_book.py", "tests/test_cli.py::test_list_names_models_and_data",
+        "tests/test_cli.py::test_train_writes_record_picture_and_checkpoint", "tests/test_platforms.py",
+        "tests/test_readme.py", "tests/test_results.py", "tests/test_runs.py", "tests/test_status.py",
+        "tests/test_stored.py", "book/the-results.ipynb",
     ),
     # Every layer against autograd, whole flows, a short chapter that trains.
     "numbers": ("tests/test_layers.py", "tests/test_flow.py", "book/your-own-data.ipynb"),
