@@ -116,7 +116,10 @@ ROWS: dict[str, Row] = {
     # ---- the checkout, and who runs it -------------------------------------------------------------------------------
     "odd-path": Row("blanks, umlauts, a quote in the path", "files", '"\'" in __import__("os").getcwd()', place="odd"),
     "zip": Row("an unpacked archive, no git", "files", "not __import__('os').path.exists('.git')", place="zip"),
-    "crlf": Row("a checkout by git with autocrlf", "files", place="crlf"),
+    "crlf": Row(
+        "a checkout by git with autocrlf", "files",
+        "'true' in __import__('subprocess').getoutput('git config core.autocrlf')", place="crlf",
+    ),
     "read-only": Row(
         "a checkout of somebody else's, not to be written to", "files", "not __import__('os').access('.', 2)",
         place="read-only", other_user=True,
