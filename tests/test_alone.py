@@ -1,6 +1,5 @@
 """The first cell, which all notebooks share, installs the package: from the very address in it, and nothing else."""
 
-import os
 import shutil
 import subprocess
 from pathlib import Path
