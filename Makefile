@@ -66,7 +66,7 @@ $(READY): requirements.txt constraints.txt pyproject.toml
 	  { echo "This needs Python 3.11, 3.12 or 3.13, and $(PYTHON) is $$($(PYTHON) --version). Name another: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
 	  { echo "$(PYTHON) has no venv. On Debian and Ubuntu: apt install python3-venv"; exit 1; }
-	@echo "Setting up $(VENV): some minutes, and 1.5 GB on disk, 5.5 GB where torch comes with CUDA (on Linux it does) ..."
+	@echo "Setting up $(VENV): some minutes, and 1.6 GB on disk, 5.5 GB where torch comes with CUDA (on Linux it does; see README.md) ..."
 	@[ ! -e $(UNFINISHED) ] || rm -rf $(VENV)  # what an earlier attempt left is not to be trusted
 	@[ -e $(VENV) ] || { mkdir -p $(VENV) && touch $(UNFINISHED); }
 	@$(PYTHON) -m venv $(VENV)

@@ -62,7 +62,7 @@ def commands(row: Row, whole: bool, scratch: Path) -> list[list[str]]:
     if whole:
         return [command + (apart if "pytest" in command else []) for command in WHOLE]
     if row.runs in SELECTIONS:
-        chosen = [name for name in SELECTIONS[row.runs] if (ROOT / name).exists()]
+        chosen = [name for name in SELECTIONS[row.runs] if (ROOT / name.partition("::")[0]).exists()]
         return [["-m", "pytest", "-q", *apart, *chosen]]
     return [[row.runs]]
 
@@ -176,7 +176,7 @@ def main(arguments: list[str]) -> int:
         log.unlink(missing_ok=True)
         result = {**run(name, ROWS[name], args.whole, log), **provenance()}
         keep(name, result)
-        print(words(result), "" if result["result"] != "failed" else f"\n  see {log.relative_to(ROOT)}", flush=True)
+        print(words(result), "" if result["result"] != "failed" else f"\n  see {log}", flush=True)
     status.main()
     found = recorded()
     counts = [sum(found[name]["result"] == kind for name in chosen) for kind in RESULTS]

@@ -28,9 +28,15 @@ def section() -> str:
     if not found:
         return "Not run yet."
     machines = sorted({result["processor"].removeprefix("CPU, ") for result in found.values()})
-    ran = [f"- *{name}*: {', '.join(f'`{path}`' for path in paths)}" for name, paths in SELECTIONS.items()]
+    ran = [f"- *{name}*: {', '.join(dict.fromkeys(map(_named, paths)))}" for name, paths in SELECTIONS.items()]
     lines = [f"| {' | '.join(line)} |" for line in (HEADINGS, ["---"] * len(HEADINGS), *_rows(found))]
     return "\n".join([*lines, "", f"Processor: {'; '.join(machines)}.", "What the rows ran:", "", *ran])
+
+
+def _named(path: str) -> str:
+    """A test file without its folder, and whether only some of its tests are meant."""
+    file, _, test = path.partition("::")
+    return f"`{file.removeprefix('tests/')}`{' in part' if test else ''}"
 
 
 def _rows(found: dict[str, dict[str, Any]]) -> Iterator[list[str]]:

@@ -21,7 +21,7 @@ class Row(nn.Module):
 
     def chain(self) -> list[FlowLayer]:
         """The layers, data side first, typed as what they are."""
-        return cast(list[FlowLayer], list(self.layers))
+        return cast("list[FlowLayer]", list(self.layers))  # a string: torch 2.6 cannot compile the type
 
     def walk(self, event_shape: tuple[int, ...]) -> Iterator[tuple[FlowLayer, tuple[int, ...]]]:
         """Each layer with the event shape that it takes; of a layer made of layers first those, then itself."""

@@ -110,7 +110,7 @@ def log_abs_det(matrix: Tensor, owner: str = "log_abs_det") -> Tensor:
     Raises:
         NotInvertibleError: M is singular to working precision.
     """
-    value, lu, pivots = cast(tuple[Tensor, Tensor, Tensor], _LogAbsDet.apply(matrix))
+    value, lu, pivots = cast("tuple[Tensor, Tensor, Tensor]", _LogAbsDet.apply(matrix))
     require_regular(matrix, lu, pivots, owner)
     return value
 

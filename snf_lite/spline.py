@@ -180,7 +180,7 @@ def _look_up(x: Tensor, table: Tensor) -> tuple[Tensor, Tensor]:
     A gather of single numbers costs more than one pass for each knot. ``lerp`` gives one end or the other exactly.
     """
     reached = torch.ge(x, table[0, 1:, None], out=x.new_empty(table.shape[1] - 1, *x.shape))
-    numbers = table[:, 0, None].expand(-1, *x.shape).contiguous()
+    numbers = table[:, 0, None].expand(-1, *x.shape).clone(memory_format=torch.contiguous_format)  # written to below
     for k, mask in enumerate(reached.unbind(0), start=1):
         numbers.lerp_(table[:, k, None], mask)
     return numbers, reached

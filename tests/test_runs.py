@@ -105,8 +105,8 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def copied_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package folder of its own, in which runs.py believes to live."""
-    package = tmp_path / "project" / "snf_lite"
+    """A package folder of its own, in which runs.py believes to live; its path is not in every system's encoding."""
+    package = tmp_path / "Ágnes" / "snf_lite"
     package.mkdir(parents=True)
     shutil.copy(Path(snf.__file__).parent / "runs.py", package)
     monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
