@@ -5,6 +5,7 @@ then joined in the book's order, with an outline, and the links from page to pag
 """
 
 import argparse
+import base64
 import html
 import sys
 from collections.abc import Iterator
@@ -29,15 +30,19 @@ MARGIN = "1cm"
 # Without the heading's link to itself, which comes last.
 TITLE = """() => [...document.querySelector('.bd-article h1').childNodes]
     .slice(0, -1).map(node => node.textContent).join('')"""
-FOOT = '<div style="width:100%;text-align:center;font-size:8px">{title}, <span class="pageNumber"></span></div>'
+#: The browser sets the foot apart from the page, so it is given the page's font with its words.
+FOOT = """<style>
+@font-face {{ font-family: "Book Sans"; src: url("data:font/woff2;base64,{font}"); }}
+</style>
+<div style="width: 100%; text-align: center; font: 8px 'Book Sans'">{title}, <span class="pageNumber"></span></div>"""
 
 
-def printed(page: Page, home: str, name: str) -> tuple[str, bytes]:
-    """The title of one page, and the page on A4."""
+def printed(page: Page, home: str, name: str, font: str) -> tuple[str, bytes]:
+    """The title of one page, and the page on A4. ``font`` is that of the foot, in base 64."""
     go(page, f"{home}/{name}.html")
     title = page.evaluate(TITLE).strip()
     margins = {side: MARGIN for side in ("top", "bottom", "left", "right")}
-    foot = FOOT.format(title=html.escape(title))
+    foot = FOOT.format(title=html.escape(title), font=font)
     file = page.pdf(
         format="A4", margin=margins, print_background=True, tagged=True,
         display_header_footer=True, header_template="<span></span>", footer_template=foot,
@@ -69,10 +74,11 @@ def turn_inward(writer: PdfWriter, home: str, starts: dict[str, int]) -> None:
 def joined(browser: Browser, built: Path, names: list[str]) -> bytes:
     """The built pages of these names as one file."""
     writer, starts = PdfWriter(), dict[str, int]()
+    font = base64.b64encode((built / "_static" / "fonts" / "arimo.woff2").read_bytes()).decode()
     page = browser.new_page()
     with served(built) as home:
         for name in names:
-            title, file = printed(page, home, name)
+            title, file = printed(page, home, name, font)
             starts[name] = len(writer.pages)
             writer.append(PdfReader(BytesIO(file)), outline_item=title)
     page.close()

@@ -321,6 +321,7 @@ def test_python2_batch_and_archive_give_planes(tmp_path: Path) -> None:
 
 # ---------------------------------------------------------------- damaged and mistaken files
 
+
 def without_bytes(value: object) -> str | None:
     """Names for tests: compressed bytes hold the time they were made at, and every test process must find the same."""
     return "content" if isinstance(value, bytes) else None
