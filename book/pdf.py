@@ -5,8 +5,7 @@ then joined in the book's order, with an outline, and the links from page to pag
 """
 
 import argparse
-import base64
-import html
+import json
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -30,24 +29,17 @@ MARGIN = "1cm"
 # Without the heading's link to itself, which comes last.
 TITLE = """() => [...document.querySelector('.bd-article h1').childNodes]
     .slice(0, -1).map(node => node.textContent).join('')"""
-#: The browser sets the foot apart from the page, so it is given the page's font with its words.
-FOOT = """<style>
-@font-face {{ font-family: "Book Sans"; src: url("data:font/woff2;base64,{font}"); }}
-</style>
-<div style="width: 100%; text-align: center; font: 8px 'Book Sans'">{title}, <span class="pageNumber"></span></div>"""
+#: In the margin and in the font of the pages. (Playwright's own foot is set in a font of the machine.)
+FOOT = """@page {{ @bottom-center {{ content: {title} ", " counter(page); font: 8px "Book Sans", "Book Signs"; }} }}"""
 
 
-def printed(page: Page, home: str, name: str, font: str) -> tuple[str, bytes]:
-    """The title of one page, and the page on A4. ``font`` is that of the foot, in base 64."""
+def printed(page: Page, home: str, name: str) -> tuple[str, bytes]:
+    """The title of one page, and the page on A4."""
     go(page, f"{home}/{name}.html")
     title = page.evaluate(TITLE).strip()
+    page.add_style_tag(content=FOOT.format(title=json.dumps(title, ensure_ascii=False)))
     margins = {side: MARGIN for side in ("top", "bottom", "left", "right")}
-    foot = FOOT.format(title=html.escape(title), font=font)
-    file = page.pdf(
-        format="A4", margin=margins, print_background=True, tagged=True,
-        display_header_footer=True, header_template="<span></span>", footer_template=foot,
-    )  # fmt: skip
-    return title, file
+    return title, page.pdf(format="A4", margin=margins, print_background=True, tagged=True)
 
 
 def links(page: PageObject) -> Iterator[tuple[Any, str]]:
@@ -74,11 +66,10 @@ def turn_inward(writer: PdfWriter, home: str, starts: dict[str, int]) -> None:
 def joined(browser: Browser, built: Path, names: list[str]) -> bytes:
     """The built pages of these names as one file."""
     writer, starts = PdfWriter(), dict[str, int]()
-    font = base64.b64encode((built / "_static" / "fonts" / "arimo.woff2").read_bytes()).decode()
     page = browser.new_page()
     with served(built) as home:
         for name in names:
-            title, file = printed(page, home, name, font)
+            title, file = printed(page, home, name)
             starts[name] = len(writer.pages)
             writer.append(PdfReader(BytesIO(file)), outline_item=title)
     page.close()

@@ -29,6 +29,13 @@ def test_the_outline_leads_to_where_each_page_begins(file: PdfReader) -> None:
     assert begins["Glossary"] == 0 and len(file.pages) > 10
 
 
+def test_every_page_has_its_title_and_number_at_its_foot(file: PdfReader) -> None:
+    begins = [file.get_destination_page_number(item) for item in file.outline]
+    for item, first, end in zip(file.outline, begins, [*begins[1:], len(file.pages)], strict=True):
+        for number, page in enumerate(file.pages[first:end], start=1):
+            assert f"{item.title}, {number}" in page.extract_text().splitlines()
+
+
 def test_links_between_pages_stay_in_the_file(file: PdfReader) -> None:
     learned_inverse = file.pages[file.get_destination_page_number(file.outline[1])].indirect_reference
     found = [link.get_object() for page in file.pages for link in page.get("/Annots", [])]
