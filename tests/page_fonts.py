@@ -52,6 +52,19 @@ SPECIMENS = f"""async () => {{
     await document.fonts.ready;
     return Object.fromEntries([...box.children].map(line => [`#${{line.id}}`, line.textContent]));
 }}"""
+# The signs that are drawn as the box which stands for all that no font has: the brought ones nor the machine's.
+BOXES = """([selector, signs]) => {
+    const canvas = document.createElement('canvas'), pen = canvas.getContext('2d', {willReadFrequently: true});
+    canvas.width = canvas.height = 40;
+    pen.font = `24px ${getComputedStyle(document.querySelector(selector)).fontFamily}`;
+    const drawn = sign => {
+        pen.clearRect(0, 0, 40, 40);
+        pen.fillText(sign, 8, 30);
+        return pen.getImageData(0, 0, 40, 40).data.join();
+    };
+    const box = drawn(String.fromCodePoint(0x10FFFF));
+    return [...signs].filter(sign => drawn(sign) === box);
+}"""
 REMOVE = "() => document.querySelector('#specimens').remove()"
 SHOW = "([selector, words]) => { document.querySelector(selector).textContent = words; }"
 
@@ -77,14 +90,12 @@ class Taken:
         return [font["familyName"] for font in fonts if not font["isCustomFont"] or font["familyName"] not in BROUGHT]
 
     def unknown(self, selector: str, signs: str) -> list[str]:
-        """The signs of an element for which a font of the machine was taken, one by one."""
-        if not self.strange(selector):
-            return []
-        lost = []
-        for sign in signs:
+        """The signs of an element that no font of the pages has, so that the machine's was taken or none."""
+        lost: list[str] = self.page.evaluate(BOXES, [selector, signs])
+        for sign in signs if self.strange(selector) else "":
             self.page.evaluate(SHOW, [selector, sign])
-            lost += [f"{sign} (U+{ord(sign):04X})"] if self.strange(selector) else []
-        return lost
+            lost += [sign] if self.strange(selector) else []
+        return [f"{sign} (U+{ord(sign):04X})" for sign in lost]
 
     def close(self) -> None:
         self.session.detach()
