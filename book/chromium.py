@@ -3,15 +3,26 @@
 import functools
 import http
 import http.server
+import os
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 from playwright.sync_api import Page
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+#: Where macOS and Windows keep programs that are not on the path: below these folders.
+MACOS = [Path("/Applications"), Path.home() / "Applications"]
+WINDOWS = ("PROGRAMFILES", "PROGRAMFILES(X86)", "LOCALAPPDATA")
+PROGRAMS = (
+    "Google Chrome.app/Contents/MacOS/Google Chrome",
+    "Chromium.app/Contents/MacOS/Chromium",
+    "Google/Chrome/Application/chrome.exe",
+    "Chromium/Application/chrome.exe",
+)
 FLAGS = [
     "--disable-gpu",
     "--disable-quic",
@@ -24,9 +35,16 @@ MATHS_IS_READY = "() => !window.MathJax || (MathJax.startup && MathJax.startup.p
 FONTS_ARE_READY = "() => document.fonts.ready.then(() => true)"
 
 
+def folders() -> list[Path]:
+    """Where programs are beside the path, on the systems that have such places."""
+    return [*MACOS, *(Path(os.environ[name]) for name in WINDOWS if os.environ.get(name))]
+
+
 def installed() -> str | None:
     """Where Chromium or Chrome is, if it is installed."""
-    return next(filter(None, map(shutil.which, BROWSERS)), None)
+    on_path = filter(None, map(shutil.which, BROWSERS))
+    elsewhere = (str(path) for folder in folders() for name in PROGRAMS if (path := folder / name).is_file())
+    return next(chain(on_path, elsewhere), None)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

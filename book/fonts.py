@@ -26,6 +26,7 @@ from fontTools.ttLib import TTFont
 from project import ROOT
 
 FONTS = ROOT / "book" / "_static" / "fonts"
+FLAVOR: str | None = "woff2"
 DEJAVU = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
 #: The attributes whose text is seen, by script or by pointing at something.
 SPOKEN = ("alt", "title", "placeholder", "value", "data-label", "aria-label", "aria-valuetext")
@@ -84,7 +85,8 @@ def covered(font: TTFont) -> set[str]:
 def options() -> Options:
     """A small file: no hints, no ligatures (a searched word has no ﬁ in it), the names that licences and PDF need."""
     chosen = Options()
-    chosen.flavor, chosen.hinting, chosen.notdef_outline = "woff2", False, True
+    chosen.flavor, chosen.hinting, chosen.notdef_outline = FLAVOR, False, True
+    chosen.drop_tables += ["FFTM"]
     chosen.layout_features = ["kern", "mark", "mkmk", "ccmp", "locl"]
     chosen.name_IDs = [0, 1, 2, 6, 13, 14]
     return chosen
@@ -99,14 +101,14 @@ def rename(font: TTFont, name: str) -> None:
 def cut(source: Path, face: Face, kept: set[str]) -> set[str]:
     """Write one file, and say which of ``kept`` its source has."""
     chosen = options()
-    font = load_font(str(source), chosen)
-    found = covered(font) & kept
-    subsetter = Subsetter(chosen)
-    subsetter.populate(text="".join(found))
-    subsetter.subset(font)
-    if face.name:
-        rename(font, face.name)
-    save_font(font, str(FONTS / face.file), chosen)
+    with load_font(str(source), chosen) as font:
+        found = covered(font) & kept
+        subsetter = Subsetter(chosen)
+        subsetter.populate(text="".join(found))
+        subsetter.subset(font)
+        if face.name:
+            rename(font, face.name)
+        save_font(font, str(FONTS / face.file), chosen)
     return found
 
 

@@ -155,8 +155,14 @@ def _gap_row(place: Place, row: list[Parity], across: Scale, y: float) -> list[s
             lines.append(line([(across(gap), y) for gap in sorted(pair.gaps.values())], colour, width=2))
         lines.append(marker(kind, across(pair.mean), y, colour))
         if data == "mnist":
-            lines.append(text(across(pair.mean), y - 12, f"{pair.learned.epochs} epochs", "middle"))
+            lines.append(_above(across(pair.mean), y - 12, f"{pair.learned.epochs} epochs"))
     return lines
+
+
+def _above(x: float, y: float, words: str) -> str:
+    """Words over a marker; beside the edge of the chart they end there, so that none is cut off in a wide font."""
+    edge = RIGHT[0] - 2
+    return text(edge, y, words, "end") if x > edge - 50 else text(x, y, words, "middle")
 
 
 def _said(place: Place, row: list[Parity]) -> str:

@@ -56,10 +56,11 @@ def _line(start: tuple[int, int], end: tuple[int, int]) -> str:
 
 
 def _box(number: int, chapter: Chapter, x: int, y: int) -> str:
+    """A frame around words that the browser sets: in whatever font, they break where they have to."""
     rect = f'<rect x="{x}" y="{y}" width="{BOX[0]}" height="{BOX[1]}" rx="6" fill="none" stroke="currentColor"/>'
-    place = f'x="{x + BOX[0] // 2}" y="{y + BOX[1] // 2}" text-anchor="middle" dominant-baseline="central"'
-    words = html.escape(f"{number}  {chapter.title}")
-    return f'<a href="{chapter.path.stem}.html">{rect}<text {place} fill="currentColor">{words}</text></a>'
+    place = f'x="{x}" y="{y}" width="{BOX[0]}" height="{BOX[1]}"'
+    words = f"<div>{html.escape(f'{number}  {chapter.title}')}</div>"
+    return f'<a href="{chapter.path.stem}.html">{rect}<foreignObject {place}>{words}</foreignObject></a>'
 
 
 def table(book: list[Chapter]) -> str:
@@ -74,7 +75,7 @@ def table(book: list[Chapter]) -> str:
 def page() -> str:
     """The first page as it should stand."""
     book = chapters()
-    blocks = {"map": f"\n{drawing(book)}\n", "chapters": f"\n\n{table(book)}\n\n"}
+    blocks = {"map": f'\n<div class="snf-wide">\n{drawing(book)}\n</div>\n', "chapters": f"\n\n{table(book)}\n\n"}
     blocks["placeholder"] = unpublished(public_address())
     return fill(PAGE.read_text("utf-8"), blocks)
 

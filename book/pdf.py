@@ -5,7 +5,7 @@ then joined in the book's order, with an outline, and the links from page to pag
 """
 
 import argparse
-import html
+import json
 import sys
 from collections.abc import Iterator
 from io import BytesIO
@@ -29,20 +29,17 @@ MARGIN = "1cm"
 # Without the heading's link to itself, which comes last.
 TITLE = """() => [...document.querySelector('.bd-article h1').childNodes]
     .slice(0, -1).map(node => node.textContent).join('')"""
-FOOT = '<div style="width:100%;text-align:center;font-size:8px">{title}, <span class="pageNumber"></span></div>'
+#: In the margin and in the font of the pages. (Playwright's own foot is set in a font of the machine.)
+FOOT = """@page {{ @bottom-center {{ content: {title} ", " counter(page); font: 8px "Book Sans", "Book Signs"; }} }}"""
 
 
 def printed(page: Page, home: str, name: str) -> tuple[str, bytes]:
     """The title of one page, and the page on A4."""
     go(page, f"{home}/{name}.html")
     title = page.evaluate(TITLE).strip()
+    page.add_style_tag(content=FOOT.format(title=json.dumps(title, ensure_ascii=False)))
     margins = {side: MARGIN for side in ("top", "bottom", "left", "right")}
-    foot = FOOT.format(title=html.escape(title))
-    file = page.pdf(
-        format="A4", margin=margins, print_background=True, tagged=True,
-        display_header_footer=True, header_template="<span></span>", footer_template=foot,
-    )  # fmt: skip
-    return title, file
+    return title, page.pdf(format="A4", margin=margins, print_background=True, tagged=True)
 
 
 def links(page: PageObject) -> Iterator[tuple[Any, str]]:

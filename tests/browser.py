@@ -1,20 +1,31 @@
 """A page of the book in Chromium that reaches nothing but this machine, and what can be asked of it."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import nbformat
 from chromium import go
-from playwright.sync_api import BrowserContext, ConsoleMessage, Page, Request, Response, ViewportSize
+from playwright.sync_api import (
+    BrowserContext,
+    ConsoleMessage,
+    ElementHandle,
+    Page,
+    Request,
+    Response,
+    TimeoutError,
+    ViewportSize,
+)
 from project import ROOT
 
 SCREENSHOTS = ROOT / "_build" / "screenshots"
 SIZES: dict[str, ViewportSize] = {
     "desktop": {"width": 1280, "height": 900},
     "phone": {"width": 390, "height": 844},
+    "narrowest": {"width": 320, "height": 640},
 }
-NARROWEST: ViewportSize = {"width": 320, "height": 640}
 PAPER: ViewportSize = {"width": 718, "height": 1047}  # A4 less a margin of a centimetre, at 96 to the inch
 SLIDERS = "main input[type=range]"
 
@@ -53,6 +64,20 @@ OUT_OF_REACH = """() => [...document.querySelectorAll('.bd-article *')].filter(b
     ['auto', 'scroll'].includes(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1
     && box.checkVisibility() && box.tabIndex < 0 && !box.querySelector('a[href], input, button, [tabindex="0"]')
 ).map(box => box.outerHTML.slice(0, 200))"""
+# The letters of a drawing shrink with it.
+TOO_SMALL = """smallest => [...document.querySelectorAll('.bd-article *')].filter(element => {
+    if (element.closest('mjx-container') || !element.checkVisibility()) return false;
+    if (![...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim())) return false;
+    const drawing = element.closest('svg'), scale = drawing ? drawing.getScreenCTM().a : 1;
+    return parseFloat(getComputedStyle(element).fontSize) * scale < smallest;
+}).map(element => element.outerHTML.slice(0, 200))"""
+# Words of a drawing that reach out of it, or out of the frame they are set in.
+OUT_OF_FRAME = """() => [...document.querySelectorAll('.bd-article svg :is(text, foreignObject > *)')].filter(words => {
+    const frame = words.closest('foreignObject, svg').getBoundingClientRect(), range = document.createRange();
+    range.selectNodeContents(words);
+    const {left, right, top, bottom} = range.getBoundingClientRect();
+    return left < frame.left - 1 || right > frame.right + 1 || top < frame.top - 1 || bottom > frame.bottom + 1;
+}).map(words => words.outerHTML.slice(0, 200))"""
 ON_SCREEN, ON_PAPER = ["auto", "scroll"], []  # the boxes in which the rest can be reached
 
 
@@ -62,12 +87,13 @@ class Visit:
 
     name: str
     page: Page
+    folder: Path = Path()  # where the built pages are, for who asks for their files
     troubles: list[str] = field(default_factory=list)
 
 
-def opened(context: BrowserContext, home: str, name: str) -> Visit:
+def opened(context: BrowserContext, home: str, name: str, folder: Path = Path()) -> Visit:
     """A page below ``home``, loaded, its maths set. What it asks of anybody else is among its troubles."""
-    visit = Visit(name, context.new_page())
+    visit = Visit(name, context.new_page(), folder)
 
     def asked(request: Request) -> None:
         if not request.url.startswith((f"{home}/", "data:", "blob:")):
@@ -96,10 +122,12 @@ def dark(page: Page) -> Iterator[None]:
     page.emulate_media(color_scheme="dark")
     page.wait_for_function("() => document.documentElement.dataset.theme === 'dark'")
     page.evaluate(SETTLE)
-    yield
-    page.emulate_media(color_scheme="light")
-    page.wait_for_function("() => document.documentElement.dataset.theme === 'light'")
-    page.evaluate(SETTLE)
+    try:
+        yield
+    finally:
+        page.emulate_media(color_scheme="light")
+        page.wait_for_function("() => document.documentElement.dataset.theme === 'light'")
+        page.evaluate(SETTLE)
 
 
 @contextmanager
@@ -109,9 +137,11 @@ def sized(page: Page, size: ViewportSize) -> Iterator[None]:
     assert before is not None
     page.set_viewport_size(size)
     page.evaluate(SETTLE)
-    yield
-    page.set_viewport_size(before)
-    page.evaluate(SETTLE)
+    try:
+        yield
+    finally:
+        page.set_viewport_size(before)
+        page.evaluate(SETTLE)
 
 
 @contextmanager
@@ -119,8 +149,34 @@ def on_paper(page: Page) -> Iterator[None]:
     """The page as it is laid out for a printer."""
     with sized(page, PAPER):
         page.emulate_media(media="print")
-        yield
-        page.emulate_media(media="screen")
+        try:
+            yield
+        finally:
+            page.emulate_media(media="screen")
+
+
+def none(page: Page, script: str, trouble: str, argument: Any = None) -> None:
+    """Fail with what a script finds on a page, if it finds anything."""
+    found = page.evaluate(script, argument)
+    if found:
+        raise AssertionError("\n    ".join([f"{trouble}:", *map(str, found[:10]), *["..."] * (len(found) > 10)]))
+
+
+def eventually_none(page: Page, script: str, trouble: str) -> None:
+    """The same once the theme's scripts have followed a change of the window, which they do after a pause."""
+    with suppress(TimeoutError):
+        page.wait_for_function(f"() => !({script})().length", timeout=3000)
+    none(page, script, trouble)
+
+
+def sliders(page: Page) -> list[tuple[ElementHandle, ElementHandle]]:
+    """Each slider of a page with the figure it stands in."""
+    found = []
+    for slider in page.query_selector_all(SLIDERS):
+        figure = slider.evaluate_handle(FIGURE).as_element()
+        assert figure is not None, "a slider stands outside of a figure"
+        found.append((slider, figure))
+    return found
 
 
 def stored_sliders(name: str) -> int:

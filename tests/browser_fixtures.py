@@ -11,13 +11,19 @@ from chromium import FLAGS, installed, served
 from playwright.sync_api import Browser, sync_playwright
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser_path() -> str:
+    """Where the browser is; without one the tests that need it are skipped, in continuous integration they fail."""
     path = installed()
     if path is None and os.environ.get("CI"):
         pytest.fail("No Chromium or Chrome is installed, and in continuous integration the pages have to be tested.")
     if path is None:
         pytest.skip("No Chromium or Chrome is installed, so nobody looked at the pages.")
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = browser_path()
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=path, args=FLAGS)

@@ -1,15 +1,17 @@
 """The book where something that a browser usually has is missing or different: scripts, a server, a screen."""
 
+import io
 import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from accessible import ALL, judged
+from accessible import ALL, CONTRAST, faint, judged
 from browser import FIGURE, SHOWN, SIZES, SLIDERS, WORDS, Visit, dark, on_paper, opened, stored_sliders
 from chromium import go
-from playwright.sync_api import Browser, BrowserContext, ElementHandle
+from PIL import Image, ImageChops, ImageOps
+from playwright.sync_api import Browser, BrowserContext, ElementHandle, Page
 from project import ROOT, notebooks, pages
 
 pytest_plugins = ["browser_fixtures"]
@@ -25,6 +27,10 @@ PALE_ON_WHITE = """() => [...document.querySelectorAll('.bd-article *')].filter(
         .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
     return 1.05 / (0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] + 0.05) < 4.5;
 }).map(element => element.outerHTML.slice(0, 200))"""
+STAIN = """colours => colours.forEach((colour, at) => {
+    const text = document.querySelector('.bd-article').appendChild(document.createElement('p'));
+    Object.assign(text, {id: `stained-${at}`, textContent: 'Can this be read?'}).style.color = colour;
+})"""
 PICTURES = """() => [...document.querySelectorAll('.bd-article img')].filter(image => image.checkVisibility())
     .map(image => `${image.naturalWidth} ${image.naturalHeight}`)"""
 IMAGE_IN_PDF = rb"/Subtype /Image\s+/Width (\d+)\s+/Height (\d+)"
@@ -60,16 +66,16 @@ def slider_and_figure(visit: Visit) -> tuple[ElementHandle, ElementHandle]:
 
 
 @pytest.fixture(scope="module")
-def without_scripts(browser: Browser) -> Iterator[BrowserContext]:
+def without_scripts(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport=SIZES["desktop"], java_script_enabled=False)
-    yield context
+    yield context.new_page()
     context.close()
 
 
 @pytest.mark.parametrize("name", pages())
-def test_can_be_read_without_scripts(without_scripts: BrowserContext, address: str, name: str) -> None:
+def test_can_be_read_without_scripts(without_scripts: Page, address: str, name: str) -> None:
     """All text, and of a moving figure the first frame and its words. A slider or button that is dead is not shown."""
-    page = without_scripts.new_page()
+    page = without_scripts
     page.goto(f"{address}/{name}.html")
     assert page.locator("main").inner_text().strip() and page.evaluate(ALL_TEXT_IS_SEEN)
     figures = page.query_selector_all("main figure.snf-explore")
@@ -79,7 +85,6 @@ def test_can_be_read_without_scripts(without_scripts: BrowserContext, address: s
         assert first is not None and output is not None and first.is_visible() and output.is_visible()
         assert figure.evaluate(WORDS) == [first.get_attribute("data-label")] * 3
     assert not [control for control in page.query_selector_all("main :is(input, button)") if control.is_visible()]
-    page.close()
 
 
 def test_opens_from_disk(context: BrowserContext, html: Path, chapter: str) -> None:
@@ -110,6 +115,51 @@ def test_the_theme_can_be_switched_and_stays(visit: Visit, address: str) -> None
     assert page.evaluate(THEME)[0] == "dark"
     page.evaluate("() => localStorage.clear()")
     assert not visit.troubles
+
+
+def pixels(figure: ElementHandle) -> Image.Image:
+    """What is seen of a figure, without its rim, which may share a pixel with what lies around."""
+    return ImageOps.crop(Image.open(io.BytesIO(figure.screenshot())).convert("RGB"), 2)
+
+
+def settled(figure: ElementHandle) -> Image.Image:
+    """What is seen of a figure once it no longer changes: the end of a focus or a hover may be drawn later."""
+    before = pixels(figure)
+    for _ in range(10):
+        now = pixels(figure)
+        if not ImageChops.difference(before, now).getbbox():
+            return now
+        before = now
+    raise AssertionError("the figure goes on changing by itself")
+
+
+def theme_shows(visit: Visit, figure: ElementHandle) -> tuple[int, int, int, int] | None:
+    """The box of a figure that looks different in the dark, or nothing."""
+    light = settled(figure)
+    with dark(visit.page):
+        return ImageChops.difference(light, settled(figure)).getbbox()
+
+
+def test_a_moving_figure_looks_the_same_in_the_dark(visit: Visit) -> None:
+    """To the last pixel; of the other figures ``test_page`` compares what the style sheets say."""
+    slider, figure = slider_and_figure(visit)
+    visit.page.mouse.move(0, 0)
+    slider.evaluate("slider => { slider.blur(); slider.style.pointerEvents = 'none'; }")  # else it has another shade
+    # On a busy machine that shade goes late, in the light or in the dark; what the theme does shows every time.
+    boxes = [theme_shows(visit, figure)]
+    while boxes[-1] and len(boxes) < 3:
+        boxes.append(theme_shows(visit, figure))
+    assert boxes[-1] is None, f"the theme shows in the figure, in the boxes {boxes}"
+
+
+def test_faint_letters_are_those_that_axe_finds(visit: Visit) -> None:
+    """In the dark, where axe looks at this page only and ``faint`` at all of them."""
+    with dark(visit.page):
+        assert not faint(visit.page)
+        visit.page.evaluate(STAIN, ["#777777", "#c8c8c8", "#ffffff40"])
+        found, by_axe = faint(visit.page), judged(visit.page, visit.name, CONTRAST)[0]
+    for list_of_faults in (found, by_axe):
+        assert [re.findall(r"stained-\d", fault)[:1] for fault in list_of_faults] == [["stained-0"], ["stained-2"]]
 
 
 def test_search_finds_a_chapter(context: BrowserContext, address: str) -> None:

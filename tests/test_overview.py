@@ -31,7 +31,8 @@ def test_levels_follow_what_a_chapter_needs() -> None:
     assert levels(chain) == {"a.ipynb": 0, "b.ipynb": 1, "c.ipynb": 1, "d.ipynb": 2}
     soup = BeautifulSoup(drawing(chain), "html.parser")
     assert len(soup.find_all("line")) == 4
-    assert [box.text for box in soup.find_all("text")] == ["1  A <a>", "2  A <b>", "3  A <c>", "4  A <d>"]
+    words = [box.text for box in soup.select("a > foreignobject > div")]
+    assert words == ["1  A <a>", "2  A <b>", "3  A <c>", "4  A <d>"]
     corners = [(rect["x"], rect["y"]) for rect in soup.find_all("rect")]
     assert len(set(corners)) == 4 and corners[1][1] == corners[2][1]
 

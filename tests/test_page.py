@@ -1,67 +1,72 @@
-"""Every page of the book, at each size, in a real browser that reaches nothing but this machine."""
+"""Every page of the book in a real browser that reaches nothing but this machine.
+
+A page is loaded once and looked at in windows of several sizes. All that is wrong with it is in one message.
+"""
 
 import gzip
-import io
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from accessible import ALL, CONTRAST, KNOWN, judged
+from accessible import ALL, KNOWN, faint, judged
 from browser import (
     CUT_OFF,
-    FIGURE,
     FITS,
-    NARROWEST,
     OFFER_THE_TOP,
     ON_PAPER,
     ON_SCREEN,
+    OUT_OF_FRAME,
     OUT_OF_REACH,
     SCREENSHOTS,
     SHOWN,
     SIZES,
-    SLIDERS,
+    TOO_SMALL,
     WORDS,
     Visit,
     dark,
+    eventually_none,
+    none,
     on_paper,
     opened,
     sized,
+    sliders,
     stored_sliders,
 )
-from PIL import Image, ImageChops, ImageOps
-from playwright.sync_api import Browser, BrowserContext, ElementHandle
+from page_fonts import ADDRESSES, BROKEN, REMOVE, SPECIMENS, STRANGE, STRANGE_MATHS, Taken
+from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import Error as BrowserError
 from project import ROOT, notebooks, pages
 
 pytest_plugins = ["browser_fixtures"]
 
-WITHOUT_WORDS = """main => [...main.querySelectorAll('img')]
+#: Ask for pictures of all pages at all sizes, in ``_build/screenshots``, by setting this in the environment.
+PICTURES = "SNF_SCREENSHOTS"
+SMALLEST = 9  # pixels, of any letter but those of formulas
+
+WITHOUT_WORDS = """() => [...document.querySelectorAll('main img')]
     .filter(image => !image.alt.trim()).map(image => image.outerHTML.slice(0, 200))"""
-NOT_LOADED = """main => [...main.querySelectorAll('img')]
+NOT_LOADED = """() => [...document.querySelectorAll('main img')]
     .filter(image => image.complete && !image.naturalWidth).map(image => image.outerHTML.slice(0, 200))"""
-# The addresses of all fonts that the page's style sheets name, used or not.
-FONTS = """() => {
-    const fonts = sheet => [...sheet.cssRules].flatMap(rule => {
-        if (rule instanceof CSSImportRule) return fonts(rule.styleSheet);
-        if (!(rule instanceof CSSFontFaceRule)) return [];
-        const base = sheet.href || document.baseURI, source = rule.style.getPropertyValue('src');
-        return [...source.matchAll(/url\\("?([^")]+)/g)].map(found => new URL(found[1], base).href);
-    });
-    return [...document.styleSheets].flatMap(fonts);
-}"""
-BROKEN_FONTS = "() => [...document.fonts].filter(font => font.status === 'error').map(font => font.family)"
 # How far a picture has its own colours, on white.
 DIMMED = """() => [...document.querySelectorAll('.bd-article img')].filter(image => {
     for (let box = image; box; box = box.parentElement)
         if (getComputedStyle(box).filter !== 'none' || getComputedStyle(box).opacity !== '1') return true;
     return getComputedStyle(image).backgroundColor !== 'rgb(255, 255, 255)';
 }).map(image => image.outerHTML.slice(0, 200))"""
-BLUR = "() => document.activeElement.blur()"
+# All by which a theme could change a moving figure, but for its pictures.
+COLOURS = """() => [...document.querySelectorAll('.snf-explore, .snf-explore *')].map(element => {
+    const style = getComputedStyle(element);
+    if (element.matches('img')) return '';
+    return [element.tagName, ...['color', 'backgroundColor', 'backgroundImage', 'borderColor', 'outlineColor', 'filter',
+        'opacity', 'boxShadow', 'accentColor', 'colorScheme', 'mixBlendMode', 'visibility', 'display']
+        .map(name => style[name])].join();
+})"""
 LOADED = """() => ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
     .map(entry => entry.name).filter(name => name.startsWith(location.origin))"""
-FOLDED_TEXT = "main details:not([open]) > :not(summary)"
 HIDDEN_TEXT = """() => [...document.querySelectorAll('.bd-article :is(p, li, td, pre, h2, h3)')]
     .filter(text => !text.closest('details:not([open])') && !text.checkVisibility({visibilityProperty: true}))
     .map(text => text.outerHTML.slice(0, 200))"""
@@ -70,53 +75,38 @@ CONTROLS = """() => [...document.querySelectorAll(
     .filter(control => control.checkVisibility({opacityProperty: true, visibilityProperty: true}))
     .map(control => control.outerHTML.slice(0, 200))"""
 WASTE = """() => [...document.querySelectorAll('.tag_hide-input > details.above-input:not([open])')]
-    .filter(folded => folded.getBoundingClientRect().height).length"""
-
-
-@pytest.fixture(scope="module", params=SIZES)
-def size(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    .filter(folded => folded.getBoundingClientRect().height).map(folded => folded.outerHTML.slice(0, 200))"""
+# What a figure shows and says at one step after another; without a key, each step is set by script.
+STATE = f"figure => [({SHOWN})(figure), ({WORDS})(figure)]"
+EVERY_STATE = f"""figure => {{
+    const slider = figure.querySelector('input'), states = [];
+    for (let value = Number(slider.min); value <= Number(slider.max); value += Number(slider.step || 1)) {{
+        slider.value = value;
+        slider.dispatchEvent(new Event('input', {{bubbles: true}}));
+        states.push([({SHOWN})(figure), ({WORDS})(figure)]);
+    }}
+    return states;
+}}"""
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser, size: str) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=SIZES[size], has_touch=size == "phone", reduced_motion="reduce")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """With a mouse and a touch screen: no style sheet of the pages asks which of them there is."""
+    context = browser.new_context(viewport=SIZES["desktop"], has_touch=True, reduced_motion="reduce")
     yield context
     context.close()
 
 
-@pytest.fixture(scope="module", params=pages())
-def visit(context: BrowserContext, address: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Each page at each size, opened once for all tests below."""
-    visit = opened(context, address, request.param)
-    yield visit
-    visit.page.close()
+# -- what is looked at, once or at each size ---------------------------------------------------------------------------
 
 
-AT_ONE_SIZE = pytest.mark.parametrize("size", ["desktop"], indirect=True)  # what does not depend on the width
+def has_what_it_needs(visit: Visit) -> None:
+    assert visit.page.title() and visit.page.locator("main").count() == 1
+    none(visit.page, WITHOUT_WORDS, "pictures without words")
+    none(visit.page, NOT_LOADED, "pictures that are not there")
 
 
-def sliders(visit: Visit) -> list[tuple[ElementHandle, ElementHandle]]:
-    """Each slider of a page with the figure it stands in."""
-    found = []
-    for slider in visit.page.query_selector_all(SLIDERS):
-        figure = slider.evaluate_handle(FIGURE).as_element()
-        assert figure is not None, "a slider stands outside of a figure"
-        found.append((slider, figure))
-    return found
-
-
-def test_opens_without_trouble(visit: Visit, size: str) -> None:
-    picture = SCREENSHOTS / f"{Path(visit.name).name}-{size}.jpg"
-    visit.page.screenshot(path=picture, type="jpeg", quality=70, full_page=True)
-    main = visit.page.wait_for_selector("main")
-    assert main is not None and visit.page.title()
-    assert not main.evaluate(WITHOUT_WORDS)
-    assert not main.evaluate(NOT_LOADED)
-    assert not visit.troubles
-
-
-def test_maths_is_set(visit: Visit) -> None:
+def maths_is_set(visit: Visit) -> None:
     main = visit.page.locator("main")
     written, rendered = main.locator(".math").count(), main.locator(".math mjx-container").count()
     assert rendered == written
@@ -124,135 +114,13 @@ def test_maths_is_set(visit: Visit) -> None:
     assert rendered or ROOT / f"{visit.name}.ipynb" not in notebooks(), "a chapter without a formula"
 
 
-@AT_ONE_SIZE
-def test_fonts_come_from_here(visit: Visit, address: str) -> None:
-    fonts = visit.page.evaluate(FONTS)
-    assert fonts and not [font for font in fonts if not font.startswith((f"{address}/", "data:"))]
-    assert not visit.page.evaluate(BROKEN_FONTS)
-
-
-def test_nothing_reaches_out_of_the_window(visit: Visit) -> None:
-    """The page does not scroll sideways, at this size or on the narrowest screen.
-
-    What is wide scrolls in a box of its own, and the keyboard can get there.
-    """
-    assert visit.page.evaluate(FITS), "the page is wider than the screen"
-    assert not visit.page.evaluate(CUT_OFF, ON_SCREEN)
-    assert not visit.page.evaluate(OUT_OF_REACH)
-    with sized(visit.page, NARROWEST):
-        assert visit.page.evaluate(FITS), "the page is wider than the narrowest screen"
-        assert not visit.page.evaluate(CUT_OFF, ON_SCREEN)
-
-
-def test_sliders_fit_the_narrowest_screen(visit: Visit) -> None:
-    with sized(visit.page, NARROWEST):
-        for slider, _ in sliders(visit):
-            box = slider.bounding_box()
-            assert box is not None and box["width"] >= 200 and box["height"] >= 24, "too small for a finger"
-            assert box["x"] >= 0 and box["x"] + box["width"] <= NARROWEST["width"]
-
-
-def test_every_step_of_a_slider_changes_its_picture_and_words(visit: Visit, size: str) -> None:
-    """By keyboard, as a reader without a mouse would: the home key, then one step to the right after another."""
-    found = sliders(visit)
-    assert len(found) == stored_sliders(visit.name)
-    for number, (slider, figure) in enumerate(found, start=1):
-        slider.press("Home")
-        steps = slider.evaluate("slider => Math.round((slider.max - slider.min) / (slider.step || 1))")
-        shown, words = [figure.evaluate(SHOWN)], [figure.evaluate(WORDS)]
-        for _ in range(steps):
-            visit.page.keyboard.press("ArrowRight")
-            shown.append(figure.evaluate(SHOWN))
-            words.append(figure.evaluate(WORDS))
-        assert steps and all(shown), f"slider {number}: no step, or no picture to be seen"
-        assert all(before != after for before, after in pairwise(shown)), f"slider {number}: a step changes nothing"
-        assert all(before != after for before, after in pairwise(words)), f"slider {number}: a step says nothing new"
-        assert all(len(said) == 3 and len(set(said)) == 1 for said in words), f"slider {number} speaks of another frame"
-        figure.screenshot(path=SCREENSHOTS / f"{Path(visit.name).name}-{size}-slider-{number}.png")
-    assert not visit.troubles
-
-
-def test_a_slider_follows_the_pointer(visit: Visit, size: str) -> None:
-    """A click of the mouse, on the phone a tap of the finger, at the middle of the slider."""
-    for slider, figure in sliders(visit):
-        slider.press("Home")
-        before = figure.evaluate(SHOWN)
-        slider.tap() if size == "phone" else slider.click()
-        value, last = slider.evaluate("slider => [Number(slider.value), Number(slider.max)]")
-        assert 0 < value < last or last == 1, "the middle of the slider is neither its beginning nor its end"
-        assert len(figure.evaluate(SHOWN)) == 1 and figure.evaluate(SHOWN) != before
-        assert len(set(figure.evaluate(WORDS))) == 1
-
-
-def pixels(figure: ElementHandle) -> Image.Image:
-    """What is seen of a figure, without its rim, which may share a pixel with what lies around."""
-    return ImageOps.crop(Image.open(io.BytesIO(figure.screenshot())).convert("RGB"), 2)
-
-
-def settled(figure: ElementHandle) -> Image.Image:
-    """What is seen of a figure once it no longer changes: the end of a focus or a hover may be drawn later."""
-    before = pixels(figure)
-    for _ in range(10):
-        now = pixels(figure)
-        if not ImageChops.difference(before, now).getbbox():
-            return now
-        before = now
-    raise AssertionError("the figure goes on changing by itself")
-
-
-def theme_shows(visit: Visit, figure: ElementHandle) -> tuple[int, int, int, int] | None:
-    """The box of a figure that looks different in the dark, or nothing."""
-    light = settled(figure)
-    with dark(visit.page):
-        return ImageChops.difference(light, settled(figure)).getbbox()
-
-
-@AT_ONE_SIZE
-def test_pictures_keep_their_ground_in_the_dark(visit: Visit) -> None:
-    """Every picture has its own colours on white, and a moving figure looks the same to the last pixel."""
-    visit.page.evaluate(BLUR)
-    visit.page.mouse.move(0, 0)
-    with dark(visit.page):
-        assert not visit.page.evaluate(DIMMED)
-    for slider, figure in sliders(visit)[:1]:
-        slider.evaluate("slider => {slider.style.pointerEvents = 'none'}")  # under the pointer it has another shade
-        # On a busy machine that shade goes late, in the light or in the dark; what the theme does shows every time.
-        boxes = [theme_shows(visit, figure)]
-        while boxes[-1] and len(boxes) < 3:
-            boxes.append(theme_shows(visit, figure))
-        slider.evaluate("slider => {slider.style.pointerEvents = ''}")
-        assert boxes[-1] is None, f"the theme shows in the figure, in the boxes {boxes}"
-
-
-@AT_ONE_SIZE
-def test_everybody_can_read_it(visit: Visit) -> None:
-    """Nothing serious or critical is found by axe-core but what ``accessible.KNOWN`` lists, and that is still there.
-
-    In the light by all of its rules, in the dark by the one that looks at colours.
-    """
-    new, met = judged(visit.page, visit.name, ALL)
-    with dark(visit.page):
-        new += judged(visit.page, visit.name, CONTRAST)[0]
-    assert not new, "\n\n".join(new)
-    assert met == {one for one in KNOWN if one.page == visit.name}, "mended: take it off the list of what is known"
-
-
-@AT_ONE_SIZE
-def test_prints(visit: Visit) -> None:
-    """On paper stand the whole text and, of a moving figure, the frame that was shown last and its words.
-
-    Not on paper: other frames, sliders, buttons, side bars, the line that stands for folded code. What a reader has
-    left folded (a solution) stays folded. Nothing is cut off at the margin, since nobody can scroll there.
-    """
-    shown = [figure.evaluate(SHOWN) for _, figure in sliders(visit)]
-    visit.page.evaluate(OFFER_THE_TOP)
-    with on_paper(visit.page):
-        assert not visit.page.evaluate(HIDDEN_TEXT)
-        assert not visit.page.evaluate(CONTROLS)
-        assert not visit.page.evaluate(WASTE), "folded code takes room"
-        assert not visit.page.evaluate(CUT_OFF, ON_PAPER)
-        assert [figure.evaluate(SHOWN) for _, figure in sliders(visit)] == shown
-        assert all(figure.query_selector("output").is_visible() for _, figure in sliders(visit))
+def weighs_less_than_three_megabytes(visit: Visit) -> None:
+    """All that a first visit loads, scripts and fonts of all pages included: a train goes through tunnels."""
+    html = visit.folder
+    files = {html / urlsplit(address).path.lstrip("/") for address in visit.page.evaluate(LOADED)}
+    files.discard(html / "favicon.ico")  # asked for by the browser itself; there is none
+    assert html / f"{visit.name}.html" in files and len(files) > 10
+    assert sum(map(sent, files)) < 3_000_000, {file.name: sent(file) for file in files}
 
 
 @cache
@@ -262,10 +130,176 @@ def sent(file: Path) -> int:
     return min(len(content), len(gzip.compress(content)))
 
 
-@AT_ONE_SIZE
-def test_weighs_less_than_three_megabytes(visit: Visit, html: Path) -> None:
-    """All that a first visit loads, scripts and fonts of all pages included: a train goes through tunnels."""
-    files = {html / urlsplit(address).path.lstrip("/") for address in visit.page.evaluate(LOADED)}
-    files.discard(html / "favicon.ico")  # asked for by the browser itself; there is none
-    assert html / f"{visit.name}.html" in files and len(files) > 10
-    assert sum(map(sent, files)) < 3_000_000, {file.name: sent(file) for file in files}
+def fonts_come_from_here(visit: Visit) -> None:
+    """All of them, and for every sign of the page; a page that lacks some has to be told to ``book/fonts.py``."""
+    home = visit.page.evaluate("() => location.origin")
+    fonts = visit.page.evaluate(ADDRESSES)
+    assert fonts and not [font for font in fonts if not font.startswith((f"{home}/", "data:"))]
+    none(visit.page, STRANGE, "text that asks for a font of the machine")
+    none(visit.page, STRANGE_MATHS, "signs in formulas that their fonts lack")
+    taken = Taken(visit.page)
+    for selector in ("main h1", "main p", "main pre, main code"):
+        strange = taken.strange(selector) if visit.page.locator(selector).count() else []
+        assert not strange, f"the letters in {selector} come from the machine"
+    signs = visit.page.evaluate(SPECIMENS)
+    lost = [f"{sign} in {selector}" for selector, text in signs.items() for sign in taken.unknown(selector, text)]
+    visit.page.evaluate(REMOVE)
+    taken.close()
+    assert not lost, "signs that no font of the pages has: see book/fonts.py"
+    none(visit.page, BROKEN, "fonts that cannot be read")
+
+
+def nothing_reaches_out_of_the_window(visit: Visit) -> None:
+    """The page does not scroll sideways. What is wide scrolls in a box of its own, and the keyboard can get there."""
+    assert visit.page.evaluate(FITS), "the page is wider than the window"
+    none(visit.page, CUT_OFF, "cut off at the edge", ON_SCREEN)
+    none(visit.page, OUT_OF_FRAME, "words that do not fit into their frame")
+    none(visit.page, TOO_SMALL, f"letters of less than {SMALLEST} pixels", SMALLEST)
+    eventually_none(visit.page, OUT_OF_REACH, "scrolls, but not by keyboard")
+
+
+def sliders_fit(visit: Visit) -> None:
+    window = visit.page.viewport_size
+    for slider, _ in sliders(visit.page):
+        box = slider.bounding_box()
+        assert box is not None and window is not None
+        assert box["width"] >= 200 and box["height"] >= 24, "too small for a finger"
+        assert box["x"] >= 0 and box["x"] + box["width"] <= window["width"]
+
+
+def keys_move_every_slider(visit: Visit) -> None:
+    """As a reader without a mouse would: the home key, then one step to the right after another."""
+    found = sliders(visit.page)
+    assert len(found) == stored_sliders(visit.name)
+    for number, (slider, figure) in enumerate(found, start=1):
+        slider.press("Home")
+        steps = slider.evaluate("slider => Math.round((slider.max - slider.min) / (slider.step || 1))")
+        states = [figure.evaluate(STATE)]
+        for _ in range(steps):
+            visit.page.keyboard.press("ArrowRight")
+            states.append(figure.evaluate(STATE))
+        assert_each_step_differs(number, states)
+
+
+def every_step_of_a_slider_is_seen(visit: Visit) -> None:
+    for number, (_, figure) in enumerate(sliders(visit.page), start=1):
+        assert_each_step_differs(number, figure.evaluate(EVERY_STATE))
+
+
+def assert_each_step_differs(number: int, states: list[tuple[list[str], list[str]]]) -> None:
+    shown, words = [state[0] for state in states], [state[1] for state in states]
+    assert len(states) > 1 and all(shown), f"slider {number}: no step, or no picture to be seen"
+    assert all(before != after for before, after in pairwise(shown)), f"slider {number}: a step changes nothing"
+    assert all(before != after for before, after in pairwise(words)), f"slider {number}: a step says nothing new"
+    assert all(len(said) == 3 and len(set(said)) == 1 for said in words), f"slider {number} speaks of another frame"
+
+
+def sliders_follow_the_mouse(visit: Visit) -> None:
+    follow(visit, tap=False)
+
+
+def sliders_follow_the_finger(visit: Visit) -> None:
+    follow(visit, tap=True)
+
+
+def follow(visit: Visit, tap: bool) -> None:
+    """To the middle of the slider."""
+    for slider, figure in sliders(visit.page):
+        slider.press("Home")
+        before = figure.evaluate(SHOWN)
+        slider.tap() if tap else slider.click()
+        value, last = slider.evaluate("slider => [Number(slider.value), Number(slider.max)]")
+        assert 0 < value < last or last == 1, "the middle of the slider is neither its beginning nor its end"
+        assert len(figure.evaluate(SHOWN)) == 1 and figure.evaluate(SHOWN) != before
+        assert len(set(figure.evaluate(WORDS))) == 1
+
+
+def everybody_can_read_it(visit: Visit) -> None:
+    """Nothing serious or critical is found by axe-core but what ``accessible.KNOWN`` lists, and that is still there."""
+    new, met = judged(visit.page, visit.name, ALL)
+    assert not new, "\n\n".join(new)
+    assert met == {one for one in KNOWN if one.page == visit.name}, "mended: take it off the list of what is known"
+
+
+def the_dark_theme_can_be_read_and_leaves_figures_alone(visit: Visit) -> None:
+    """Letters can be told from their ground; every picture has its own colours on white, so has a moving figure."""
+    visit.page.evaluate("() => document.activeElement.blur()")
+    visit.page.mouse.move(0, 0)
+    light = visit.page.evaluate(COLOURS)
+    with dark(visit.page):
+        none(visit.page, DIMMED, "pictures that lose their colours")
+        changed = [
+            f"{before} became {now}"
+            for before, now in zip(light, visit.page.evaluate(COLOURS), strict=True)
+            if before != now
+        ]
+        pale = faint(visit.page)
+    assert not changed, "the theme shows in a figure"
+    assert not pale, "too little contrast in the dark"
+
+
+def prints(visit: Visit) -> None:
+    """On paper stand the whole text and, of a moving figure, the frame that was shown last and its words.
+
+    Not on paper: other frames, sliders, buttons, side bars, the line that stands for folded code. What a reader has
+    left folded (a solution) stays folded. Nothing is cut off at the margin, since nobody can scroll there.
+    """
+    shown = [figure.evaluate(SHOWN) for _, figure in sliders(visit.page)]
+    visit.page.evaluate(OFFER_THE_TOP)
+    with on_paper(visit.page):
+        none(visit.page, HIDDEN_TEXT, "text that is not printed")
+        none(visit.page, CONTROLS, "what paper cannot use")
+        none(visit.page, WASTE, "folded code takes room")
+        none(visit.page, CUT_OFF, "cut off at the margin", ON_PAPER)
+        none(visit.page, OUT_OF_FRAME, "words that do not fit into their frame")
+        assert [figure.evaluate(SHOWN) for _, figure in sliders(visit.page)] == shown
+        assert all(figure.query_selector("output").is_visible() for _, figure in sliders(visit.page))
+
+
+def nothing_went_wrong(visit: Visit) -> None:
+    assert not visit.troubles
+
+
+# -- all of it ---------------------------------------------------------------------------------------------------------
+
+PLAN: dict[str, tuple[Callable[[Visit], None], ...]] = {
+    "desktop": (
+        weighs_less_than_three_megabytes,
+        has_what_it_needs,
+        maths_is_set,
+        nothing_reaches_out_of_the_window,
+        keys_move_every_slider,
+        sliders_follow_the_mouse,
+        everybody_can_read_it,
+        the_dark_theme_can_be_read_and_leaves_figures_alone,
+        prints,
+        fonts_come_from_here,
+    ),
+    "phone": (nothing_reaches_out_of_the_window, every_step_of_a_slider_is_seen, sliders_follow_the_finger),
+    "narrowest": (nothing_reaches_out_of_the_window, sliders_fit, nothing_went_wrong),
+}
+
+
+def faults(visit: Visit) -> Iterator[str]:
+    """What is wrong with a page, each with the size of the window at which it was seen."""
+    for size, checks in PLAN.items():
+        with sized(visit.page, SIZES[size]):
+            for check in checks:
+                try:
+                    check(visit)
+                except (AssertionError, BrowserError) as error:
+                    yield f"{visit.name}, {size}, {check.__name__}: {error}"
+            if os.environ.get(PICTURES):
+                picture = SCREENSHOTS / f"{Path(visit.name).name}-{size}.jpg"
+                visit.page.screenshot(path=picture, type="jpeg", quality=70, full_page=True)
+
+
+@pytest.mark.parametrize("name", pages())
+def test_page(context: BrowserContext, address: str, html: Path, name: str) -> None:
+    visit = opened(context, address, name, html)
+    try:
+        found = list(faults(visit))
+    finally:
+        visit.page.close()
+    if found:
+        pytest.fail("\n\n".join(found), pytrace=False)

@@ -18,8 +18,8 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 
 NAME = "stamp.json"
-#: Read by the build or by what it imports; what else the pages include is in the stamp by name.
-SOURCES = ("_config.yml", "_toc.yml", "book/**/*", "snf_lite/**/*.py")
+#: Read by the build or by what it imports, but for the tools beside the pages. What else they include the stamp names.
+SOURCES, TOOLS = ("_config.yml", "_toc.yml", "book/**/*", "snf_lite/**/*.py"), "book/*.py"
 #: Jupyter Book writes this page after Sphinx has finished; it leads to the first one.
 ENTRANCE = "index.html"
 
@@ -39,7 +39,7 @@ def sums(folder: Path, files: Iterator[Path]) -> Sums:
 
 def sources(root: Path, included: list[str]) -> Sums:
     """What a build in ``root`` would read today; ``included`` are files beyond those of ``SOURCES``."""
-    listed = {path for pattern in SOURCES for path in root.glob(pattern)}
+    listed = {path for pattern in SOURCES for path in root.glob(pattern)} - set(root.glob(TOOLS))
     return sums(root, iter(listed | {root / name for name in included}))
 
 
