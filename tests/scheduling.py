@@ -48,12 +48,11 @@ def scheduler(config: pytest.Config, log: Any) -> Any:
             super()._assign_work_unit(node)
 
     seconds = recorded()
-
     return LongestFirst(config, log)
 
 
 class Stopwatch:
-    """Adds up what the tests of each block took, and writes it down when the run is over."""
+    """Adds up what the tests of each block took, and writes it down once all have run."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
@@ -61,6 +60,8 @@ class Stopwatch:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self.seconds[block(report.nodeid)] += report.duration
 
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            return  # interrupted: what is left is not known
         taken = {name: round(self.seconds[name], 1) for name in sorted(self.seconds)}
         DURATIONS.write_text(json.dumps(taken, indent=0) + "\n", "utf-8", newline="\n")

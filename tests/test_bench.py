@@ -441,7 +441,6 @@ def test_a_figure_has_a_line_for_each_contender_and_a_dashed_floor(record: dict[
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_the_command_runs_every_suite_and_writes_record_and_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,8 +1,11 @@
 """The command line from end to end: train, be killed or finished, evaluate, sample; and one clear line for an error."""
 
+import contextlib
+import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +17,7 @@ from snf_lite import runs
 from snf_lite.__main__ import _parser, _recipe, main
 
 TRAIN = ["train", "dense-selfnorm", "--whiten", "--epochs", "2"]
+RUN = Path("data", "runs", "dense-selfnorm-digits-seed0")
 
 
 @pytest.fixture(autouse=True)
@@ -21,12 +25,19 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run on the digits, made once and only copied."""
+    folder = tmp_path_factory.mktemp("finished")
+    with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+        assert main(TRAIN) == 0
+    return folder / RUN
+
+
 @pytest.fixture
-def trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Path:
-    """The folder of a finished run on the digits."""
-    assert main(TRAIN) == 0
-    capsys.readouterr()
-    return tmp_path / "data" / "runs" / "dense-selfnorm-digits-seed0"
+def trained(finished_run: Path, tmp_path: Path) -> Path:
+    """Such a folder in the current one, for a test to change."""
+    return Path(shutil.copytree(finished_run, tmp_path / RUN))
 
 
 def test_train_writes_record_picture_and_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
