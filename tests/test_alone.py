@@ -1,5 +1,6 @@
 """The first cell, which all notebooks share, installs the package: from the very address in it, and nothing else."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator

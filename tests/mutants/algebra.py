@@ -1,0 +1,66 @@
+"""Log-determinants and inverses of dense and block-banded matrices, and what is cached of them."""
+
+from mutation import Mutant
+
+MUTANTS: dict[str, Mutant] = {
+    "linear: sign of log|det|": Mutant(
+        "linalg.py",
+        ".abs().log().sum(-1), lu",
+        ".abs().log().sum(-1).neg(), lu",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[SelfNormLinear-1]",
+    ),
+    "linear: gradient is the inverse, not transposed": Mutant(
+        "linalg.py",
+        "left=False, adjoint=True",
+        "left=False, adjoint=False",
+        "test_layers.py::test_log_det_gradient_is_that_of_the_autograd_jacobian[SelfNormLinear-gaussian]",
+    ),
+    "linear: stale remembered factorisation": Mutant(
+        "linalg.py",
+        "or not _same_numbers(self._weight, weight)",
+        "or self._weight is None",
+        "test_layers.py::test_remembered_factorisations_notice_a_changed_weight[in place-SelfNormLinear-1]",
+    ),
+    "toeplitz: first block forgotten": Mutant(
+        "cyclic.py",
+        "= self.pivot.log_abs_det + self",
+        "= 0 * self.pivot.log_abs_det + self",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[SelfNormConv2d-gaussian]",
+    ),
+    "toeplitz: one eliminated row counted": Mutant(
+        "cyclic.py",
+        "self.count * self.pivot.log",
+        "self.pivot.log",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[SelfNormConv2d-gaussian]",
+    ),
+    "toeplitz: sign of the gradient": Mutant(
+        "toeplitz.py",
+        "None, None] * gradients",
+        "None, None] * -gradients",
+        "test_toeplitz.py::test_log_det_and_gradient_are_those_of_the_dense_matrix[shape0-gaussian]",
+    ),
+    "toeplitz: gradient without the eliminated": Mutant(
+        "cyclic.py",
+        "Rows(D + gone, E, left_U",
+        "Rows(D, E, left_U",
+        "test_toeplitz.py::test_log_det_and_gradient_are_those_of_the_dense_matrix[shape0-gaussian]",
+    ),
+    "toeplitz: safeguard left out": Mutant(
+        "toeplitz.py",
+        "RESIDUAL_BOUND = 1e-11",
+        "RESIDUAL_BOUND = 1e300",
+        "test_toeplitz.py::test_the_safeguard_has_second_derivatives_too",
+    ),
+    "toeplitz: mirrored columns": Mutant(
+        "banded.py",
+        ".flip(-4, -3)",
+        ".flip(-4)",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormConv2d]",
+    ),
+    "toeplitz: 1×1 counts one pixel": Mutant(
+        "toeplitz.py",
+        "return height * width * linalg",
+        "return height * linalg",
+        "test_toeplitz.py::test_log_det_and_gradient_are_those_of_the_dense_matrix[shape5-gaussian]",
+    ),
+}

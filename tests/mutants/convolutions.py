@@ -1,0 +1,150 @@
+"""Emerging convolutions and the convolution exponential."""
+
+from mutation import Mutant
+
+MUTANTS: dict[str, Mutant] = {
+    "emerging: channels see all channels": Mutant(
+        "emerging.py",
+        "mask[:, :, -1, -1].tril_()",
+        "mask[:, :, -1, -1]",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[EmergingConv2d-small-image]",
+    ),
+    "emerging: flipped one masked like the other": Mutant(
+        "emerging.py",
+        "torch.where(flipped, self.f",
+        "torch.where(self.mask, self.f",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[EmergingConv2d-small-image]",
+    ),
+    "emerging: flipped one looks the same way": Mutant(
+        "emerging.py",
+        "(flipped, (p, 0, p, 0))",
+        "(flipped, (0, p, 0, p))",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[EmergingConv2d-1-channel]",
+    ),
+    "emerging: one diagonal counted twice": Mutant(
+        "emerging.py",
+        "self.flipped_weight[:, :, 0, 0]]",
+        "self.weight[:, :, -1, -1]]",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[EmergingConv2d-1-channel]",
+    ),
+    "emerging: log-det of one row": Mutant(
+        "emerging.py",
+        "height * width * diagonals",
+        "width * diagonals",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[EmergingConv2d-1-channel]",
+    ),
+    "emerging: a NaN gets past the mask": Mutant(
+        "emerging.py",
+        "torch.where(self.mask, self.weight, 0.0)",
+        "self.mask * self.weight",
+        "test_emerging.py::test_what_is_masked_neither_matters_nor_learns",
+    ),
+    "emerging: rows above forgotten": Mutant(
+        "emerging.py",
+        "row - earlier @ matrix.mT",
+        "row",
+        "test_layers.py::test_exact_inverse_round_trips[EmergingConv2d-5]",
+    ),
+    "emerging: rows above from the top": Mutant(
+        "emerging.py",
+        "zip(above, reversed(found)",
+        "zip(above, found",
+        "test_layers.py::test_exact_inverse_round_trips[EmergingConv2d]",
+    ),
+    "emerging: channels not turned in the inverse": Mutant(
+        "emerging.py",
+        "turned).flip(1, 2, 3)",
+        "turned).flip(2, 3)",
+        "test_layers.py::test_exact_inverse_round_trips[EmergingConv2d-small-image]",
+    ),
+    "emerging: a zero tap is let through": Mutant(
+        "linalg.py",
+        "(sizes > 0) &",
+        "(sizes >= 0) &",
+        "test_emerging.py::test_refuses_a_zero_among_its_own_taps[flipped_weight-0]",
+    ),
+    "exponential: no factorial": Mutant(
+        "exponential.py",
+        "kernel / n)",
+        "kernel)",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[ConvExponential2d-1x1]",
+    ),
+    "exponential: inverse by the same exponential": Mutant(
+        "exponential.py",
+        "-kernel, self.terms_needed",
+        "kernel, self.terms_needed",
+        "test_layers.py::test_exact_inverse_round_trips[ConvExponential2d-1x1]",
+    ),
+    "exponential: sign of the trace": Mutant(
+        "exponential.py",
+        "return height * width * kernel",
+        "return -height * width * kernel",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[ConvExponential2d-1x1]",
+    ),
+    "exponential: trace of the first tap": Mutant(
+        "exponential.py",
+        "centre = kernel.shape[-1] // 2",
+        "centre = 0",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[ConvExponential2d]",
+    ),
+    "exponential: training's terms everywhere": Mutant(
+        "exponential.py",
+        "self._map(x, kernel, self.terms_needed(kernel))",
+        "self._map(x, kernel, 6)",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[ConvExponential2d]",
+    ),
+    "exponential: weight not scaled": Mutant(
+        "exponential.py",
+        "return self.weight * (",
+        "return self.weight + 0 * (",
+        "test_layers.py::test_shapes_and_dtypes[dtype0-ConvExponential2d]",
+    ),
+    "exponential: small weights scaled up": Mutant(
+        "exponential.py",
+        ".clamp_min(self.coefficient))",
+        ")",
+        "test_layers.py::test_float32_follows_float64[ConvExponential2d-stale-norm]",
+    ),
+    "exponential: norm without a gradient": Mutant(
+        "exponential.py",
+        "self.spectral_norm().clamp",
+        "self.spectral_norm().detach().clamp",
+        "test_exponential.py::test_the_gradient_goes_through_the_norm",
+    ),
+    "exponential: power iteration without the transposed": Mutant(
+        "exponential.py",
+        "convolve(self.left, toeplitz.flip(self.weight))",
+        "convolve(self.left, self.weight)",
+        "test_exponential.py::test_the_power_iteration_finds_the_largest_singular_value[2-5]",
+    ),
+    "exponential: bound at the frequencies alone": Mutant(
+        "exponential.py",
+        "return largest / math.cos(math.pi * degree / angles) ** 2",
+        "return largest",
+        "test_exponential.py::test_the_bound_holds_between_its_frequencies_too[1-3]",
+    ),
+    "exponential: bound of one axis": Mutant(
+        "exponential.py",
+        "degree / angles) ** 2",
+        "degree / angles)",
+        "test_exponential.py::test_the_bound_is_met_where_the_peak_lies_midway_between_its_frequencies_on_both_axes",
+    ),
+    "exponential: remainder relative to x": Mutant(
+        "exponential.py",
+        "REMAINDER * math.exp(-norm)",
+        "REMAINDER",
+        "test_exponential.py::test_terms_are_as_many_as_the_remainder_asks_for[7.19]",
+    ),
+    "exponential: only the first term left out": Mutant(
+        "exponential.py",
+        "first / (1 - norm / (terms + 2))",
+        "first",
+        "test_exponential.py::test_terms_are_as_many_as_the_remainder_asks_for[7.19]",
+    ),
+    "exponential: stale bound": Mutant(
+        "exponential.py",
+        "self._bound.get(kernel,",
+        "self._bound.get(kernel * 0,",
+        "test_layers.py::test_remembered_factorisations_notice_a_changed_weight[through .data-ConvExponential2d]",
+    ),
+}

@@ -1,0 +1,126 @@
+"""Activations, splines, and what stands in front of a model of images."""
+
+from mutation import Mutant
+
+MUTANTS: dict[str, Mutant] = {
+    "leaky: slope of the other side": Mutant(
+        "activations.py",
+        "(1 - self.alpha) * sigmoid(x)",
+        "(1 - self.alpha) * sigmoid(-x)",
+        "test_layers.py::test_log_det_gradient_reaches_the_input[SmoothLeakyReLU]",
+    ),
+    "leaky: log-det doubled": Mutant(
+        "activations.py",
+        "self.slope(x).log().flatten(1).sum(1)",
+        "2 * self.slope(x).log().flatten(1).sum(1)",
+        "test_layers.py::test_log_det_gradient_reaches_the_input[SmoothLeakyReLU]",
+    ),
+    "leaky: one Newton step": Mutant(
+        "activations.py",
+        "self.newton(z, self.newton_steps)",
+        "self.newton(z, 1)",
+        "test_layers.py::test_exact_inverse_round_trips[SmoothLeakyReLU-image]",
+    ),
+    "spline: factor of the log-slope": Mutant(
+        "spline.py",
+        "2 * mean.log()",
+        "mean.log()",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[RationalQuadraticSpline-2-bins]",
+    ),
+    "spline: no tails": Mutant(
+        "spline.py",
+        "torch.where(inside, log_slope, 0.0)",
+        "log_slope",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[RationalQuadraticSpline-2-bins]",
+    ),
+    "spline: other root": Mutant(
+        "spline.py",
+        "(-2 * c / (b + root))",
+        "(-2 * c / (b - root))",
+        "test_layers.py::test_exact_inverse_round_trips[RationalQuadraticSpline-2-bins]",
+    ),
+    "spline: fused log-slope with its sign turned": Mutant(
+        "spline.py",
+        "slope.log().mul_",
+        "slope.log().neg_().mul_",
+        "test_layers.py::test_training_pass_maps_like_the_exact_one[RationalQuadraticSpline-2-bins]",
+    ),
+    "spline: fused pass without tails": Mutant(
+        "spline.py",
+        "grad_x = torch.sub(grad_z, inner_z).add_",
+        "grad_x = 0 + ",
+        "test_layers.py::test_training_pass_sends_the_exact_gradient_to_the_input[RationalQuadraticSpline-2-bins]",
+    ),
+    "spline: fused gradients beyond the bound": Mutant(
+        "spline.py",
+        "inside * grad_log_det[:, None]",
+        "0 * inside + grad_log_det[:, None]",
+        "test_layers.py::test_training_pass_sends_the_exact_gradient_to_the_input[RationalQuadraticSpline-2-bins]",
+    ),
+    "spline: fused log-slope's gradient halved": Mutant(
+        "spline.py",
+        "add_(log_slope, alpha=2)",
+        "add_(log_slope)",
+        "test_layers.py::test_training_pass_sends_the_exact_gradient_to_the_input[RationalQuadraticSpline-2-bins]",
+    ),
+    "spline: sign of the fused gradient of x0": Mutant(
+        "spline.py",
+        "factors[0], factors[2] = -1, 1",
+        "factors[0], factors[2] = 1, 1",
+        "test_spline.py::test_gradients_are_those_of_finite_differences[2]",
+    ),
+    "spline: fused sums in the wrong bin": Mutant(
+        "spline.py",
+        "pad(beyond[:, 1:], (0, 0, 0, 1))",
+        "pad(beyond[:, :-1], (0, 0, 1, 0))",
+        "test_spline.py::test_gradients_are_those_of_finite_differences[2]",
+    ),
+    "spline: fused gradients for all bins beyond": Mutant(
+        "spline.py",
+        "return beyond - pad(beyond[:, 1:], (0, 0, 0, 1))",
+        "return beyond",
+        "test_spline.py::test_gradients_are_those_of_finite_differences[2]",
+    ),
+    "spline: fused heights without the log-slope": Mutant(
+        "spline.py",
+        "torch.mul(tall, part, out=to_height).add_(grad_log)",
+        "torch.mul(tall, part, out=to_height)",
+        "test_spline.py::test_gradients_are_those_of_finite_differences[2]",
+    ),
+    "spline: fused slopes exchanged": Mutant(
+        "spline.py",
+        "d0, d1 = numbers.unbind(0)",
+        "d1, d0 = numbers.unbind(0)",
+        "test_layers.py::test_training_pass_maps_like_the_exact_one[RationalQuadraticSpline-2-bins]",
+    ),
+    "spline: axes of the parameters as if channels came first": Mutant(
+        "spline.py",
+        "self._table(_axes_in_memory(x))",
+        "self._table(list(range(x.dim() - 1)))",
+        "test_spline.py::test_every_layout_gives_the_same_and_the_usual_two_are_kept[3-channels last]",
+    ),
+    "dequantize: one number an event": Mutant(
+        "images.py",
+        "-math.prod(x.shape[1:]) * math",
+        "-math",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[Dequantize]",
+    ),
+    "logit: missing term": Mutant(
+        "images.py",
+        "math.log(squeeze) - log_p - log_q",
+        "-log_p - log_q",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[Logit]",
+    ),
+    "logit: sign": Mutant(
+        "images.py",
+        "math.log(squeeze) - log_p - log_q",
+        "log_p + log_q - math.log(squeeze)",
+        "test_layers.py::test_log_det_gradient_reaches_the_input[Logit]",
+    ),
+    "squeeze: rows and columns exchanged on the way back": Mutant(
+        "images.py",
+        "permute(0, 1, 4, 2, 5, 3)",
+        "permute(0, 1, 4, 3, 5, 2)",
+        "test_layers.py::test_exact_inverse_round_trips[Squeeze]",
+    ),
+}

@@ -1,0 +1,135 @@
+"""The gradients of the self-normalizing, relative-gradient and LU layers."""
+
+from mutation import Mutant
+
+MUTANTS: dict[str, Mutant] = {
+    "dense: sign of the log-det's gradient": Mutant(
+        "dense.py",
+        "addcmul_(half, R.T)",
+        "addcmul_(-half, R.T)",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-1]",
+    ),
+    "dense: R in place of its transpose": Mutant(
+        "dense.py",
+        "addcmul_(half, R.T)",
+        "addcmul_(half, R)",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-gaussian]",
+    ),
+    "dense: missing half of the log-det": Mutant(
+        "dense.py",
+        "half = 0.5 * grad",
+        "half = 1.0 * grad",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-1]",
+    ),
+    "dense: missing half of the data term": Mutant(
+        "dense.py",
+        "R.to(dtype), beta=0.5",
+        "R.to(dtype), beta=1.0",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-gaussian]",
+    ),
+    "dense: missing half of R's data term": Mutant(
+        "dense.py",
+        "pull, grad_x, alpha=-0.5",
+        "pull, grad_x, alpha=-1.0",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-gaussian]",
+    ),
+    "dense: sign of R's log-det": Mutant(
+        "dense.py",
+        "addcmul_(half, W, value=-1)",
+        "addcmul_(half, W, value=1)",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-gaussian]",
+    ),
+    "dense: missing 2 of the reconstruction": Mutant(
+        "dense.py",
+        "(2 * grad_recon",
+        "(1 * grad_recon",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-1]",
+    ),
+    "dense: bias leaks into Wx": Mutant(
+        "dense.py",
+        "W.to(dtype).T\n        error",
+        "W.to(dtype).T + b\n        error",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-1]",
+    ),
+    "dense: bias takes half": Mutant(
+        "dense.py",
+        "grad_W, grad_R, grad_z.sum(0)",
+        "grad_W, grad_R, 0.5 * grad_z.sum(0)",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-gaussian]",
+    ),
+    "dense: input takes half": Mutant(
+        "dense.py",
+        "grad_x = delta @ W",
+        "grad_x = 0.5 * delta @ W",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormLinear]",
+    ),
+    "dense: learned inverse forgets the bias": Mutant(
+        "dense.py",
+        "linear(z - self.bias, self.inverse_weight)",
+        "linear(z, self.inverse_weight)",
+        "test_layers.py::test_training_pass_maps_like_the_exact_one[SelfNormLinear-gaussian]",
+    ),
+    "relative: multiplied from the left": Mutant(
+        "dense.py",
+        "delta.T @ (code @ low)",
+        "(delta @ low.T).T @ code",
+        "test_layers.py::test_relative_gradient_is_the_exact_one_times_WtW",
+    ),
+    "lu: no diagonal in the lower factor": Mutant(
+        "lu.py",
+        "grad_code = torch.addmm(delta, delta, lower.to(dtype))",
+        "grad_code = delta @ lower.to(dtype)",
+        "test_layers.py::test_training_pass_sends_the_exact_gradient_to_the_input[LULinear]",
+    ),
+    "lu: lower factor's gradient transposed": Mutant(
+        "lu.py",
+        "(delta.T @ code)",
+        "(code.T @ delta)",
+        "test_lu.py::test_the_step_leaves_the_gradients_of_the_plain_product",
+    ),
+    "lu: sign of log|det|": Mutant(
+        "lu.py",
+        "return pivots.log().sum()",
+        "return -pivots.log().sum()",
+        "test_layers.py::test_remembered_factorisations_notice_a_changed_weight[in place-LULinear]",
+    ),
+    "lu: factors solved in the wrong order": Mutant(
+        "lu.py",
+        "(self.lower, (z - self.bias).mT, upper=False, unitriangular=True)",
+        "(self.upper, (z - self.bias).mT, upper=True)",
+        "test_layers.py::test_inverse_is_differentiable[LULinear]",
+    ),
+    "conv: sign of the log-det's gradient": Mutant(
+        "conv.py",
+        "addcmul_(counts, r_mirrored)",
+        "sub_(counts * r_mirrored)",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormConv2d-5]",
+    ),
+    "conv: missing flip": Mutant(
+        "conv.py",
+        "addcmul_(counts, r_mirrored)",
+        "addcmul_(counts, r)",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormConv2d-5]",
+    ),
+    "conv: missing half": Mutant(
+        "conv.py",
+        "counts = 0.5 * grad",
+        "counts = 1.0 * grad",
+        "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormConv2d-5]",
+    ),
+    "conv: taps of the padding counted": Mutant(
+        "toeplitz.py",
+        "(height - offsets)",
+        "(height - 0 * offsets)",
+        "test_toeplitz.py::test_tap_counts_count_the_taps_of_the_matrix[shape2]",
+    ),
+    "conv: flip without the channels": Mutant(
+        "toeplitz.py",
+        "weight.transpose(0, 1).flip(2, 3)",
+        "weight.flip(2, 3)",
+        "test_toeplitz.py::test_flip_is_the_transpose",
+    ),
+    "conv: flip of one axis": Mutant(
+        "toeplitz.py", ".flip(2, 3)", ".flip(2)", "test_toeplitz.py::test_flip_is_the_transpose"
+    ),
+}

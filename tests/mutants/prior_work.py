@@ -1,0 +1,186 @@
+"""Layers and determinant rules of earlier flows."""
+
+from mutation import Mutant
+
+MUTANTS: dict[str, Mutant] = {
+    "bisection: the wrong half kept": Mutant(
+        "prior/bisection.py",
+        "value(middle) < wanted",
+        "value(middle) > wanted",
+        "test_prior_layers.py::test_bisection_ends_within_its_tolerance[dtype1-1e-11]",
+    ),
+    "bisection: roots without a gradient": Mutant(
+        "prior/bisection.py",
+        "for _ in range(2):",
+        "for _ in range(0):",
+        "test_prior_layers.py::test_the_two_steps_carry_three_derivatives",
+    ),
+    "bnaf: groups see those behind them": Mutant(
+        "prior/bnaf.py",
+        "torch.ones(dim, dim).tril(-1)",
+        "torch.ones(dim, dim)",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[BlockAutoregressive-bounded]",
+    ),
+    "bnaf: diagonal blocks of any sign": Mutant(
+        "prior/bnaf.py",
+        "self.weight, 0.0).exp(), lower)",
+        "self.weight, 0.0), lower)",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[BlockAutoregressive-deep]",
+    ),
+    "bnaf: rows not normalized in the log-det": Mutant(
+        "prior/bnaf.py",
+        "(self.weight + log_factor[:, None])",
+        "(self.weight + self.log_scale[:, None])",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[BlockAutoregressive-bounded]",
+    ),
+    "bnaf: slope of tanh not squared": Mutant(
+        "prior/bnaf.py",
+        "return 2 * (math.log(2) - h",
+        "return 1 * (math.log(2) - h",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[BlockAutoregressive-deep]",
+    ),
+    "bnaf: gate's shares exchanged": Mutant(
+        "prior/bnaf.py",
+        "share.exp() * f + rest.exp() * x",
+        "rest.exp() * f + share.exp() * x",
+        "test_layers.py::test_log_det_gradient_is_that_of_the_autograd_jacobian[BlockAutoregressive]",
+    ),
+    "bnaf: bracket without the bias": Mutant(
+        "prior/bnaf.py",
+        ".sum(1) + last.bias.abs())",
+        ".sum(1))",
+        "test_prior_layers.py::test_the_bracket_of_the_inverse_holds_the_shift_of_the_network",
+    ),
+    "mixture: slope of the CDF alone": Mutant(
+        "prior/mixture_coupling.py",
+        "log_density - log_cdf - log_rest",
+        "log_density",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[MixtureCoupling-vector]",
+    ),
+    "mixture: density without the scales": Mutant(
+        "prior/mixture_coupling.py",
+        "below + above - self.log_scales",
+        "below + above",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[MixtureCoupling-vector]",
+    ),
+    "mixture: log-det without the scale behind": Mutant(
+        "prior/mixture_coupling.py",
+        "(log_slope + log_scale)",
+        "(log_slope + 0 * log_scale)",
+        "test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[MixtureCoupling-vector]",
+    ),
+    "mixture: bracket of one component": Mutant(
+        "prior/mixture_coupling.py",
+        "roots.amin(-1), roots.amax(-1)",
+        "roots[..., 0] - 1, roots[..., 0] + 1",
+        "test_layers.py::test_exact_inverse_round_trips[MixtureCoupling-vector]",
+    ),
+    "mixture: fresh components alike": Mutant(
+        "prior/mixture_coupling.py",
+        "FIRST_MEANS = 2.0",
+        "FIRST_MEANS = 0.0",
+        "test_layers.py::test_log_det_gradient_is_that_of_the_autograd_jacobian[MixtureCoupling]",
+    ),
+    "integer: bin of twice the width": Mutant(
+        "prior/integer.py",
+        "(n + 0.5 - mean)",
+        "(n + 1.5 - mean)",
+        "test_prior_layers.py::test_log_prob_is_the_priors_at_the_code",
+    ),
+    "integer: translations not rounded": Mutant(
+        "prior/integer.py",
+        "(t.round() - t).detach()",
+        "0 * t",
+        "test_prior_layers.py::test_the_inverse_is_exact[event_shape0-dtype0]",
+    ),
+    "integer: rounding stops the gradient": Mutant(
+        "prior/integer.py",
+        "t + (t.round() - t).detach()",
+        "t.round().detach()",
+        "test_prior_layers.py::test_rounding_passes_the_gradient_on",
+    ),
+    "integer: couplings undone in their own order": Mutant(
+        "prior/integer.py",
+        "in reversed(self.couplings)",
+        "in self.couplings",
+        "test_prior_layers.py::test_the_inverse_is_exact[event_shape0-dtype1]",
+    ),
+    "integer: mass of one number outside alone": Mutant(
+        "prior/integer.py",
+        "(x < 0) | (x >= self.levels)",
+        "(x < 0)",
+        "test_prior_layers.py::test_probabilities_sum_to_one_on_the_lattice_and_to_less_on_the_levels",
+    ),
+    "diagonal: matrices with both sides let through": Mutant(
+        "prior/measures.py",
+        "if wrong:",
+        "if False:",
+        "test_prior_determinants.py::test_of_a_triangular_jacobian_the_diagonal_is_enough",
+    ),
+    "diagonal: sign inside the logarithm": Mutant(
+        "prior/measures.py",
+        "jacobian.diagonal(dim1=1, dim2=2).abs().log()",
+        "jacobian.diagonal(dim1=1, dim2=2).log()",
+        "test_prior_determinants.py::test_of_a_triangular_jacobian_the_diagonal_is_enough",
+    ),
+    "low rank: a factor transposed": Mutant(
+        "prior/measures.py",
+        "v.mT @ u",
+        "u.mT @ u",
+        "test_prior_determinants.py::test_sylvesters_layer_is_such_a_change",
+    ),
+    "series: all terms of one sign": Mutant(
+        "prior/measures.py",
+        "(-1) ** (k + 1) / k",
+        "1 / k",
+        "test_prior_determinants.py::test_the_bound_of_the_series_is_no_looser_than_it_says",
+    ),
+    "series: terms not divided": Mutant(
+        "prior/measures.py",
+        "(-1) ** (k + 1) / k",
+        "(-1) ** (k + 1)",
+        "test_prior_determinants.py::test_the_series_leaves_out_less_than_its_bound",
+    ),
+    "series: bound of one term more": Mutant(
+        "prior/measures.py",
+        "norm ** (terms + 1) / ((terms",
+        "norm ** (terms + 2) / ((terms",
+        "test_prior_determinants.py::test_the_bound_of_the_series_is_no_looser_than_it_says",
+    ),
+    "series: bound of one term": Mutant(
+        "prior/measures.py",
+        "* (1 - norm))",
+        "* 1)",
+        "test_prior_determinants.py::test_the_bound_of_the_series_is_no_looser_than_it_says",
+    ),
+    "series: bound of one coordinate": Mutant(
+        "prior/measures.py",
+        "return features * norm",
+        "return norm",
+        "test_prior_determinants.py::test_the_bound_of_the_series_is_no_looser_than_it_says",
+    ),
+    "claim: its error with its sign": Mutant(
+        "prior/measures.py",
+        "(jacobian).logabsdet).abs().max()",
+        "(jacobian).logabsdet).max()",
+        "test_prior_determinants.py::test_a_claim_is_held_against_the_jacobian_whatever_its_sign",
+    ),
+    "sylvester: slope of the code in place of the tanh's": Mutant(
+        "prior/sylvester.py",
+        "(1 - bent.square()) * diagonal",
+        "bent.square() * diagonal",
+        "test_prior_determinants.py::test_sylvesters_layer_is_such_a_change",
+    ),
+    "sylvester: one triangle's diagonal": Mutant(
+        "prior/sylvester.py",
+        "tanh().prod(0)",
+        "tanh()[0]",
+        "test_prior_determinants.py::test_sylvesters_layer_is_such_a_change",
+    ),
+    "sylvester: directions that are not orthonormal": Mutant(
+        "prior/sylvester.py",
+        "torch.linalg.qr(self.free).Q",
+        "self.free",
+        "test_prior_determinants.py::test_sylvesters_layer_is_such_a_change",
+    ),
+}

@@ -1,0 +1,17 @@
+"""Imported by the process that forks a child for each mutant: loads what the tests load, then forgets the project."""
+
+import os
+import sys
+
+from mutation import OPTIONS, ROOT, TESTS, forget_project
+
+sys.path[:0] = [str(ROOT), str(TESTS), str(ROOT / "book")]
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tests need none, and loading them takes a second
+
+import hypothesis  # noqa: E402, F401
+import pytest  # noqa: E402
+import torch.utils.checkpoint  # noqa: E402, F401
+from torch import _dynamo  # noqa: E402, F401  # checkpoints and transforms load it at their first use
+
+pytest.main([*OPTIONS, "--collect-only", "-qqq", str(TESTS / "test_layers.py"), "-k", "nothing"])
+forget_project()
