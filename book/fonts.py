@@ -1,7 +1,7 @@
 """The fonts of the pages, cut to the characters that they need: ``python book/fonts.py NODE_MODULES``.
 
 Text is set in Arimo and code in Cousine, whose letters are as wide as those of Arial and Liberation Mono. The few signs
-that neither has come from DejaVu, which matplotlib brings along; its cut has a name of its own, as its licence asks.
+that neither has come from DejaVu, which matplotlib brings along; its cut has a name of its own, as its license asks.
 Every page brings these files, so a line breaks in the same place whatever fonts a machine has. They have to be made
 again when a page uses a character that none of them has (``tests/test_fonts.py`` names it). In the book's folder:
 
@@ -58,7 +58,7 @@ SIGNS = {
     TEXT: Face("signs.woff2", "DejaVuSans.ttf", "Book Signs"),
     CODE: Face("signs-mono.woff2", "DejaVuSansMono.ttf", "Book Signs Mono"),
 }
-LICENCES = {"arimo/LICENSE_FONT": "LICENSE-Arimo.txt", "cousine/LICENSE_FONT": "LICENSE-Cousine.txt"}
+LICENSES = {"arimo/LICENSE_FONT": "LICENSE-Arimo.txt", "cousine/LICENSE_FONT": "LICENSE-Cousine.txt"}
 
 
 def characters(html: str) -> set[str]:
@@ -83,7 +83,7 @@ def covered(font: TTFont) -> set[str]:
 
 
 def options() -> Options:
-    """A small file: no hints, no ligatures (a searched word has no ﬁ in it), the names that licences and PDF need."""
+    """A small file: no hints, no ligatures (a searched word has no ﬁ in it), the names that licenses and PDF need."""
     chosen = Options()
     chosen.flavor, chosen.hinting, chosen.notdef_outline = FLAVOR, False, True
     chosen.drop_tables += ["FFTM"]
@@ -119,7 +119,7 @@ def make(packages: Path, kept: set[str]) -> set[str]:
     for faces, signs in SIGNS.items():
         found = set.intersection(*(cut(packages / face.source, face, kept) for face in faces))
         lost |= kept - found - cut(DEJAVU / signs.source, signs, kept - found)
-    for source, target in LICENCES.items():
+    for source, target in LICENSES.items():
         shutil.copy(packages / source, FONTS / target)
     shutil.copy(DEJAVU / "LICENSE_DEJAVU", FONTS / "LICENSE-Signs.txt")
     return lost

@@ -33,8 +33,8 @@ KNOWN = (
     ),
 )
 
-# Contrast depends on the colours, the size and the weight of letters. One piece of text for each combination is judged
-# in the place of thousands: a page of code has a hundred spans for each colour. So it is with links, of which axe asks
+# Contrast depends on the colors, the size and the weight of letters. One piece of text for each combination is judged
+# in the place of thousands: a page of code has a hundred spans for each color. So it is with links, of which axe asks
 # whether they can be told from the text around.
 MARK_LOOKS = """() => {
     const looks = new Set(), grounds = new Map();
@@ -89,23 +89,23 @@ RUN = """async ([options, known]) => {
 }"""
 
 
-# The text whose colour is too close to what lies below it, by the bounds of the same rule of axe, of which this is the
-# part that a theme can change: colours and opacity, not what overlaps.
+# The text whose color is too close to what lies below it, by the bounds of the same rule of axe, of which this is the
+# part that a theme can change: colors and opacity, not what overlaps.
 FAINT = """() => {
     const pen = document.createElement('canvas').getContext('2d', {willReadFrequently: true}), known = new Map();
-    const parts = colour => {
-        if (!known.has(colour)) {
-            pen.clearRect(0, 0, 1, 1); pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+    const parts = color => {
+        if (!known.has(color)) {
+            pen.clearRect(0, 0, 1, 1); pen.fillStyle = color; pen.fillRect(0, 0, 1, 1);
             const [red, green, blue, alpha] = pen.getImageData(0, 0, 1, 1).data;
-            known.set(colour, [[red, green, blue], alpha / 255]);
+            known.set(color, [[red, green, blue], alpha / 255]);
         }
-        return known.get(colour);
+        return known.get(color);
     };
-    const over = (colour, below, opacity = 1) => {
-        const [above, alpha] = parts(colour), share = alpha * opacity;
+    const over = (color, below, opacity = 1) => {
+        const [above, alpha] = parts(color), share = alpha * opacity;
         return below.map((part, at) => above[at] * share + part * (1 - share));
     };
-    const light = colour => colour.map(part => part / 255)
+    const light = color => color.map(part => part / 255)
         .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4)
         .reduce((sum, part, at) => sum + part * [0.2126, 0.7152, 0.0722][at], 0);
     const canvas = getComputedStyle(document.documentElement).colorScheme.includes('dark') ? [18, 18, 18]

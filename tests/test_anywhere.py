@@ -19,7 +19,7 @@ pytest_plugins = ["browser_fixtures"]
 ALL_TEXT_IS_SEEN = """() => [...document.querySelectorAll('.bd-article :is(h1, h2, p, li, td, pre)')].every(
     text => text.closest('details:not([open])') || text.checkVisibility({visibilityProperty: true}))"""
 THEME = "() => [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor]"
-# The text whose colour, on white, has a contrast below 4.5 : 1.
+# The text whose color, on white, has a contrast below 4.5 : 1.
 PALE_ON_WHITE = """() => [...document.querySelectorAll('.bd-article *')].filter(element => {
     const text = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
     if (!text || !element.checkVisibility()) return false;
@@ -27,9 +27,9 @@ PALE_ON_WHITE = """() => [...document.querySelectorAll('.bd-article *')].filter(
         .map(part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
     return 1.05 / (0.2126 * light[0] + 0.7152 * light[1] + 0.0722 * light[2] + 0.05) < 4.5;
 }).map(element => element.outerHTML.slice(0, 200))"""
-STAIN = """colours => colours.forEach((colour, at) => {
+STAIN = """colors => colors.forEach((color, at) => {
     const text = document.querySelector('.bd-article').appendChild(document.createElement('p'));
-    Object.assign(text, {id: `stained-${at}`, textContent: 'Can this be read?'}).style.color = colour;
+    Object.assign(text, {id: `stained-${at}`, textContent: 'Can this be read?'}).style.color = color;
 })"""
 PICTURES = """() => [...document.querySelectorAll('.bd-article img')].filter(image => image.checkVisibility())
     .map(image => `${image.naturalWidth} ${image.naturalHeight}`)"""

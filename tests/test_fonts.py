@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from fonts import ALWAYS, CODE, DEJAVU, FONTS, LICENCES, SIGNS, TEXT, characters, covered, cut, rename
+from fonts import ALWAYS, CODE, DEJAVU, FONTS, LICENSES, SIGNS, TEXT, characters, covered, cut, rename
 from fontTools.ttLib import TTFont
 from project import ROOT
 
@@ -16,10 +16,10 @@ def test_the_style_sheet_names_each_file_and_no_other() -> None:
     assert sorted(named) == sorted(FILES) == sorted(path.name for path in FONTS.glob("*.woff2"))
 
 
-def test_they_are_small_and_have_their_licences() -> None:
+def test_they_are_small_and_have_their_licenses() -> None:
     assert sum((FONTS / name).stat().st_size for name in FILES) < 100_000
     assert all((FONTS / name).read_bytes().startswith(b"wOF2") for name in FILES)
-    for name in LICENCES.values():
+    for name in LICENSES.values():
         assert "SIL OPEN FONT LICENSE Version 1.1" in (FONTS / name).read_text("utf-8")
         assert "Reserved Font Name" not in (FONTS / name).read_text("utf-8").partition("PREAMBLE")[0]
     assert "Bitstream Vera" in (FONTS / "LICENSE-Signs.txt").read_text("utf-8")

@@ -51,14 +51,14 @@ WITHOUT_WORDS = """() => [...document.querySelectorAll('main img')]
     .filter(image => !image.alt.trim()).map(image => image.outerHTML.slice(0, 200))"""
 NOT_LOADED = """() => [...document.querySelectorAll('main img')]
     .filter(image => image.complete && !image.naturalWidth).map(image => image.outerHTML.slice(0, 200))"""
-# How far a picture has its own colours, on white.
+# How far a picture has its own colors, on white.
 DIMMED = """() => [...document.querySelectorAll('.bd-article img')].filter(image => {
     for (let box = image; box; box = box.parentElement)
         if (getComputedStyle(box).filter !== 'none' || getComputedStyle(box).opacity !== '1') return true;
     return getComputedStyle(image).backgroundColor !== 'rgb(255, 255, 255)';
 }).map(image => image.outerHTML.slice(0, 200))"""
 # All by which a theme could change a moving figure, but for its pictures.
-COLOURS = """() => [...document.querySelectorAll('.snf-explore, .snf-explore *')].map(element => {
+COLORS = """() => [...document.querySelectorAll('.snf-explore, .snf-explore *')].map(element => {
     const style = getComputedStyle(element);
     if (element.matches('img')) return '';
     return [element.tagName, ...['color', 'backgroundColor', 'backgroundImage', 'borderColor', 'outlineColor', 'filter',
@@ -222,15 +222,15 @@ def everybody_can_read_it(visit: Visit) -> None:
 
 
 def the_dark_theme_can_be_read_and_leaves_figures_alone(visit: Visit) -> None:
-    """Letters can be told from their ground; every picture has its own colours on white, so has a moving figure."""
+    """Letters can be told from their ground; every picture has its own colors on white, so has a moving figure."""
     visit.page.evaluate("() => document.activeElement.blur()")
     visit.page.mouse.move(0, 0)
-    light = visit.page.evaluate(COLOURS)
+    light = visit.page.evaluate(COLORS)
     with dark(visit.page):
-        none(visit.page, DIMMED, "pictures that lose their colours")
+        none(visit.page, DIMMED, "pictures that lose their colors")
         changed = [
             f"{before} became {now}"
-            for before, now in zip(light, visit.page.evaluate(COLOURS), strict=True)
+            for before, now in zip(light, visit.page.evaluate(COLORS), strict=True)
             if before != now
         ]
         pale = faint(visit.page)

@@ -35,7 +35,7 @@ STYLES: list[tuple[Callable[[Visit], None], str, str]] = [
     (
         checks.the_dark_theme_can_be_read_and_leaves_figures_alone,
         "[data-theme=dark] .snf-explore { opacity: .9; }",
-        "pictures that lose their colours",
+        "pictures that lose their colors",
     ),
     (
         checks.the_dark_theme_can_be_read_and_leaves_figures_alone,
