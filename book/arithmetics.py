@@ -161,9 +161,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     chapters = [path.resolve() for path in given.chapters] or notebooks()
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    good = [run_all(name, chapters) for name in given.only or ARITHMETICS]
-    status.main()
-    return int(not all(good))
+    return int(not all([run_all(name, chapters) for name in given.only or ARITHMETICS]))
 
 
 def run_all(name: str, chapters: Sequence[Path]) -> bool:
@@ -179,6 +177,7 @@ def run_all(name: str, chapters: Sequence[Path]) -> bool:
                 if not entry:
                     of_probe = of_probe or bits(variables)
                     entry = _store(name, path, run(path, variables), of_probe)
+                    show()
             except CellExecutionError as error:
                 print(f"{name}, {path.stem}: a cell fails.\n{error}")
                 good = False
@@ -188,6 +187,11 @@ def run_all(name: str, chapters: Sequence[Path]) -> bool:
             )
             good &= spread.holds(entry)
     return good
+
+
+def show() -> None:
+    """Bring the status page up to date, so that a run that is stopped leaves it in step with the record."""
+    write(status.PAGE, status.page())
 
 
 def _here(arithmetic: Arithmetic) -> dict[str, Any]:
