@@ -90,7 +90,7 @@ ARITHMETICS = {
     ),
     "avx2": Arithmetic("AVX2 alone", {**AVX2, "MKL_CBWR": "AVX2"}),
     "lowest": Arithmetic(
-        "lowest: SSE, and MKL alike on all",
+        "the lowest: SSE, and MKL's compatible mode",
         {
             "ATEN_CPU_CAPABILITY": "default",
             "MKL_CBWR": "COMPATIBLE",
@@ -197,7 +197,6 @@ def show() -> None:
 def _here(arithmetic: Arithmetic) -> dict[str, Any]:
     """With what an arithmetic is run on this machine: entries made with something else count no more."""
     return {
-        "words": arithmetic.words,
         "variables": {**ONE_THREAD, **arithmetic.variables},
         "processor": device_name(torch.device("cpu")).removeprefix("CPU, "),
         "versions": library_versions(),
@@ -219,7 +218,13 @@ def _store(name: str, path: Path, entry: dict[str, Any], of_probe: str) -> dict[
     before = record["arithmetics"].get(name, {})
     kept = before["chapters"] if here.items() <= before.items() else {}
     date = datetime.now(UTC).date().isoformat()
-    made = {**here, "bits": of_probe, "date": date, "chapters": {**kept, path.stem: entry}}
+    made = {
+        "words": ARITHMETICS[name].words,
+        **here,
+        "bits": of_probe,
+        "date": date,
+        "chapters": {**kept, path.stem: entry},
+    }
     known = {**record["arithmetics"], name: made}
     ordered = {one: known[one] for one in ARITHMETICS if one in known}
     write(spread.RECORD, json.dumps({"command": COMMAND, "arithmetics": ordered}, indent=1, ensure_ascii=False) + "\n")
