@@ -90,7 +90,7 @@ ARITHMETICS = {
     ),
     "avx2": Arithmetic("AVX2 alone", {**AVX2, "MKL_CBWR": "AVX2"}),
     "lowest": Arithmetic(
-        "lowest: SSE, and MKL alike on all",
+        "the lowest: SSE, and MKL's compatible mode",
         {
             "ATEN_CPU_CAPABILITY": "default",
             "MKL_CBWR": "COMPATIBLE",
@@ -161,9 +161,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     chapters = [path.resolve() for path in given.chapters] or notebooks()
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"
-    good = [run_all(name, chapters) for name in given.only or ARITHMETICS]
-    status.main()
-    return int(not all(good))
+    return int(not all([run_all(name, chapters) for name in given.only or ARITHMETICS]))
 
 
 def run_all(name: str, chapters: Sequence[Path]) -> bool:
@@ -179,6 +177,7 @@ def run_all(name: str, chapters: Sequence[Path]) -> bool:
                 if not entry:
                     of_probe = of_probe or bits(variables)
                     entry = _store(name, path, run(path, variables), of_probe)
+                    show()
             except CellExecutionError as error:
                 print(f"{name}, {path.stem}: a cell fails.\n{error}")
                 good = False
@@ -190,10 +189,14 @@ def run_all(name: str, chapters: Sequence[Path]) -> bool:
     return good
 
 
+def show() -> None:
+    """Bring the status page up to date, so that a run that is stopped leaves it in step with the record."""
+    write(status.PAGE, status.page())
+
+
 def _here(arithmetic: Arithmetic) -> dict[str, Any]:
     """With what an arithmetic is run on this machine: entries made with something else count no more."""
     return {
-        "words": arithmetic.words,
         "variables": {**ONE_THREAD, **arithmetic.variables},
         "processor": device_name(torch.device("cpu")).removeprefix("CPU, "),
         "versions": library_versions(),
@@ -215,7 +218,13 @@ def _store(name: str, path: Path, entry: dict[str, Any], of_probe: str) -> dict[
     before = record["arithmetics"].get(name, {})
     kept = before["chapters"] if here.items() <= before.items() else {}
     date = datetime.now(UTC).date().isoformat()
-    made = {**here, "bits": of_probe, "date": date, "chapters": {**kept, path.stem: entry}}
+    made = {
+        "words": ARITHMETICS[name].words,
+        **here,
+        "bits": of_probe,
+        "date": date,
+        "chapters": {**kept, path.stem: entry},
+    }
     known = {**record["arithmetics"], name: made}
     ordered = {one: known[one] for one in ARITHMETICS if one in known}
     write(spread.RECORD, json.dumps({"command": COMMAND, "arithmetics": ordered}, indent=1, ensure_ascii=False) + "\n")

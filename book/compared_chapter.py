@@ -5,7 +5,7 @@ what rounding does not explain, or where with it more of the notebook's numbers 
 What was off is listed at the end of the run, also where all cells pass, and where several processes share the work.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -62,7 +62,7 @@ class ComparedFile(IPyNbFile):
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collect_file(parent: pytest.Collector) -> Iterator[None]:
+def pytest_collect_file(parent: pytest.Collector) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Take nbval's notebooks as they come, and compare their cells in this way."""
     found = yield
     return [ComparedFile.from_parent(parent, path=one.path) if isinstance(one, IPyNbFile) else one for one in found]

@@ -43,10 +43,11 @@ def table(book: Sequence[Chapter]) -> str:
         return "Not yet run."
     lines = [HEADING, ["---", *["---:"] * 4, "---", "---"], *(_row(*item, len(book)) for item in found.values())]
     rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    own = (
-        f"{len({made['bits'] for made, _ in found.values()})} of these {len(found)} arithmetics give bits of their own"
+    bits = {made["bits"] for made, _ in found.values()}
+    told = (
+        f"{len(bits)} of these {len(found)} arithmetics give bits of their own for the same products, inverses, "
+        "singular values, convolutions and exponentials."
     )
-    told = f"{own} for the same products, inverses, singular values, convolutions and exponentials."
     moved = [line for made, entries in found.values() for line in _moved(made["words"], entries)]
     return "\n\n".join([rows, told, "\n".join(moved) or "No printed number moved under any of them."])
 

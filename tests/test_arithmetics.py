@@ -42,7 +42,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the record goes: nothing of the book is written."""
     monkeypatch.setattr(spread, "RECORD", tmp_path / "arithmetics.json")
     monkeypatch.setattr(arithmetics, "ARITHMETICS", MADE_UP)
-    monkeypatch.setattr(arithmetics.status, "main", lambda: None)
+    monkeypatch.setattr(arithmetics, "show", lambda: None)
     monkeypatch.setattr(arithmetics, "bits", lambda variables: variables["NUMBER"])
     monkeypatch.setenv("SNF_FULL", "1")
     monkeypatch.setenv("MKL_CBWR", "AVX")
@@ -83,6 +83,15 @@ def test_what_moved_is_recorded_and_too_much_is_red(
 
 def refuse(*_: object) -> float:
     raise RuntimeError("run again")
+
+
+def test_the_page_is_kept_in_step(tmp_path: Path, record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, seen = tmp_path / "made.ipynb", []
+    nbformat.write(chapter(("1", "")), path)
+    monkeypatch.setattr(arithmetics, "execute", lambda *_: 1.0)
+    monkeypatch.setattr(arithmetics, "show", lambda: seen.append(json.loads(record.read_text("utf-8"))))
+    arithmetics.main([str(path), "--only", "same", "near"])
+    assert [len(one["arithmetics"]) for one in seen] == [1, 2]
 
 
 def test_other_versions_are_run_again(tmp_path: Path, record: Path, monkeypatch: pytest.MonkeyPatch) -> None:
