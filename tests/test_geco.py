@@ -134,7 +134,6 @@ def errors(flow: snf.Flow, x: Tensor) -> list[float]:
     return found
 
 
-@pytest.mark.slow
 def test_training_ends_nearer_to_the_tolerance() -> None:
     """Left alone the first layer ends at a third of the error wanted here, the second at a twentieth."""
 

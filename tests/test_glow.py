@@ -323,7 +323,6 @@ def test_defaults_are_the_papers() -> None:
     assert {(layer.recon_weight, layer.kernel_size) for layer in convolutions} == {(100.0, 1)}
 
 
-@pytest.mark.slow
 @BOTH
 def test_training_on_the_digits_raises_the_likelihood(name: str) -> None:
     torch.manual_seed(0)

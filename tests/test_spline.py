@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -51,7 +51,6 @@ def assert_close(got: dict[str, Tensor], wanted: dict[str, Tensor], bound: float
         assert truth.numel() == 0 or error.max() < bound, f"{name} differs by {error.max():.1e}"
 
 
-@settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     seed=st.integers(0, 10_000),
     bins=st.integers(1, 12),

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import conv2d
@@ -166,7 +166,6 @@ def test_float32_kernels_get_float64_log_dets() -> None:
     assert abs(float(toeplitz.log_abs_det(weight, 6, 6) - wanted)) < 1e-9
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     channels=st.integers(1, 3), height=st.integers(1, 6), width=st.integers(1, 6),
     size=st.sampled_from([1, 3, 5, 7]), seed=st.integers(0, 1000),
