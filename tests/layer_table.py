@@ -1,6 +1,6 @@
 """The one table of all layers, at random parameters far from the identity, that drives every check of a layer.
 
-A new layer joins the package by a line in ``CASES`` (and by its mutants in ``test_mutants.py``).
+A new layer joins the package by a line in ``CASES`` (and by its mutants in ``mutants``).
 """
 
 from collections.abc import Callable
