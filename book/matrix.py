@@ -174,7 +174,8 @@ def main(arguments: list[str]) -> int:
         print(f"{name} ({ROWS[name].what}) ...", end=" ", flush=True)
         log = logs / f"{name}.txt"
         log.unlink(missing_ok=True)
-        result = {**run(name, ROWS[name], args.whole, log), **provenance()}
+        origin = provenance()  # before the row runs: somebody may commit meanwhile
+        result = {**run(name, ROWS[name], args.whole, log), **origin}
         keep(name, result)
         print(words(result), "" if result["result"] != "failed" else f"\n  see {log}", flush=True)
     status.main()
