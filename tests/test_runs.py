@@ -109,7 +109,7 @@ def copied_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package folder of its own, in which runs.py believes to live; its path is not in every system's encoding."""
     package = tmp_path / os.fsdecode("Ágnes".encode()) / "snf_lite"
     package.mkdir(parents=True)
-    shutil.copyfile(Path(snf.__file__).parent / "runs.py", package / "runs.py")  # without the mode of a file not to write
+    shutil.copyfile(Path(snf.__file__).parent / "runs.py", package / "runs.py")  # not its mode
     monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
     return package
 
