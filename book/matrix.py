@@ -73,7 +73,8 @@ def startable(row: Row, before: list[str]) -> str:
         return places.environment(row.python, row.versions)
     for wanted in ("", "/usr/bin/python3"):
         real = os.path.realpath(places.found_python(wanted))
-        if subprocess.run([*before, real, "-c", ""], capture_output=True).returncode == 0:
+        again = [*before, "sh", "-c", '"$0" -c ""; exit $?', real]  # by a shell: the first program keeps root's rights
+        if subprocess.run(again, capture_output=True).returncode == 0:
             return places.environment(wanted, row.versions)
     raise NotHere("no Python that another user than root may start")
 
@@ -174,7 +175,8 @@ def main(arguments: list[str]) -> int:
         print(f"{name} ({ROWS[name].what}) ...", end=" ", flush=True)
         log = logs / f"{name}.txt"
         log.unlink(missing_ok=True)
-        result = {**run(name, ROWS[name], args.whole, log), **provenance()}
+        origin = provenance()  # before the row runs: somebody may commit meanwhile
+        result = {**run(name, ROWS[name], args.whole, log), **origin}
         keep(name, result)
         print(words(result), "" if result["result"] != "failed" else f"\n  see {log}", flush=True)
     status.main()

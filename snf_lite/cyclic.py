@@ -75,7 +75,7 @@ class First:
 
     def __init__(self, rows: Rows) -> None:
         self.pivot = Pivot(rows.D, rows.L, rows.U)
-        self.below = Last(rows._replace(E=rows.E - self.pivot.product))
+        self.below = Last(Rows(rows.D, rows.E - self.pivot.product, rows.U, rows.L))
         self.log_abs_det = self.pivot.log_abs_det + self.below.log_abs_det
 
     def gradient(self) -> Rows:
@@ -96,7 +96,7 @@ class Odd:
 
     def __init__(self, rows: Rows, n: int) -> None:
         self.pivot = Pivot(rows.E, rows.U, rows.L)
-        self.below = reduction(rows._replace(E=rows.D - self.pivot.product), n - 1)
+        self.below = reduction(Rows(rows.D, rows.D - self.pivot.product, rows.U, rows.L), n - 1)
         self.log_abs_det = self.pivot.log_abs_det + self.below.log_abs_det
 
     def gradient(self) -> Rows:

@@ -98,7 +98,10 @@ class FlowLayer(nn.Module):
     def dtype(self) -> torch.dtype | None:
         """The floating dtype of the parameters and buffers; None for a layer without any."""
         tensors: Iterable[Tensor] = (*self.parameters(), *self.buffers())
-        return next((t.dtype for t in tensors if t.is_floating_point()), None)
+        for tensor in tensors:  # a loop: torch 2.6 cannot compile ``next`` with a default
+            if tensor.is_floating_point():
+                return tensor.dtype
+        return None
 
     def shape_error(self, wanted: tuple[int, ...] | str, got: tuple[int, ...]) -> ValueError:
         """The error to raise when events of shape ``wanted`` were due and ``got`` came."""

@@ -14,7 +14,7 @@ from snf_lite.explore import explore, picture
 
 def draw(value: int) -> Figure:
     figure = Figure(figsize=(2, 1))
-    figure.subplots().plot([0, value], [0, 1])
+    figure.subplots().plot([0, value], [0, value])  # so that the ticks differ, whatever matplotlib makes of them
     return figure
 
 

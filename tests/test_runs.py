@@ -100,15 +100,16 @@ def test_a_full_disk_leaves_the_old_record(record: runs.Record, tmp_path: Path, 
 
 def git(folder: Path, *words: str) -> str:
     who = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "init.defaultBranch=main"]
-    return subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True, text=True).stdout.strip()
+    done = subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+    return os.fsdecode(done.stdout).strip()
 
 
 @pytest.fixture
 def copied_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A package folder of its own, in which runs.py believes to live; its path is not in every system's encoding."""
-    package = tmp_path / "Ágnes" / "snf_lite"
+    package = tmp_path / os.fsdecode("Ágnes".encode()) / "snf_lite"
     package.mkdir(parents=True)
-    shutil.copy(Path(snf.__file__).parent / "runs.py", package)
+    shutil.copyfile(Path(snf.__file__).parent / "runs.py", package / "runs.py")  # not its mode
     monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
     return package
 
