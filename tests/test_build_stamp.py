@@ -26,10 +26,10 @@ def root(tmp_path: Path) -> Path:
     """A small book that shows a picture from outside of its folder."""
     for name in ("_config.yml", "_toc.yml", "snf_lite/dense.py", "book/pdf.py", "book/_static/book.css", "runs/it.png"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text("1")
+        (tmp_path / name).write_text("1", "utf-8")
     tables = ".. toctree::\n\n   second\n\n.. image:: ../runs/it.png\n"
-    (tmp_path / "book" / "first.rst").write_text(f"First\n=====\n\n{tables}")
-    (tmp_path / "book" / "second.rst").write_text("Second\n======\n\nText.\n")
+    (tmp_path / "book" / "first.rst").write_text(f"First\n=====\n\n{tables}", "utf-8")
+    (tmp_path / "book" / "second.rst").write_text("Second\n======\n\nText.\n", "utf-8")
     return tmp_path
 
 
@@ -46,7 +46,7 @@ def made(root: Path, **settings: object) -> str:
             warningiserror=True, keep_going=True,
         )  # fmt: skip
         app.build()
-    (folder / "index.html").write_text("leads to book/first.html")
+    (folder / "index.html").write_text("leads to book/first.html", "utf-8")
     return stale(folder, root)
 
 
@@ -59,7 +59,7 @@ def test_a_whole_build_without_a_warning_can_be_used(root: Path) -> None:
                                   "book/second.rst", "runs/it.png", "book/new.md", "snf_lite/new.py"])  # fmt: skip
 def test_another_source_is_seen(root: Path, name: str) -> None:
     made(root)
-    (root / name).write_text("2")
+    (root / name).write_text("2", "utf-8")
     assert stale(html(root), root) == f"sources have changed: {name}"
 
 
@@ -71,14 +71,14 @@ def test_a_source_that_is_gone_is_seen(root: Path) -> None:
 
 def test_a_tool_or_a_cache_is_no_source(root: Path) -> None:
     made(root)
-    (root / "book" / "pdf.py").write_text("2")
+    (root / "book" / "pdf.py").write_text("2", "utf-8")
     (root / "book" / ".ipynb_checkpoints").mkdir()
-    (root / "book" / ".ipynb_checkpoints" / "first.rst").write_text("2")
+    (root / "book" / ".ipynb_checkpoints" / "first.rst").write_text("2", "utf-8")
     assert stale(html(root), root) == ""
 
 
 @pytest.mark.parametrize("name", ["book/second.html", "_static/basic.css"])
-@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_text("2")])
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_text("2", "utf-8")])
 def test_a_built_file_that_was_removed_or_altered_is_seen(root: Path, name: str, change: object) -> None:
     made(root)
     change(html(root) / name)
@@ -87,7 +87,7 @@ def test_a_built_file_that_was_removed_or_altered_is_seen(root: Path, name: str,
 
 def test_a_page_of_an_earlier_build_is_seen(root: Path) -> None:
     made(root)
-    (html(root) / "book" / "old.html").write_text("2")
+    (html(root) / "book" / "old.html").write_text("2", "utf-8")
     assert "old.html" in stale(html(root), root)
     (html(root) / "book" / "old.html").rename(html(root) / "book.pdf")
     assert stale(html(root), root) == "", "the printed file may stand beside the pages"
@@ -105,12 +105,12 @@ def stamp(root: Path) -> str:
 
 def test_a_build_of_what_has_changed_alone_is_not_enough(root: Path) -> None:
     made(root)
-    (root / "book" / "second.rst").write_text("Second\n======\n\nOther text.\n")
+    (root / "book" / "second.rst").write_text("Second\n======\n\nOther text.\n", "utf-8")
     assert made(root) == "no whole build without a warning is there"
 
 
 def test_a_warning_leaves_no_stamp_nor_does_the_build_after_it(root: Path) -> None:
-    (root / "book" / "second.rst").write_text("Second\n======\n\n:any:`nothing`\n")
+    (root / "book" / "second.rst").write_text("Second\n======\n\n:any:`nothing`\n", "utf-8")
     assert made(root) and not (html(root).parent / NAME).exists()
     assert made(root), "this build does not read the page again and does not warn"
 

@@ -25,7 +25,7 @@ def pytest_configure(config):
 
 @pytest.fixture(autouse=True)
 def log(request):
-    with pathlib.Path("log").open("a") as file:
+    with pathlib.Path("log").open("a", encoding="utf-8") as file:
         print(request.node.nodeid, file=file)
 """
 
@@ -45,7 +45,7 @@ def test_the_longest_comes_first_and_the_unknown_count_as_long_as_the_mean() -> 
 
 def test_a_run_follows_the_record_and_can_renew_it(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     record = pytester.path / "durations.json"
-    record.write_text(json.dumps({"test_b.py": 5.0, "test_c.py": 3.0, "test_gone.py": 2.0, "test_a.py": 1.0}))
+    record.write_text(json.dumps({"test_b.py": 5.0, "test_c.py": 3.0, "test_gone.py": 2.0, "test_a.py": 1.0}), "utf-8")
     monkeypatch.setattr(scheduling, "DURATIONS", record)
     pytester.makeconftest(CONFTEST)
     three = "import pytest\n@pytest.mark.parametrize('n', range(3))\ndef test_it(n): pass\n"
