@@ -181,8 +181,9 @@ def with_locale(value: str, folder: Path) -> dict[str, str]:
 def path_without(names: tuple[str, ...], folder: Path) -> str:
     """A PATH with all programs of this one but those whose name has one of these words in it."""
     folder.mkdir()
-    for directory in map(Path, os.get_exec_path()):
-        for program in directory.iterdir() if directory.is_dir() else ():
+    readable = [Path(name) for name in os.get_exec_path() if os.access(name, os.R_OK | os.X_OK)]
+    for directory in filter(Path.is_dir, readable):
+        for program in directory.iterdir():
             if not any(name in program.name for name in names) and not (folder / program.name).is_symlink():
                 (folder / program.name).symlink_to(program)
     return str(folder)

@@ -78,12 +78,19 @@ def notebooks() -> list[Path]:
     return [path for page in pages() if (path := ROOT / f"{page}.ipynb").exists()]
 
 
+def git_refuses() -> str:
+    """Why git does not tell which files belong to the project; empty where it does."""
+    if not shutil.which("git") or not (ROOT / ".git").exists():
+        return f"{ROOT} is no git checkout"
+    asked = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=ROOT, capture_output=True)
+    return os.fsdecode(asked.stderr).strip()  # of somebody else's checkout it says nothing else
+
+
 def text_files() -> list[Path]:
     """Every text file that is in the repository, or is about to be. FileNotFoundError where git cannot tell."""
-    git = shutil.which("git")
-    if not git or not (ROOT / ".git").exists():
-        raise FileNotFoundError(f"{ROOT} is no git checkout, so nothing tells which files belong to the project.")
-    command = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    if why := git_refuses():
+        raise FileNotFoundError(f"Nothing tells which files belong to the project: {why}")
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
     paths = [ROOT / os.fsdecode(name) for name in sorted(set(listed.split(b"\0"))) if name]
     return [path for path in paths if path.is_file() and b"\0" not in path.read_bytes()[:4096]]

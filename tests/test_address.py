@@ -1,5 +1,6 @@
 """One command moves the project to another public address, and back without a trace."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -9,13 +10,23 @@ from pathlib import Path
 import nbformat
 import pytest
 from address import moved, moved_page, parts
-from project import FIRST_CELL, PLACEHOLDER, ROOT, UNPUBLISHED, cell_names, notebooks, public_address, text_files
+from project import (
+    FIRST_CELL,
+    PLACEHOLDER,
+    ROOT,
+    UNPUBLISHED,
+    cell_names,
+    git_refuses,
+    notebooks,
+    public_address,
+    text_files,
+)
 
 OLD = "https://github.com/alice/flows"
 NEW = "https://github.com/" + "Bob-2/nets.v2"  # in two parts, or the way back would change this line
 NAMED_IN = ("pyproject.toml", "CITATION.cff", "README.md", "_config.yml")
 GIT = shutil.which("git")
-needs_git = pytest.mark.skipif(not GIT or not (ROOT / ".git").exists(), reason="only git tells the project's files")
+needs_git = pytest.mark.skipif(bool(git_refuses()), reason="only git tells the project's files")
 
 
 @pytest.mark.parametrize(
@@ -162,3 +173,12 @@ def test_a_refused_address_changes_nothing(copy: Path) -> None:
     assert "http://example.org/theirs" in said and "https://github.com/OWNER/NAME" in said
     assert "Traceback" not in said
     assert contents(copy) == before
+
+
+@needs_git
+def test_a_checkout_of_somebody_else_that_git_refuses_to_read_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own variable for such tests
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # where the folder may have been called safe
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    with pytest.raises(FileNotFoundError, match=r"which files belong to the project: .*dubious ownership"):
+        text_files()

@@ -18,7 +18,7 @@ import yaml
 from matrix_rows import ROWS, SELECTIONS, Row
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from project import ROOT
+from project import ROOT, git_refuses
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE))
@@ -151,7 +151,7 @@ def test_what_cannot_be_made_is_not_here(tmp_path: Path) -> None:
         assert matrix.run("row", row, False, tmp_path / "log")["result"] == "not here"
 
 
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="a checkout is made from this one by git")
+@pytest.mark.skipif(bool(git_refuses()), reason="a checkout is made from this one by git")
 @pytest.mark.parametrize(("holds", "told"), [("False", "not here"), ("True", "failed")])
 def test_a_row_whose_difference_is_not_there_has_not_passed(
     holds: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
