@@ -146,9 +146,10 @@ def provenance() -> dict[str, Any]:
 
 
 def keep(name: str, result: dict[str, Any]) -> None:
-    """Put one row's result into the record, in the order of the rows; a row that is no more goes."""
+    """Put one row's result into the record, in the order of the rows, and on the page; a row that is no more goes."""
     found = {**recorded(), name: result}
     write(RECORD, json.dumps({row: found[row] for row in ROWS if row in found}, indent=2, ensure_ascii=False) + "\n")
+    write(status.PAGE, status.page())
 
 
 def listed() -> Iterator[str]:
@@ -179,7 +180,6 @@ def main(arguments: list[str]) -> int:
         result = {**run(name, ROWS[name], args.whole, log), **origin}
         keep(name, result)
         print(words(result), "" if result["result"] != "failed" else f"\n  see {log}", flush=True)
-    status.main()
     found = recorded()
     counts = [sum(found[name]["result"] == kind for name in chosen) for kind in RESULTS]
     print(", ".join(f"{count} {kind}" for count, kind in zip(counts, RESULTS, strict=True)))

@@ -118,10 +118,10 @@ def test_the_workflow_asks_for_rows_that_there_are() -> None:
 
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A record apart from the project's, and no status page."""
+    """A record and a status page apart from the project's."""
     for module in (matrix, matrix_page):
         monkeypatch.setattr(module, "RECORD", tmp_path / "matrix.json")
-    monkeypatch.setattr(matrix.status, "main", lambda: None)
+    monkeypatch.setattr(matrix.status, "PAGE", Path(shutil.copy(matrix.status.PAGE, tmp_path)))
     monkeypatch.setattr(matrix.places, "KEPT", tmp_path)
     return tmp_path / "matrix.json"
 
