@@ -141,6 +141,7 @@ def test_one_failed_row_fails_the_command_and_leaves_other_results(
     found = json.loads(record.read_text("utf-8"))
     assert list(found) == [name for name in ROWS if name in results]
     table = matrix_page.section()
+    assert table in matrix.status.PAGE.read_text("utf-8")
     assert "**failed**: failed, it says" in table and "**not here**" in table and table.count("not run") >= 10
     with pytest.raises(SystemExit):
         matrix.main(["nobody-knows"])
