@@ -25,7 +25,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "tests/test_prior_layers.py", "tests/test_explore.py", "tests/test_plane.py", "tests/test_runs.py",
         "tests/test_stored.py", "tests/test_wheel.py", "book/your-own-data.ipynb",
     ),
-    "chapters": ("book",),
+    "chapters": ("book", "tests/test_wheel.py"),
     "pages": (
         "tests/test_page.py", "tests/test_anywhere.py", "tests/test_one_page.py", "tests/test_pdf.py",
         "tests/test_book.py",

@@ -12,14 +12,14 @@ import io
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -29,6 +29,7 @@ PACKAGE = ROOT / "snf_lite"
 
 #: Seconds after which a child is ended: a wrong line may loop for ever.
 LIMIT = 120
+SEARCH_LIMIT = 600
 OPTIONS = ["-q", "-x", "-c", os.devnull, "--rootdir", str(ROOT), "--noconftest", "-p", "no:cacheprovider"]
 
 PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
@@ -89,14 +90,19 @@ def forget_project() -> None:
 def run(killers: Iterable[str], mutant: Mutant | None = None, limit: int = LIMIT) -> Outcome:
     """The outcome of tests, named as pytest names them, with the package as it is or with one wrong line."""
     wrong = None if mutant is None else (mutant.module, mutant.source())
-    theirs, ours = PROCESSES.Pipe(duplex=False)
-    child = PROCESSES.Process(target=in_child, args=(ours, list(killers), wrong))
+    return Outcome(*answer_of(in_child, (list(killers), wrong), limit))
+
+
+def answer_of(work: Callable[..., None], arguments: tuple[Any, ...], limit: int) -> Any:
+    """What a child sends that does this work, ended after ``limit`` seconds: a pair (None or -1, why) if nothing."""
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    child = PROCESSES.Process(target=work, args=(sender, *arguments))
     child.start()
-    ours.close()
+    sender.close()
     try:
-        return Outcome(*theirs.recv()) if theirs.poll(limit) else Outcome(None, f"stopped after {limit} seconds")
+        return receiver.recv() if receiver.poll(limit) else (None, f"stopped after {limit} seconds")
     except EOFError:
-        return Outcome(-1, "the process ended without a word")
+        return -1, "the process ended without a word"
     finally:
         child.kill()
         child.join()
@@ -140,15 +146,11 @@ class Failures:
             self.found.append((report.duration, report.nodeid.removeprefix("tests/")))
 
 
-def candidates(mutant: Mutant, files: Iterable[str], most: int = 5, limit: int = 600) -> list[tuple[float, str]]:
+def candidates(mutant: Mutant, files: Iterable[str], most: int = 5) -> list[tuple[float, str]]:
     """(seconds, name) of the first tests in some files that fail under a mutant, the fastest first."""
-    theirs, ours = PROCESSES.Pipe(duplex=False)
-    child = PROCESSES.Process(target=search_in_child, args=(ours, mutant, list(files), most))
-    child.start()
-    ours.close()
-    found = theirs.recv() if theirs.poll(limit) else []
-    child.kill()
-    child.join()
+    _, found = answer_of(search_in_child, (mutant, list(files), most), SEARCH_LIMIT)
+    if not isinstance(found, list):
+        raise RuntimeError(f"{mutant.module}, {mutant.wrong!r}: {found}")
     return sorted(found)
 
 
@@ -157,8 +159,8 @@ def search_in_child(answer: Connection, mutant: Mutant, files: list[str], most: 
     failures = Failures()
     options = [option for option in OPTIONS if option != "-x"]
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        pytest.main([*options, f"--maxfail={most}", *(str(TESTS / file) for file in files)], [failures])
-    answer.send(failures.found)
+        status = pytest.main([*options, f"--maxfail={most}", *(str(TESTS / file) for file in files)], [failures])
+    answer.send((int(status), failures.found))
 
 
 def main(arguments: list[str]) -> None:
