@@ -28,6 +28,7 @@ from project import ROOT, RUNTIMES, cell_names, first_cell, notebooks, write
 
 LONG = 60  # seconds; a chapter that takes longer is reported, not refused
 CELL_TIMEOUT = 600
+FOLDED = ["hide-input"]  # the first cell, the same on every page
 KEPT_CELL_METADATA = ("jupyter", "mystnb", "tags")
 
 
@@ -75,7 +76,7 @@ def run(path: Path) -> float:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if not code or "import snf_lite as snf" not in code[0].source:
         raise SystemExit(f"{path.name}: the first code cell should be the one that imports or installs snf_lite.")
-    code[0].source = first_cell()
+    code[0].source, code[0].metadata.tags = first_cell(), FOLDED
     seconds = execute(notebook, path.parent, CELL_TIMEOUT)
     normalise(notebook, seconds)
     write(path, nbformat.writes(notebook, version=4).rstrip("\n") + "\n")

@@ -19,7 +19,7 @@ from built_book import built_book
 from each_case import check_each
 from marks import RUNTIME, marks, measurements, without_marks
 from project import ROOT, RUNTIMES, first_cell, notebooks, pages, public_address, text_files, unpublished
-from refresh import runtime_words
+from refresh import FOLDED, runtime_words
 
 import snf_lite
 
@@ -102,7 +102,8 @@ def test_is_small(path: Path) -> None:
 
 @each_notebook
 def test_first_cell_installs_the_package_or_does_nothing(path: Path) -> None:
-    assert code_cells(path)[0].source == first_cell(), "run `make notebooks`"
+    first = code_cells(path)[0]
+    assert first.source == first_cell() and first.metadata.tags == FOLDED, "run `make notebooks`"
 
 
 @each_notebook
