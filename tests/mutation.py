@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -32,9 +33,8 @@ LIMIT = 120
 SEARCH_LIMIT = 600
 OPTIONS = ["-q", "-x", "-c", os.devnull, "--rootdir", str(ROOT), "--noconftest", "-p", "no:cacheprovider"]
 
-PROCESSES = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-if os.name == "posix":
-    PROCESSES.set_forkserver_preload(["mutation_warm_up"])
+FORKS = os.name == "posix"
+PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
 
 class Mutant(NamedTuple):
@@ -93,8 +93,26 @@ def run(killers: Iterable[str], mutant: Mutant | None = None, limit: int = LIMIT
     return Outcome(*answer_of(in_child, (list(killers), wrong), limit))
 
 
+def start_server() -> None:
+    """Start the process to fork from, where it does not run yet.
+
+    It imports what it is told to without a word when it cannot, and does not inherit ``sys.path``.
+    """
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(TESTS), before]))
+    try:
+        PROCESSES.set_forkserver_preload(["mutation_warm_up"])
+        forkserver.ensure_running()
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
 def answer_of(work: Callable[..., None], arguments: tuple[Any, ...], limit: int) -> Any:
     """What a child sends that does this work, ended after ``limit`` seconds: a pair (None or -1, why) if nothing."""
+    if FORKS:
+        start_server()
     receiver, sender = PROCESSES.Pipe(duplex=False)
     child = PROCESSES.Process(target=work, args=(sender, *arguments))
     child.start()

@@ -1,7 +1,9 @@
 """Imported by the process that forks a child for each mutant: loads what the tests load, then forgets the project."""
 
+import io
 import os
 import sys
+from contextlib import redirect_stdout
 
 from mutation import OPTIONS, ROOT, TESTS, forget_project
 
@@ -13,5 +15,6 @@ import pytest  # noqa: E402
 import torch.utils.checkpoint  # noqa: E402, F401
 from torch import _dynamo  # noqa: E402, F401  # checkpoints and transforms load it at their first use
 
-pytest.main([*OPTIONS, "--collect-only", "-qqq", str(TESTS / "test_layers.py"), "-k", "nothing"])
+with redirect_stdout(io.StringIO()):
+    pytest.main([*OPTIONS, "--collect-only", str(TESTS / "test_layers.py")])
 forget_project()

@@ -4,11 +4,13 @@ A mutant is one wrong line: the mistake one would make there (``mutants/``). It 
 in a process of its own (``mutation.py``). A mutant that survives names a check that is missing.
 """
 
+import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
 from mutants import MUTANTS
-from mutation import Mutant, run
+from mutation import FORKS, Mutant, answer_of, run
 
 KILLER = "test_layers.py::test_log_det_without_gradient_is_the_same[ExactLinear]"
 
@@ -31,6 +33,15 @@ def test_every_killer_is_green_without_a_mutant() -> None:
 
 
 # ---- the harness itself ----------------------------------------------------------------------------------------------
+
+
+def what_is_loaded(answer: Connection) -> None:
+    answer.send([name for name in ("torch", "hypothesis", "snf_lite", "layer_table") if name in sys.modules])
+
+
+@pytest.mark.skipif(not FORKS, reason="processes are not forked here")
+def test_a_child_begins_with_the_libraries_loaded_and_without_the_project() -> None:
+    assert answer_of(what_is_loaded, (), 60) == ["torch", "hypothesis"]
 
 
 def test_a_mutant_without_an_effect_survives() -> None:
