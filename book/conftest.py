@@ -20,7 +20,6 @@ def reader_home(config: pytest.Config) -> Path:
         folder = tempfile.TemporaryDirectory(prefix="reader-", ignore_cleanup_errors=True)
         config.add_cleanup(folder.cleanup)
         config.stash[HOME] = Path(folder.name)
-        os.environ["IPYTHONDIR"] = str(config.stash[HOME] / "ipython")  # nobody's own settings, and no need of a home
         os.environ["JUPYTER_PATH"] = str(kernel(config.stash[HOME]))
         os.environ["IPYTHONDIR"] = str(config.stash[HOME] / "ipython")  # nobody's own settings, and no need of a home
         if not os.access(os.path.expanduser("~"), os.W_OK):

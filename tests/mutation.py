@@ -135,13 +135,19 @@ def in_child(answer: Connection, killers: list[str], wrong: tuple[str, str] | No
     answer.send((int(status), printed.getvalue()))
 
 
+def find_project() -> None:
+    """Let this process import the package and the tests of this checkout, and pytest start without plugins."""
+    sys.path[:0] = [str(ROOT), str(TESTS), str(ROOT / "book")]
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tests need none, and loading them takes a second
+
+
 def load(wrong: tuple[str, str] | None) -> None:
     """Make ready a fresh process: paths, one thread, properties without a search for smaller examples."""
     import hypothesis
     import torch
 
-    sys.path[:0] = [str(ROOT), str(TESTS), str(ROOT / "book")]
-    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tests need none, and loading them takes a second
+    if not FORKS:  # else the process that this one was forked from has done it
+        find_project()
     torch.set_num_threads(1)
     phases = [hypothesis.Phase.explicit, hypothesis.Phase.generate]
     hypothesis.settings.register_profile("mutant", phases=phases, derandomize=True, database=None, deadline=None)

@@ -1,14 +1,11 @@
 """Imported by the process that forks a child for each mutant: loads what the tests load, then forgets the project."""
 
 import io
-import os
-import sys
 from contextlib import redirect_stdout
 
-from mutation import OPTIONS, ROOT, TESTS, forget_project
+from mutation import OPTIONS, TESTS, find_project, forget_project
 
-sys.path[:0] = [str(ROOT), str(TESTS), str(ROOT / "book")]
-os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tests need none, and loading them takes a second
+find_project()
 
 import hypothesis  # noqa: E402, F401
 import pytest  # noqa: E402

@@ -19,11 +19,10 @@ ROUNDING = 1e-14
 
 def jacobian(layer: FlowLayer, event: Tensor) -> Tensor:
     """The Jacobian of one event by autograd, (D, D); it keeps the graph to the layer's parameters."""
-    size = event.numel()
     by_autograd = torch.autograd.functional.jacobian(
         lambda one: layer.transform(one[None])[0], event, create_graph=True
     )
-    return by_autograd.reshape(size, size)
+    return by_autograd.reshape(event.numel(), event.numel())
 
 
 def close(got: Tensor, wanted: Tensor, bound: float) -> None:
