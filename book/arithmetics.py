@@ -38,8 +38,8 @@ from nbval.plugin import coalesce_streams
 from project import notebooks, write
 from refresh import execute
 
-from snf_lite.devices import device_name
-from snf_lite.runs import library_versions
+from snf_lite.runtime.devices import device_name
+from snf_lite.runtime.provenance import library_versions
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}

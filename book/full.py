@@ -16,8 +16,8 @@ from chapters import Chapter
 from project import FULL_RUN, ROOT
 from refresh import execute, joined
 
-from snf_lite import runs
-from snf_lite.devices import choose_device
+from snf_lite.runtime import files, provenance
+from snf_lite.runtime.devices import choose_device
 
 
 def printed(notebook: nbformat.NotebookNode) -> list[str]:
@@ -33,7 +33,7 @@ def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> di
         "chapter": path.stem,
         "code_sha256": Chapter(path, notebook).code_sha256,
         "printed": printed(notebook),
-        **runs.provenance(choose_device(None)),
+        **provenance.provenance(choose_device(None)),
         "seconds": seconds,
     }
 
@@ -45,7 +45,7 @@ def run(path: Path, out: Path) -> Path:
     record.parent.mkdir(parents=True, exist_ok=True)
     os.environ["SNF_FULL"] = "1"
     seconds = execute(notebook, record.parent, None)
-    runs.write_json(record_of(path, notebook, seconds), record)
+    files.write_json(record_of(path, notebook, seconds), record)
     return record
 
 

@@ -138,7 +138,7 @@ def provenance() -> dict[str, Any]:
     """What a row's result is of: the commit, the day and the machine."""
     import torch
 
-    from snf_lite.devices import device_name
+    from snf_lite.runtime.devices import device_name
 
     commit = places.quiet("git", "-C", ROOT, "rev-parse", "HEAD").strip()
     date = datetime.now(UTC).isoformat(timespec="seconds")

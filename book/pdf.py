@@ -20,7 +20,7 @@ from pypdf import PageObject, PdfReader, PdfWriter
 from pypdf.annotations import Link
 from pypdf.generic import Fit
 
-from snf_lite.atomic import write_whole
+from snf_lite.runtime.files import write_whole
 
 #: Some eighty pages of reference, better searched on a screen.
 LEFT_OUT = {"book/api"}

@@ -1,27 +1,27 @@
 """snf_lite: self-normalizing flows, their exact twins, and what it takes to train and compare them."""
 
-from . import exercises
-from .activations import SmoothLeakyReLU
-from .checkpoints import CheckpointError, restore, save
-from .checks import NotInvertibleError
-from .conv import ExactConv2d, SelfNormConv2d
-from .datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
-from .dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
-from .emerging import EmergingConv2d
-from .evaluation import Result, evaluate
-from .exponential import ConvExponential2d
-from .flow import Flow
-from .folder import read_folder
-from .front import Standardize, Whiten
-from .general import self_norm_log_det
-from .glow import ActNorm, AffineCoupling, SplitPrior
-from .history import History
-from .images import Dequantize, Flatten, Logit, Squeeze
-from .layer import FlowLayer
-from .lu import LULinear
-from .models import build, model_names
-from .spline import RationalQuadraticSpline
-from .train import fit
+from snf_lite import exercises
+from snf_lite.activations import SmoothLeakyReLU
+from snf_lite.checkpoints import CheckpointError, restore, save
+from snf_lite.conv import ExactConv2d, SelfNormConv2d
+from snf_lite.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
+from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
+from snf_lite.emerging import EmergingConv2d
+from snf_lite.evaluation import Result, evaluate
+from snf_lite.exponential import ConvExponential2d
+from snf_lite.flow import Flow
+from snf_lite.folder import read_folder
+from snf_lite.front import Standardize, Whiten
+from snf_lite.general import self_norm_log_det
+from snf_lite.glow import ActNorm, AffineCoupling, SplitPrior
+from snf_lite.history import History
+from snf_lite.images import Dequantize, Flatten, Logit, Squeeze
+from snf_lite.layer import FlowLayer
+from snf_lite.lu import LULinear
+from snf_lite.models import build, model_names
+from snf_lite.runtime.checks import NotInvertibleError
+from snf_lite.spline import RationalQuadraticSpline
+from snf_lite.train import fit
 
 __version__ = "0.1.0"
 

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .counts import Counts, count
-from .devices import wait_for
-from .streams import stream
+from snf_lite.counts import Counts, count
+from snf_lite.runtime.devices import wait_for
+from snf_lite.runtime.rng import stream
 
 Net = TypeVar("Net", bound=nn.Module)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from . import bench_record
-from .atomic import write_whole
-from .bench import run_races
-from .contests import SUITES, Choices
-from .devices import choose_device, device_name
+from snf_lite import bench_record
+from snf_lite.bench import run_races
+from snf_lite.contests import SUITES, Choices
+from snf_lite.runtime.devices import choose_device, device_name
+from snf_lite.runtime.files import write_whole
 
 
 def run_bench(args: argparse.Namespace) -> None:
@@ -40,7 +40,7 @@ def _run_suite(suite: str, choices: Choices, seconds: float) -> Iterator[dict[st
 
 def write_all(record: dict[str, Any], folder: Path) -> None:
     """The record and one figure a suite; prints the exponents and what was written."""
-    from .bench_plots import bench_figure, png  # matplotlib, which only those who draw wait for
+    from snf_lite.bench_plots import bench_figure, png  # matplotlib, which only those who draw wait for
 
     for batch, powers in record["exponents"].items():
         shown = ", ".join(f"{name} {power:.2f}" for name, power in powers.items())

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from . import runs
-from .costs import power_law
-from .foreign import LIBRARIES
+from snf_lite.costs import power_law
+from snf_lite.foreign import LIBRARIES
+from snf_lite.runtime import files, provenance
 
 FORMAT = 1
 #: What a record holds, and what each of its cases and contenders does.
@@ -42,7 +42,7 @@ def make_bench_record(
         seconds: wall time of the whole.
         cases: what ``bench.run_races`` gave.
     """
-    made = runs.provenance(device)
+    made = provenance.provenance(device)
     return _sealed({
         "format": FORMAT,
         "command": command,
@@ -105,7 +105,7 @@ def _times_over_features(cases: list[dict[str, Any]]) -> list[tuple[str, int, di
 
 def write_bench(record: dict[str, Any], path: str | Path) -> None:
     """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
-    runs.write_json(record, path, depth=4)
+    files.write_json(record, path, depth=4)
 
 
 def read_bench(path: str | Path) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def read_bench(path: str | Path) -> dict[str, Any]:
         ValueError: no record of a benchmark, an entry missing or unknown, or something altered since it was written;
             the message names the file and what is wrong.
     """
-    record = runs.read_json(path, "record of a benchmark")
+    record = files.read_json(path, "record of a benchmark")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{path}: expected the record of a benchmark, format {FORMAT}, got something else.")
     _check(record, lambda wrong: ValueError(f"{path}: {wrong}"))

@@ -6,8 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from . import checks
-from .layer import FlowLayer
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 
 class Row(nn.Module):

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .atomic import write_whole
-from .events import sha256_of
-from .flow import Flow
-from .layer import FlowLayer
-from .streams import stream
+from snf_lite.events import sha256_of
+from snf_lite.flow import Flow
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime.files import write_whole
+from snf_lite.runtime.rng import stream
 
 FORMAT = "snf_lite checkpoint"
 VERSION = 1

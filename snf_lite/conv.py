@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_weight
 
-from . import checks, geco, linalg, toeplitz
-from .layer import FlowLayer
+from snf_lite import geco, linalg, toeplitz
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 #: Standard deviation of the noise that separates a fresh kernel from the identity, over √(C·k²).
 INITIAL_NOISE = 0.05

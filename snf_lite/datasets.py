@@ -29,9 +29,9 @@ import pooch
 import torch
 from numpy.typing import NDArray
 
-from .densities import density_names, mixture_log_prob, sample_density
-from .imagefiles import DataError, Pixels, Shape, damaged, read_images
-from .registry import IMAGE_SETS, SPLITS, Part
+from snf_lite.densities import density_names, mixture_log_prob, sample_density
+from snf_lite.imagefiles import DataError, Pixels, Shape, damaged, read_images
+from snf_lite.registry import IMAGE_SETS, SPLITS, Part
 
 __all__ = [
     "DataError",

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from . import checks, geco, linalg
-from .layer import FlowLayer
+from snf_lite import geco, linalg
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 #: Spectral norm, roughly, of the noise that separates a fresh weight from the identity.
 INITIAL_NOISE = 0.1

@@ -14,7 +14,7 @@ from numpy.random import RandomState
 from numpy.typing import NDArray
 from torch.distributions import Categorical, MixtureSameFamily, MultivariateNormal
 
-from . import checks
+from snf_lite.runtime import checks
 
 __all__ = ["density_names", "mixture_log_prob", "sample_density"]
 

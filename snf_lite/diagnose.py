@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from . import linalg
-from .chain import Row
-from .flow import Flow, standard_normal_log_prob
-from .layer import FlowLayer
-from .streams import stream
+from snf_lite import linalg
+from snf_lite.chain import Row
+from snf_lite.flow import Flow, standard_normal_log_prob
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime.rng import stream
 
 
 def learned_layers(flow: Flow) -> list[FlowLayer]:

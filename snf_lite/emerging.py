@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from . import linalg
-from .conv import ImageConv, convolve, in_fast_layout, initial_noise
+from snf_lite import linalg
+from snf_lite.conv import ImageConv, convolve, in_fast_layout, initial_noise
 
 
 class EmergingConv2d(ImageConv):

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checks, linalg
-from .devices import choose_device
-from .events import Data, Events, events_of
-from .flow import Flow
-from .streams import require_seed, stream
+from snf_lite import linalg
+from snf_lite.events import Data, Events, events_of
+from snf_lite.flow import Flow
+from snf_lite.runtime import checks
+from snf_lite.runtime.devices import choose_device
+from snf_lite.runtime.rng import require_seed, stream
 
 #: How many events are judged at once.
 EVALUATION_BATCH = 1000

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
-from . import checks
-from .datasets import load
-from .flow import Flow
-from .streams import stream
+from snf_lite.datasets import load
+from snf_lite.flow import Flow
+from snf_lite.runtime import checks
+from snf_lite.runtime.rng import stream
 
 #: What ``fit`` and ``evaluate`` take as data.
 Data = str | Tensor | Dataset[Any]

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import checks, linalg, toeplitz
-from .conv import ImageConv, convolve, in_fast_layout, initial_noise, tap_gradient
+from snf_lite import linalg, toeplitz
+from snf_lite.conv import ImageConv, convolve, in_fast_layout, initial_noise, tap_gradient
+from snf_lite.runtime import checks
 
 #: What the exact series leaves out, at most, as a share of its result.
 REMAINDER = 1e-12

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from . import checks
-from .chain import Row
-from .layer import FlowLayer
+from snf_lite.chain import Row
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 
 class Flow(Row):

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .bench import Case, Contender, Step, UnavailableError
-from .contenders import training_step
+from snf_lite.bench import Case, Contender, Step, UnavailableError
+from snf_lite.contenders import training_step
 
 LIBRARIES = ("nflows", "normflows", "zuko")
 

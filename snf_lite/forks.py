@@ -17,15 +17,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checkpoints, checks, runs
-from .devices import choose_device
-from .diagnose import learned_layers, volume_errors, weight_gradients
-from .evaluation import evaluate, log_probs
-from .events import Events, events_of
-from .flow import Flow
-from .schedule import Settings
-from .step import adam
-from .streams import stream
+from snf_lite import checkpoints, runs
+from snf_lite.diagnose import learned_layers, volume_errors, weight_gradients
+from snf_lite.evaluation import evaluate, log_probs
+from snf_lite.events import Events, events_of
+from snf_lite.flow import Flow
+from snf_lite.runtime import checks, files, provenance
+from snf_lite.runtime.devices import choose_device
+from snf_lite.runtime.rng import stream
+from snf_lite.schedule import Settings
+from snf_lite.step import adam
 
 FORMAT, FILE = 1, "fork-{}.json"
 BATCH = 100
@@ -136,7 +137,7 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
         data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
         test_nats=[test_before, evaluate(flow, data).nats],
         volume_errors=[before, _errors(flow, splits["validation"])],
-        **runs.provenance(flow.device), seconds=time.perf_counter() - started,
+        **provenance.provenance(flow.device), seconds=time.perf_counter() - started,
     )  # fmt: skip
 
 
@@ -177,7 +178,7 @@ def _errors(flow: Flow, events: Events) -> list[float]:
 def write(made: Fork, folder: Path) -> Path:
     """Write a branch's record into a folder, whole or not at all; its path."""
     path = folder / FILE.format(made.branch)
-    runs.write_json({"format": FORMAT, **asdict(made)}, path)
+    files.write_json({"format": FORMAT, **asdict(made)}, path)
     return path
 
 
@@ -199,7 +200,7 @@ def read(folder: str | Path) -> dict[str, Fork]:
 
 
 def _read(path: Path) -> Fork:
-    made = runs.read_entries(path, Fork, "fork of a run", FORMAT)
+    made = files.read_entries(path, Fork, "fork of a run", FORMAT)
     fine = {
         "its branch is not the file's": path.name == FILE.format(made.branch),
         "its steps and values differ in number": len(made.steps) == len(made.validation_nats),

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from . import checks, linalg
-from .dense import principal_axes
-from .layer import FlowLayer
+from snf_lite import linalg
+from snf_lite.dense import principal_axes
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 
 class Whiten(FlowLayer):

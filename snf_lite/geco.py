@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from . import checks
+from snf_lite.runtime import checks
 
 #: How much of the average error is kept at a step.
 DECAY = 0.99

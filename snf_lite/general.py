@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 
-from . import checks
+from snf_lite.runtime import checks
 
 Map = Callable[[Tensor], Tensor]
 Pullback = tuple[Tensor, Callable[[Tensor], tuple[Tensor]]]

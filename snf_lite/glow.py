@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.utils.checkpoint import checkpoint
 
-from . import checks, linalg, toeplitz
-from .chain import Row
-from .conv import ConvLayer, SelfNormConv2d, in_fast_layout
-from .layer import FlowLayer
+from snf_lite import linalg, toeplitz
+from snf_lite.chain import Row
+from snf_lite.conv import ConvLayer, SelfNormConv2d, in_fast_layout
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 #: A channel whose standard deviation lies below this counts as one without any: it is centred, not scaled.
 NO_DEVIATION = 1e-6

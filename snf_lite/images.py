@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checks
-from .layer import FlowLayer
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 
 class Dequantize(FlowLayer):

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from . import checks, distributed
-from .flow import Flow
+from snf_lite.flow import Flow
+from snf_lite.runtime import checks, distributed
 
 #: What training may come to that the other processes have to hear of.
 _FAILURES = (FloatingPointError, checks.NotInvertibleError)

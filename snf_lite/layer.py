@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from . import checks
+from snf_lite.runtime import checks
 
 
 class FlowLayer(nn.Module):

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, cast
 import torch
 from torch import Tensor
 
-from . import checks
+from snf_lite.runtime import checks
 
 Result = TypeVar("Result")
 

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import checks, linalg
-from .dense import INITIAL_NOISE, principal_axes
-from .layer import FlowLayer
+from snf_lite import linalg
+from snf_lite.dense import INITIAL_NOISE, principal_axes
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 
 class LULinear(FlowLayer):

@@ -6,16 +6,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from . import models
-from .bench import Case, Contender, Step, UnavailableError
-from .contenders import objective
-from .conv import SelfNormConv2d
-from .dense import SelfNormLinear
-from .flow import Flow
-from .layer import FlowLayer
-from .spline import RationalQuadraticSpline
-from .step import adam
-from .streams import stream
+from snf_lite import models
+from snf_lite.bench import Case, Contender, Step, UnavailableError
+from snf_lite.contenders import objective
+from snf_lite.conv import SelfNormConv2d
+from snf_lite.dense import SelfNormLinear
+from snf_lite.flow import Flow
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime.rng import stream
+from snf_lite.spline import RationalQuadraticSpline
+from snf_lite.step import adam
 
 #: How many values a pixel takes.
 LEVELS = 256

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from . import checks
-from .evaluation import EVALUATION_BATCH, log_probs
-from .events import Data, events_of
-from .flow import Flow
-from .streams import require_seed
+from snf_lite.evaluation import EVALUATION_BATCH, log_probs
+from snf_lite.events import Data, events_of
+from snf_lite.flow import Flow
+from snf_lite.runtime import checks
+from snf_lite.runtime.rng import require_seed
 
 
 def event_nats(

@@ -13,13 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import runs
-from .datasets import image_set_names, load
-from .events import events_of
-from .images import Dequantize, Logit
-from .pixels import level_counts, level_log_dets
-from .registry import SPLITS
-from .streams import stream
+from snf_lite.datasets import image_set_names, load
+from snf_lite.events import events_of
+from snf_lite.images import Dequantize, Logit
+from snf_lite.pixels import level_counts, level_log_dets
+from snf_lite.registry import SPLITS
+from snf_lite.runtime import files, provenance
+from snf_lite.runtime.rng import stream
 
 FORMAT, FILE = 1, "preprocessing.json"
 #: Pictures at a time.
@@ -71,7 +71,7 @@ def measure(data: str, alpha: float = 1e-6, seed: int = 0) -> PixelRecord:
         alpha=alpha,
         data={split: events_of(data, split).identity() for split in SPLITS},
         results={split: _measured(pixels, levels, alpha, (seed, split)) for split, pixels in splits.items()},
-        **runs.provenance(torch.device("cpu")),
+        **provenance.provenance(torch.device("cpu")),
         seconds=time.perf_counter() - started,
     )
 
@@ -104,7 +104,7 @@ def expected_total(record: PixelRecord, split: str) -> float:
 
 def write(record: PixelRecord, path: str | Path) -> None:
     """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
-    runs.write_json({"format": FORMAT, **asdict(record)}, path, depth=3)
+    files.write_json({"format": FORMAT, **asdict(record)}, path, depth=3)
 
 
 def read(path: str | Path) -> PixelRecord:
@@ -114,7 +114,7 @@ def read(path: str | Path) -> PixelRecord:
         FileNotFoundError: there is no such file.
         ValueError: no such record, or one that contradicts itself; the message names the file and what is wrong.
     """
-    record = runs.read_entries(path, PixelRecord, "record of a preprocessing", FORMAT)
+    record = files.read_entries(path, PixelRecord, "record of a preprocessing", FORMAT)
     wrong = [f"{split}: {problem}" for split in record.results for problem in _problems(record, split)]
     if wrong:
         raise ValueError(f"{path}: {'; '.join(wrong)}.")

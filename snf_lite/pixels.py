@@ -5,9 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from . import checks, linalg
-from .flow import Flow
-from .streams import require_seed, stream
+from snf_lite import linalg
+from snf_lite.flow import Flow
+from snf_lite.runtime import checks
+from snf_lite.runtime.rng import require_seed, stream
 
 
 @torch.no_grad()

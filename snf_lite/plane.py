@@ -11,8 +11,8 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from . import checks
-from .explore import picture
+from snf_lite.explore import picture
+from snf_lite.runtime import checks
 
 #: Colours that people with any kind of colour vision tell apart (Okabe and Ito 2008), and a marker for each.
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#707070"

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .flow import Flow
-from .sampling import SamplePair, sample_pair
+from snf_lite.flow import Flow
+from snf_lite.sampling import SamplePair, sample_pair
 
 #: How many samples a figure shows unless told.
 IMAGES, POINTS = 8, 1000

@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 
-from . import distributed, models, runs
-from .atomic import write_whole
-from .datasets import load
-from .evaluation import Result, evaluate
-from .flow import Flow
-from .history import History
-from .sampling import SamplePair, sample_pair
-from .streams import stream
-from .train import fit
+from snf_lite import models, runs
+from snf_lite.datasets import load
+from snf_lite.evaluation import Result, evaluate
+from snf_lite.flow import Flow
+from snf_lite.history import History
+from snf_lite.runtime import distributed
+from snf_lite.runtime.files import write_whole
+from snf_lite.runtime.rng import stream
+from snf_lite.sampling import SamplePair, sample_pair
+from snf_lite.train import fit
 
 #: How many samples a record's distance and times come from.
 RECORDED_SAMPLES = 100
@@ -141,7 +142,7 @@ def _write(recipe: Recipe, flow: Flow, outcome: Outcome) -> None:
 
 def draw(flow: Flow, seed: int, path: Path, count: int | None = None) -> float:
     """Samples through both inverses into a picture; their relative distance."""
-    from .plots import sample_grid  # matplotlib, which only those who draw wait for
+    from snf_lite.plots import sample_grid  # matplotlib, which only those who draw wait for
 
     figure = sample_grid(flow, count, seed)
     write_whole(path, figure.png())

@@ -10,15 +10,15 @@ from typing import Any
 
 import torch
 
-from . import distributed, runs
-from .checks import NotInvertibleError
-from .datasets import load
-from .devices import choose_device, wait_for
-from .evaluation import EVALUATION_BATCH
-from .models import known_settings
-from .recipe import Recipe, run
-from .rows import ROWS, rows_for
-from .step import Means, Step
+from snf_lite.datasets import load
+from snf_lite.evaluation import EVALUATION_BATCH
+from snf_lite.models import known_settings
+from snf_lite.recipe import Recipe, run
+from snf_lite.rows import ROWS, rows_for
+from snf_lite.runtime import distributed, files
+from snf_lite.runtime.checks import NotInvertibleError
+from snf_lite.runtime.devices import choose_device, wait_for
+from snf_lite.step import Means, Step
 
 #: Steps of which the median says how long one takes.
 TIMED_STEPS = 5
@@ -89,7 +89,7 @@ def reproduce(wish: Wish, out: Path, name: str, device: str | None, restart: boo
     jobs = [(row, wish.seed + k) for k in range(wish.repeats) for row in wish.chosen]
     if restart:  # all of them now: an interrupted restart goes on without throwing away what it has done
         distributed.from_writer(lambda: _throw_away([out / run_name(wish, *job) for job in jobs]))
-    distributed.from_writer(lambda: runs.write_json(plan, path, depth=3))
+    distributed.from_writer(lambda: files.write_json(plan, path, depth=3))
     say(f"{path}: {len(jobs)} runs, {_minutes(plan)}")
     failed = []
     for number, (row, seed) in enumerate(jobs, start=1):
@@ -198,7 +198,7 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 def read_plan(path: Path, wish: Wish) -> dict[str, Any]:
     """The plan that was made for this wish; ValueError for another one's."""
-    plan: dict[str, Any] = runs.read_json(path, "plan")
+    plan: dict[str, Any] = files.read_json(path, "plan")
     there, here = plan["wish"], wish.described()
     differing = [f"{key} {there.get(key)!r}, not {here[key]!r}" for key in here if there.get(key) != here[key]]
     if differing:

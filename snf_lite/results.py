@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import runs
-from .models import known_settings
-from .rows import ROWS, TWINS, Row, row_of
+from snf_lite import runs
+from snf_lite.models import known_settings
+from snf_lite.rows import ROWS, TWINS, Row, row_of
 
 #: Settings of a run that change neither its result's meaning nor what it is compared by.
 _BYSTANDERS = ("seed", "data", "validation", "compile", "cuda_graph", "evaluate_every", "processes")

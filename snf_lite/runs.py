@@ -1,26 +1,17 @@
 """A run's record: what was computed, from what, by which code, on what machine, and what came out. Small, in JSON."""
 
-import json
-import os
-import platform
-import subprocess
 from dataclasses import asdict, dataclass, fields
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
-import torch
-
-from .atomic import write_whole
-from .devices import device_name
-from .evaluation import Result
-from .flow import Flow
-from .history import History
-from .sampling import SamplePair
+from snf_lite.evaluation import Result
+from snf_lite.flow import Flow
+from snf_lite.history import History
+from snf_lite.runtime.files import read_json, write_json
+from snf_lite.runtime.provenance import provenance
+from snf_lite.sampling import SamplePair
 
 FORMAT = 1
-Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -83,84 +74,9 @@ def make_record(
     )
 
 
-def provenance(device: torch.device) -> dict[str, Any]:
-    """What every kind of record says of where and when it was made; ``Record`` explains the entries."""
-    return {
-        "package": package_identity(),
-        "libraries": library_versions(),
-        "device": device_name(device),
-        "threads": torch.get_num_threads(),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of what computes."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-
-
-def package_identity() -> dict[str, Any]:
-    """Version, commit and dirtiness of the snf_lite that is running; commit and dirty are None outside its own git."""
-    from . import __version__  # the package is not complete yet while this module is imported
-
-    folder = Path(__file__).parent
-    top = _git(folder, "rev-parse", "--show-toplevel")
-    # Installed into an environment inside some other repository, the package is not that repository's commit.
-    if top is None or Path(top).resolve() != folder.parent.resolve():
-        return {"version": __version__, "commit": None, "dirty": None}
-    changes = _git(folder, "status", "--porcelain", "--", str(folder))
-    return {"version": __version__, "commit": _git(folder, "rev-parse", "HEAD"), "dirty": changes != ""}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """What git says, or None where it refuses or is not there. Git prints a path as the bytes the system has for it."""
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return os.fsdecode(done.stdout).strip() if done.returncode == 0 else None
-
-
 def write_record(record: Record, path: str | Path) -> None:
     """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
     write_json({"format": FORMAT, **asdict(record)}, path)
-
-
-def write_json(value: Any, path: str | Path, depth: int = 2) -> None:
-    """Write a value as ``as_json`` has it, whole or not at all; OSError as ``write_whole``."""
-    write_whole(path, (as_json(value, depth) + "\n").encode())
-
-
-def as_json(value: Any, depth: int = 2, margin: str = "") -> str:
-    """JSON with one entry a line down to ``depth``: a diff shows what changed, and a history takes no 600 lines."""
-    if depth == 0 or not isinstance(value, dict) or not value:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
-    inner = margin + "  "
-    lines = [f"{inner}{json.dumps(key)}: {as_json(entry, depth - 1, inner)}" for key, entry in value.items()]
-    return "{\n" + ",\n".join(lines) + f"\n{margin}}}"
-
-
-def read_json(path: str | Path, what: str) -> Any:
-    """What a JSON file holds; FileNotFoundError or ValueError, which name the file, if it is not there or no JSON."""
-    try:
-        return json.loads(Path(path).read_text("utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such {what}.") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: expected a record in JSON, got a file that is not: {error}.") from error
-
-
-def read_entries(path: str | Path, kind: type[Kind], what: str, version: int) -> Kind:
-    """The dataclass in a JSON file that has its fields as entries, beside the ``format`` ``version``.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no such file, or it holds something else; the message names it.
-    """
-    stored = read_json(path, what)
-    wanted = {"format", *(field.name for field in fields(kind))}  # type: ignore[arg-type]
-    if not isinstance(stored, dict) or set(stored) != wanted or stored.pop("format") != version:
-        raise ValueError(f"{path}: expected the {what}, format {version}, got something else.")
-    return kind(**stored)
 
 
 def read_record(path: str | Path) -> Record:

@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import checks, linalg
-from .chain import Row
-from .devices import wait_for
-from .flow import Flow
-from .streams import require_seed, stream
+from snf_lite import linalg
+from snf_lite.chain import Row
+from snf_lite.flow import Flow
+from snf_lite.runtime import checks
+from snf_lite.runtime.devices import wait_for
+from snf_lite.runtime.rng import require_seed, stream
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass
 
-from . import checks
-from .streams import require_seed
+from snf_lite.runtime import checks
+from snf_lite.runtime.rng import require_seed
 
 
 @dataclass(frozen=True)

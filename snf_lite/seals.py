@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from . import bench_record, forks, pixel_record, results, runs
+from snf_lite import bench_record, forks, pixel_record, results, runs
+from snf_lite.runtime import files
 
 #: The index, in the folder of the runs.
 INDEX = "index.json"
@@ -24,7 +25,7 @@ def sealed(folder: Path) -> dict[str, dict[str, str]]:
 def write_index(folder: Path) -> Path:
     """Take the files as they are for the runs of record."""
     path = folder / INDEX
-    runs.write_json(sealed(folder), path)
+    files.write_json(sealed(folder), path)
     return path
 
 
@@ -36,7 +37,7 @@ def check(folder: Path) -> list[str]:
     Raises:
         FileNotFoundError, ValueError: there is no index, or it is no JSON.
     """
-    index, found = runs.read_json(folder / INDEX, "index of runs"), sealed(folder)
+    index, found = files.read_json(folder / INDEX, "index of runs"), sealed(folder)
     wrong = [problem for name in sorted({*index, *found}) for problem in _compared(name, index, found)]
     return wrong + [problem for name in found for problem in _unread(folder / name)]
 
@@ -51,7 +52,7 @@ def _compared(name: str, index: dict[str, Any], found: dict[str, Any]) -> list[s
 
 def _unread(run: Path) -> list[str]:
     """What its own reader says against a run's record."""
-    from .prior import record as prior  # here, for its grids bring matplotlib along
+    from snf_lite.prior import record as prior  # here, for its grids bring matplotlib along
 
     try:
         if (run / "bench.json").exists():

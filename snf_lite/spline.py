@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, softmax, softplus
 
-from . import checks
-from .layer import FlowLayer
+from snf_lite.layer import FlowLayer
+from snf_lite.runtime import checks
 
 
 class RationalQuadraticSpline(FlowLayer):

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from . import checks, distributed
-from .flow import Flow
-from .joint import Joint
+from snf_lite.flow import Flow
+from snf_lite.joint import Joint
+from snf_lite.runtime import checks, distributed
 
 #: What float32 numbers become inside matrix products and convolutions; everything else stays float32.
 PRECISIONS = ("float32", "tf32", "bf16")

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from . import runs
+from snf_lite.runtime import files
 
 #: What a run leaves: of a training, of a benchmark, of measuring what preprocessing adds, of prior work, of forks.
 RECORDS = ("record.json", "bench.json", "preprocessing.json", "prior.json", "fork-*.json")
@@ -33,7 +33,7 @@ def stored_picture(name: str, file: str = "samples.png") -> bytes:
         raise FileNotFoundError(f"{name}: expected a picture {file}, got none.")
     picture = path.read_bytes()
     found = hashlib.sha256(picture).hexdigest()
-    wanted = runs.read_json(home() / "index.json", "index of runs").get(name, {}).get(file)
+    wanted = files.read_json(home() / "index.json", "index of runs").get(name, {}).get(file)
     if found != wanted:
         raise ValueError(f"{name}/{file}: expected the picture with SHA-256 {wanted}, got one with {found}.")
     return picture

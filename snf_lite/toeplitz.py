@@ -23,9 +23,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from . import checks, linalg
-from .banded import PivotedElimination, bands, gather, layout
-from .cyclic import CyclicReduction
+from snf_lite import linalg
+from snf_lite.banded import PivotedElimination, bands, gather, layout
+from snf_lite.cyclic import CyclicReduction
+from snf_lite.runtime import checks
 
 #: Largest relative residual of a solve at which the elimination without exchanges between blocks is believed.
 RESIDUAL_BOUND = 1e-11

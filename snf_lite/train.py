@@ -10,17 +10,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import checkpoints, checks, distributed
-from .augment import augmented, require_images
-from .checkpoints import CheckpointError
-from .devices import choose_device
-from .evaluation import EVALUATION_BATCH, log_probs
-from .events import Data, Events, training_and_validation
-from .flow import Flow
-from .history import History
-from .schedule import Settings
-from .step import Means, Step
-from .streams import stream
+from snf_lite import checkpoints
+from snf_lite.augment import augmented, require_images
+from snf_lite.checkpoints import CheckpointError
+from snf_lite.evaluation import EVALUATION_BATCH, log_probs
+from snf_lite.events import Data, Events, training_and_validation
+from snf_lite.flow import Flow
+from snf_lite.history import History
+from snf_lite.runtime import checks, distributed
+from snf_lite.runtime.devices import choose_device
+from snf_lite.runtime.rng import stream
+from snf_lite.schedule import Settings
+from snf_lite.step import Means, Step
 
 #: A fresh flow is initialised from at most this many training events.
 INITIAL_EVENTS = 10_000

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import checkpoints, distributed
+from snf_lite import checkpoints
 from snf_lite.__main__ import main
+from snf_lite.runtime import distributed
 from snf_lite.step import Means
 
 #: Of 103 events in batches of 51 each epoch ends with a batch of one: one of two processes gets none of it.

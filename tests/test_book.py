@@ -207,7 +207,7 @@ def test_pages_say_so_while_the_public_address_is_a_placeholder() -> None:
 
 def test_the_version_is_the_same_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    assert str(citation["version"]) == snf_lite.__version__
+    assert str(citation["version"]) == snf_lite._version.__version__
 
 
 def test_no_file_names_a_place_on_somebodys_machine() -> None:

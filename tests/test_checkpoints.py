@@ -15,7 +15,8 @@ import torch
 from small_models import small
 
 import snf_lite as snf
-from snf_lite import atomic, checkpoints
+from snf_lite import checkpoints
+from snf_lite.runtime import files
 
 MOONS = snf.sample_density("moons", 300)
 
@@ -323,7 +324,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

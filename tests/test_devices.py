@@ -8,7 +8,7 @@ import pytest
 #: Page faults of buffers that are freed and asked for again, in a process of their own.
 FAULTS = """
 import resource, torch
-from snf_lite.devices import keep_freed_memory
+from snf_lite.runtime.devices import keep_freed_memory
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):

@@ -10,8 +10,9 @@ from stand_in import NAME, StandIn, There
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import checks, flow, linalg
+from snf_lite import flow, linalg
 from snf_lite.dense import DenseLayer
+from snf_lite.runtime import checks
 
 MODELS = snf.model_names()
 

@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from nbclient.exceptions import CellExecutionError
 
-from snf_lite import runs
+from snf_lite.runtime import provenance
 
 
 def notebook(path: Path, *cells: str) -> Path:
@@ -33,7 +33,7 @@ def test_what_a_full_run_prints_is_kept(tmp_path: Path) -> None:
     found = json.loads(path.read_text("utf-8"))
     assert found["printed"] == ["1\n", "a\nb\n"]
     assert found["chapter"] == "short" and found["command"].endswith("book/full.py book/short.ipynb")
-    assert found["package"] == runs.package_identity() and found["seconds"] > 0
+    assert found["package"] == provenance.package_identity() and found["seconds"] > 0
     assert chapter.read_bytes() == before
 
 

@@ -17,8 +17,9 @@ import torch
 from small_runs import HELD_OUT, MOONS, fresh
 
 import snf_lite as snf
-from snf_lite import atomic, runs
+from snf_lite import runs
 from snf_lite.plots import sample_grid
+from snf_lite.runtime import files, provenance
 from snf_lite.sampling import sample_pair
 
 
@@ -89,7 +90,7 @@ def test_a_full_disk_leaves_the_old_record(record: runs.Record, tmp_path: Path, 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         runs.write_record(replace(record, seed=1), path)
     assert runs.read_record(path) == record and os.listdir(tmp_path) == ["record.json"]
@@ -106,34 +107,36 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def copied_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package folder of its own, in which runs.py believes to live; its path is not in every system's encoding."""
+    """A package folder of its own, in which provenance.py believes to live; its path is not in every system's encoding."""
     package = tmp_path / os.fsdecode("Ágnes".encode()) / "snf_lite"
     package.mkdir(parents=True)
-    shutil.copyfile(Path(snf.__file__).parent / "runs.py", package / "runs.py")  # not its mode
-    monkeypatch.setattr(runs, "__file__", str(package / "runs.py"))
+    module = package / "runtime" / "provenance.py"
+    module.parent.mkdir()
+    shutil.copyfile(str(provenance.__file__), module)  # not its mode
+    monkeypatch.setattr(provenance, "__file__", str(module))
     return package
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_commit_and_changes_are_the_packages_own(copied_package: Path) -> None:
     project, nowhere = copied_package.parent, {"version": snf.__version__, "commit": None, "dirty": None}
-    assert runs.package_identity() == nowhere
+    assert provenance.package_identity() == nowhere
     git(project.parent, "init")  # some other repository around it
-    assert runs.package_identity() == nowhere
+    assert provenance.package_identity() == nowhere
     git(project, "init")
     git(project, "add", ".")
     git(project, "commit", "-m", "one")
     clean = {"version": snf.__version__, "commit": git(project, "rev-parse", "HEAD"), "dirty": False}
-    assert runs.package_identity() == clean
+    assert provenance.package_identity() == clean
     (project / "record.json").write_text("{}", "utf-8")  # a result beside the package changes no result
-    assert runs.package_identity() == clean
+    assert provenance.package_identity() == clean
     (copied_package / "runs.py").write_text("pass", "utf-8")
-    assert runs.package_identity() == {**clean, "dirty": True}
+    assert provenance.package_identity() == {**clean, "dirty": True}
 
 
 def test_without_git_there_is_no_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    assert runs.package_identity() == {"version": snf.__version__, "commit": None, "dirty": None}
+    assert provenance.package_identity() == {"version": snf.__version__, "commit": None, "dirty": None}
 
 
 # ---- samples ---------------------------------------------------------------------------------------------------------

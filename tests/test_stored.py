@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
-from snf_lite import runs, stored
+from snf_lite import stored
+from snf_lite.runtime import files
 from snf_lite.stored import stored_picture, stored_run
 
 PICTURE = "fast-dense-selfnorm-mnist-seed0/samples.png"
@@ -66,7 +67,7 @@ def test_all_that_the_index_names_travels_with_the_package() -> None:
     """What the installed copy gets, by the patterns of pyproject.toml: whole, and small."""
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
     travelling = {file for pattern in patterns["snf_lite.stored_runs"] for file in stored.home().glob(pattern)}
-    index = runs.read_json(stored.home() / "index.json", "index of runs")
+    index = files.read_json(stored.home() / "index.json", "index of runs")
     named = {stored.home() / name / file for name, files in index.items() for file in files}
     assert {stored.home() / PICTURE, stored.home() / "index.json", *named} <= travelling
     assert sum(file.stat().st_size for file in travelling) < 4e6

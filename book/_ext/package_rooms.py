@@ -116,4 +116,4 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", rewrite, priority=400)  # napoleon listens at 500
     app.connect("autodoc-process-signature", readable_defaults)
     app.connect("missing-reference", leave_label)
-    return {"version": snf_lite.__version__, "parallel_read_safe": True}
+    return {"version": snf_lite._version.__version__, "parallel_read_safe": True}

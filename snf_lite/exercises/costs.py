@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import costs
-from ..counts import count
-from .verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
+from snf_lite import costs
+from snf_lite.counts import count
+from snf_lite.exercises.verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
 
 Relative = Callable[[Tensor, Tensor, Tensor], Any]
 Crossing = Callable[[float, int, float], Any]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
+from snf_lite.exercises.verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
 
 Net = Callable[[Tensor], tuple[Tensor, Tensor]]
 Channels = Callable[[int, int, int, int], Any]

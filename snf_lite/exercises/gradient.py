@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .verdict import Slips, Verdict, checker, judge, run, tensor
+from snf_lite.exercises.verdict import Slips, Verdict, checker, judge, run, tensor
 
 OneDirection = Callable[[Tensor, Tensor], Tensor]
 Factors = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .verdict import Verdict, checker, judge, run, tensor
+from snf_lite.exercises.verdict import Verdict, checker, judge, run, tensor
 
 ScaleGradients = Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 

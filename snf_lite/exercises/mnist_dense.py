@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .verdict import TOLERANCE, Slips, Stopped, Verdict, checker, judge, run, tensor
+from snf_lite.exercises.verdict import TOLERANCE, Slips, Stopped, Verdict, checker, judge, run, tensor
 
 Hours = Callable[[int, int, int, float], Any]
 Whitening = Callable[[Tensor], Any]

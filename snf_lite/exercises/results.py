@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
+from snf_lite.exercises.verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
 
 Apart = Callable[[float, float, float, float, int], Any]
 Gap = Callable[[Tensor, Tensor], Any]

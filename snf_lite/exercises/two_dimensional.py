@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diagnose import angle
-from .verdict import TOLERANCE, Slips, Verdict, checker, judge, run, tensor
+from snf_lite.diagnose import angle
+from snf_lite.exercises.verdict import TOLERANCE, Slips, Verdict, checker, judge, run, tensor
 
 Worst = Callable[[Tensor, float], Any]
 Step = Callable[[Tensor, Tensor, Tensor], Any]

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from ..datasets import load
-from ..events import sha256_of
-from . import record
-from .compare import compare
-from .libraries import versions
-from .systems import SYSTEMS
-from .training import DENSITY, SCALE, TEST, TRAIN, points
+from snf_lite.datasets import load
+from snf_lite.events import sha256_of
+from snf_lite.prior import record
+from snf_lite.prior.compare import compare
+from snf_lite.prior.libraries import versions
+from snf_lite.prior.systems import SYSTEMS
+from snf_lite.prior.training import DENSITY, SCALE, TEST, TRAIN, points
 
 
 def main(arguments: list[str] | None = None) -> None:

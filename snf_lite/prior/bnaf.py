@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, logsigmoid, softplus
 
-from .. import checks
-from ..layer import FlowLayer
-from .bisection import bisect, with_gradient
+from snf_lite.layer import FlowLayer
+from snf_lite.prior.bisection import bisect, with_gradient
+from snf_lite.runtime import checks
 
 #: Without a gate, the inverse looks for x in [-FAR, FAR].
 FAR = 1e4

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..streams import stream
-from .libraries import NormflowsInvertible, NormflowsStep, PyroStep, library, zuko_steps
-from .measures import in_parts, log_det_error
-from .model import Model
+from snf_lite.prior.libraries import NormflowsInvertible, NormflowsStep, PyroStep, library, zuko_steps
+from snf_lite.prior.measures import in_parts, log_det_error
+from snf_lite.prior.model import Model
+from snf_lite.runtime.rng import stream
 
 #: Added to every parameter: near their start most mistakes are small.
 NOISE = 0.3

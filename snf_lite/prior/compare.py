@@ -10,22 +10,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..datasets import load
-from ..evaluation import bits_per_dim
-from ..flow import Flow
-from ..front import Standardize
-from ..images import Dequantize, Logit
-from ..streams import stream
-from . import measures, record
-from .candidates import CANDIDATES, examine
-from .integer import IntegerFlow
-from .lattice import LatticeModel
-from .libraries import PyroStep, library, made
-from .model import Model
-from .newton import code_and_jacobian
-from .system import System
-from .systems import LEVELS, MANY, PIXELS, system_named
-from .training import DIGITS, PLANE, TEST, TRAIN, fit, fit_digits, points, true_log_prob
+from snf_lite.datasets import load
+from snf_lite.evaluation import bits_per_dim
+from snf_lite.flow import Flow
+from snf_lite.front import Standardize
+from snf_lite.images import Dequantize, Logit
+from snf_lite.prior import measures, record
+from snf_lite.prior.candidates import CANDIDATES, examine
+from snf_lite.prior.integer import IntegerFlow
+from snf_lite.prior.lattice import LatticeModel
+from snf_lite.prior.libraries import PyroStep, library, made
+from snf_lite.prior.model import Model
+from snf_lite.prior.newton import code_and_jacobian
+from snf_lite.prior.system import System
+from snf_lite.prior.systems import LEVELS, MANY, PIXELS, system_named
+from snf_lite.prior.training import DIGITS, PLANE, TEST, TRAIN, fit, fit_digits, points, true_log_prob
+from snf_lite.runtime.rng import stream
 
 #: Events that Jacobians, round trips and times are taken over; pictures, likewise; samples of digits that are kept.
 CHECKED, TIMED = 300, 1000

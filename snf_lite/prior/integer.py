@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
-from .. import checks
+from snf_lite.runtime import checks
 
 
 class IntegerCoupling(nn.Module):

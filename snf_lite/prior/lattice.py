@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from .integer import IntegerFlow
-from .model import Model
+from snf_lite.prior.integer import IntegerFlow
+from snf_lite.prior.model import Model
 
 #: Cells along each side of the square [-SIDE, SIDE]².
 CELLS, SIDE = 32, 2.56

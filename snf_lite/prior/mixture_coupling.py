@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
-from .. import checks
-from ..glow import ImageHalves
-from .bisection import bisect, with_gradient
+from snf_lite.glow import ImageHalves
+from snf_lite.prior.bisection import bisect, with_gradient
+from snf_lite.runtime import checks
 
 #: Bounds for the logarithms of the mixture's scales, and of the scale behind it.
 MIXTURE_BOUND = 5.0

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..flow import Flow, standard_normal_log_prob
-from .newton import newton_inverse
+from snf_lite.flow import Flow, standard_normal_log_prob
+from snf_lite.prior.newton import newton_inverse
 
 
 class Model(nn.Module):

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import runs
-from .measures import PICTURE_CELLS, WINDOW
-from .systems import EIGHTEEN, SYSTEMS
+from snf_lite.prior.measures import PICTURE_CELLS, WINDOW
+from snf_lite.prior.systems import EIGHTEEN, SYSTEMS
+from snf_lite.runtime import files, provenance
 
 FORMAT, FILE = 1, "prior.json"
 #: What the record, an entry of it and the two kinds of measurement hold.
@@ -78,7 +78,7 @@ def make(
         libraries: the versions of those that were compared.
         measured: ``truth``, ``systems``, ``candidates``, ``impostor`` and ``series``.
     """
-    made = runs.provenance(torch.device("cpu"))
+    made = provenance.provenance(torch.device("cpu"))
     systems = {name: sealed(entry) for name, entry in measured["systems"].items()}
     return sealed({
         "format": FORMAT, "command": command, "seed": seed, "data": data, **made,
@@ -98,7 +98,7 @@ def _digest(entry: dict[str, Any]) -> str:
 
 def write(record: dict[str, Any], path: str | Path) -> None:
     """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
-    runs.write_json(record, path, depth=4)
+    files.write_json(record, path, depth=4)
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def read(path: str | Path) -> dict[str, Any]:
         ValueError: no such record, one that was altered, or one that contradicts itself; the message names the file
             and what is wrong.
     """
-    record = runs.read_json(path, "record of prior work")
+    record = files.read_json(path, "record of prior work")
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ValueError(f"{path}: expected the record of prior work, format {FORMAT}, got something else.")
     wrong = [*_unlike(record, ENTRIES, "the record")] or _problems(record)
@@ -168,4 +168,3 @@ def eighteen_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def off_by(entry: dict[str, Any], within: float = 0.02) -> bool:
     """Whether the integral of an entry's density lies farther than so much from 1."""
     return abs(entry["plane"]["integral"] - 1) > within
-

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .model import Model
+from snf_lite.prior.model import Model
 
 #: How a system comes back from code to event.
 INVERSES = {

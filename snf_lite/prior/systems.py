@@ -7,23 +7,23 @@ from typing import Any
 import torch
 from torch import nn
 
-from .. import models
-from ..conv import ExactConv2d
-from ..dense import DenseLayer, ExactLinear, SelfNormLinear
-from ..emerging import EmergingConv2d
-from ..exponential import ConvExponential2d
-from ..flow import Flow
-from ..glow import ActNorm, AffineCoupling, orthogonal
-from ..layer import FlowLayer
-from ..spline import RationalQuadraticSpline
-from .bnaf import BlockAutoregressive
-from .integer import IntegerFlow
-from .lattice import CELLS, LatticeModel
-from .libraries import NormflowsInvertible, NormflowsStep, ZukoStep, library, made, zuko_steps
-from .mixture_coupling import MixtureCoupling
-from .model import FlowModel, Model
-from .sylvester import Sylvester
-from .system import System
+from snf_lite import models
+from snf_lite.conv import ExactConv2d
+from snf_lite.dense import DenseLayer, ExactLinear, SelfNormLinear
+from snf_lite.emerging import EmergingConv2d
+from snf_lite.exponential import ConvExponential2d
+from snf_lite.flow import Flow
+from snf_lite.glow import ActNorm, AffineCoupling, orthogonal
+from snf_lite.layer import FlowLayer
+from snf_lite.prior.bnaf import BlockAutoregressive
+from snf_lite.prior.integer import IntegerFlow
+from snf_lite.prior.lattice import CELLS, LatticeModel
+from snf_lite.prior.libraries import NormflowsInvertible, NormflowsStep, ZukoStep, library, made, zuko_steps
+from snf_lite.prior.mixture_coupling import MixtureCoupling
+from snf_lite.prior.model import FlowModel, Model
+from snf_lite.prior.sylvester import Sylvester
+from snf_lite.prior.system import System
+from snf_lite.spline import RationalQuadraticSpline
 
 #: Layers of the maps that change little each: planar, radial, Sylvester.
 MANY = 16

@@ -8,10 +8,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..datasets import load
-from ..densities import mixture_log_prob, sample_density
-from ..flow import Flow
-from ..streams import stream
+from snf_lite.datasets import load
+from snf_lite.densities import mixture_log_prob, sample_density
+from snf_lite.flow import Flow
+from snf_lite.runtime.rng import stream
 
 #: The density of the plane, at half its size, and how many events of it there are to learn from and to test on.
 DENSITY, SCALE = "mixture", 0.5

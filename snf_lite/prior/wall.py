@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..plane import panels
-from .compare import SAMPLES
-from .measures import WINDOW
-from .record import decoded, density_of
-from .system import INVERSES
-from .systems import LEVELS, PIXELS, SYSTEMS, system_named
+from snf_lite.plane import panels
+from snf_lite.prior.compare import SAMPLES
+from snf_lite.prior.measures import WINDOW
+from snf_lite.prior.record import decoded, density_of
+from snf_lite.prior.system import INVERSES
+from snf_lite.prior.systems import LEVELS, PIXELS, SYSTEMS, system_named
 
 #: The shade that is lightest, in events per unit of area; a peak above it is as light.
 BRIGHTEST = 0.7
@@ -78,8 +78,7 @@ def _figures(entry: dict[str, Any]) -> str:
     plane, inverse = entry["plane"], entry["plane"]["ratios"]
     density, sample = inverse["density"], inverse["sample"]
     return (
-        f"log p {plane['log_prob']:.2f}, integral {plane['integral']:.3f}\n"
-        f"density ×{density:.1f}, sample ×{sample:.1f}"
+        f"log p {plane['log_prob']:.2f}, integral {plane['integral']:.3f}\ndensity ×{density:.1f}, sample ×{sample:.1f}"
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from . import distributed
+from snf_lite.runtime import distributed
 
 
 def choose_device(device: torch.device | str | None) -> torch.device:

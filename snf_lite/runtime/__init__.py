@@ -1,0 +1,1 @@
+"""The machine underneath: checks of arguments, devices, processes, random numbers, files, provenance."""
