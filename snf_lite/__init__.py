@@ -4,13 +4,13 @@ from snf_lite import exercises
 from snf_lite.activations import SmoothLeakyReLU
 from snf_lite.checkpoints import CheckpointError, restore, save
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
-from snf_lite.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
+from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
+from snf_lite.data.image_folder import read_folder
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.emerging import EmergingConv2d
 from snf_lite.evaluation import Result, evaluate
 from snf_lite.exponential import ConvExponential2d
 from snf_lite.flow import Flow
-from snf_lite.folder import read_folder
 from snf_lite.front import Standardize, Whiten
 from snf_lite.general import self_norm_log_det
 from snf_lite.glow import ActNorm, AffineCoupling, SplitPrior

@@ -13,7 +13,7 @@ from typing import Any
 from snf_lite import checkpoints, models, seals
 from snf_lite.bench_command import run_bench
 from snf_lite.contests import SUITES
-from snf_lite.datasets import DataError, dataset_names, image_set_names
+from snf_lite.data.datasets import DataError, dataset_names, image_set_names
 from snf_lite.evaluation import evaluate
 from snf_lite.recipe import Recipe, draw, run
 from snf_lite.reproduce import Wish, default_minutes, plan_name, reproduce

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite.events import sha256_of
+from snf_lite.data.source import sha256_of
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime.files import write_whole

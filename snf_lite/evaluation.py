@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snf_lite import linalg
-from snf_lite.events import Data, Events, events_of
+from snf_lite.data.source import Data, Events, events_of
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import choose_device
@@ -79,10 +79,50 @@ def evaluate(
     checks.positive_integer(batch_size, "batch_size", "evaluate")
     require_seed(seed, "evaluate")
     events = events_of(data, split)
-    events.require_fit(flow)
+    require_fit(events, flow)
     if device is not None:
         flow.to(choose_device(device))
     nats = -log_probs(flow, events, batch_size, seed)
     error = float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else None
     mean = float(nats.mean())
     return Result(mean, bits_per_dim(mean, flow.features), error, len(nats), events.identity(), seed)
+
+
+def require_fit(events: Events, flow: Flow) -> None:
+    """Refuse events of another shape, dtype, number of levels or range than the flow's.
+
+    Of a Dataset the first item is looked at; the flow itevents checks every batch.
+    """
+    sample = events.source if isinstance(events.source, Tensor) else events.item(0)[None]
+    if sample.dim() == 0 or tuple(sample.shape[1:]) != flow.event_shape:
+        raise ValueError(f"{events}: expected events of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
+    if events.says_levels and events.levels != flow.levels:
+        raise ValueError(f"{events}: expected data of {flow.levels} levels, as the flow has, got {events.levels}.")
+    _require_dtype(events, sample, flow)
+    _require_range(events, sample, flow.levels)
+
+
+def _require_dtype(events: Events, sample: Tensor, flow: Flow) -> None:
+    wanted = [flow.dtype] if flow.levels is None else [torch.uint8, flow.dtype]
+    if sample.dtype not in wanted:
+        raise TypeError(f"{events}: expected {' or '.join(map(str, wanted))}, got {sample.dtype}.")
+    if flow.levels is None or not sample.is_floating_point():
+        return
+    # Floats pass ``Dequantize`` without noise: on whole numbers the density would grow without bound.
+    if bool((sample == sample.round()).all()):
+        raise TypeError(f"{events}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
+    top = float(sample.max())
+    if top <= 1:
+        here = f"{sample.dtype} up to {top:g}, as if scaled to [0, 1]"
+        raise TypeError(f"{events}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
+
+
+def _require_range(events: Events, sample: Tensor, levels: int | None) -> None:
+    if sample.is_floating_point():
+        checks.require_finite_input(sample, str(events))
+    if levels is None:
+        return
+    top = levels - 1 if sample.dtype == torch.uint8 else levels
+    low, high = sample.min().item(), sample.max().item()
+    if low < 0 or high > top:
+        raise ValueError(f"{events}: expected pixels from 0 to {top} ({levels} levels), got {low} to {high}.")

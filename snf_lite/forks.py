@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from snf_lite import checkpoints, runs
+from snf_lite.data.source import Events, events_of
 from snf_lite.diagnose import learned_layers, volume_errors, weight_gradients
 from snf_lite.evaluation import evaluate, log_probs
-from snf_lite.events import Events, events_of
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, files, provenance
 from snf_lite.runtime.devices import choose_device

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from snf_lite.evaluation import EVALUATION_BATCH, log_probs
-from snf_lite.events import Data, events_of
+from snf_lite.data.source import Data, events_of
+from snf_lite.evaluation import EVALUATION_BATCH, log_probs, require_fit
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.rng import require_seed
@@ -24,7 +24,7 @@ def event_nats(
     """
     checks.positive_integer(batch_size, "batch_size", "event_nats")
     events = events_of(data, split)
-    events.require_fit(flow)
+    require_fit(events, flow)
     return -log_probs(flow, events, batch_size, require_seed(seed, "event_nats"))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from snf_lite import models, runs
-from snf_lite.datasets import load
+from snf_lite.data.datasets import load
 from snf_lite.evaluation import Result, evaluate
 from snf_lite.flow import Flow
 from snf_lite.history import History

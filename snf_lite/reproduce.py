@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from snf_lite.datasets import load
+from snf_lite.data.datasets import load
 from snf_lite.evaluation import EVALUATION_BATCH
 from snf_lite.models import known_settings
 from snf_lite.recipe import Recipe, run

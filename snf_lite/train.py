@@ -11,10 +11,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from snf_lite import checkpoints
-from snf_lite.augment import augmented, require_images
 from snf_lite.checkpoints import CheckpointError
-from snf_lite.evaluation import EVALUATION_BATCH, log_probs
-from snf_lite.events import Data, Events, training_and_validation
+from snf_lite.data.augmentation import augmented, require_images
+from snf_lite.data.source import Data, Events, training_and_validation
+from snf_lite.evaluation import EVALUATION_BATCH, log_probs, require_fit
 from snf_lite.flow import Flow
 from snf_lite.history import History
 from snf_lite.runtime import checks, distributed
@@ -127,7 +127,7 @@ class _Run:
         means: Means, device: torch.device, checkpoint: str | Path | None,
     ) -> None:  # fmt: skip
         for events in (training, held_out):
-            events.require_fit(flow)
+            require_fit(events, flow)
         if settings.augment:
             require_images(flow.event_shape, f"{training}, augment=True")
         whole, _ = distributed.share(torch.arange(settings.batch_size))

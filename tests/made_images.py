@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from snf_lite.datasets import DataError, load
+from snf_lite.data.datasets import DataError, load
 
 
 def idx(pixels: np.ndarray, magic: int = 2051) -> bytes:

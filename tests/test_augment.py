@@ -11,7 +11,7 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import checkpoints, results
-from snf_lite.augment import augmented
+from snf_lite.data.augmentation import augmented
 from snf_lite.recipe import Recipe
 from snf_lite.rows import ROWS
 from snf_lite.stored import home

@@ -17,8 +17,8 @@ import pytest
 import torch
 from made_images import archive, pixels_of, put, python2_batch, refusal, sha256
 
-from snf_lite.datasets import DataError, dataset_names, density_names, load
-from snf_lite.registry import IMAGE_SETS, SPLITS, ImageSet, Part
+from snf_lite.data.datasets import DataError, dataset_names, density_names, load
+from snf_lite.data.registry import IMAGE_SETS, SPLITS, ImageSet, Part
 
 pytestmark = pytest.mark.usefixtures("bare_environment")
 README = Path(__file__).parents[1] / "data" / "README.md"

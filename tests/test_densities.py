@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from snf_lite.datasets import density_names, load, mixture_log_prob, sample_density
-from snf_lite.densities import MIXTURE_MEANS
-from snf_lite.registry import SPLITS
+from snf_lite.data.datasets import density_names, load, mixture_log_prob, sample_density
+from snf_lite.data.densities import MIXTURE_MEANS
+from snf_lite.data.registry import SPLITS
 
 pytestmark = pytest.mark.usefixtures("bare_environment")
 

@@ -13,10 +13,10 @@ import torch
 from each_case import check_each
 from made_images import Intruder, archive, idx, imagenet32, npy, pixels_of, put, python2_batch, refusal, sha256
 
-from snf_lite import datasets
-from snf_lite.datasets import load
-from snf_lite.imagefiles import read_images
-from snf_lite.registry import IMAGE_SETS, SPLITS
+from snf_lite.data import datasets
+from snf_lite.data.datasets import load
+from snf_lite.data.image_files import read_images
+from snf_lite.data.registry import IMAGE_SETS, SPLITS
 
 pytestmark = pytest.mark.usefixtures("bare_environment")
 

@@ -107,7 +107,7 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def copied_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A package folder of its own, in which provenance.py believes to live; its path is not in every system's encoding."""
+    """A package folder of its own, where provenance.py believes it is; its path is not in every system's encoding."""
     package = tmp_path / os.fsdecode("Ágnes".encode()) / "snf_lite"
     package.mkdir(parents=True)
     module = package / "runtime" / "provenance.py"

@@ -12,8 +12,8 @@ import pytest
 import torch
 from made_images import archive, idx, npy, put, python2_batch, refusal, sha256
 
-from snf_lite.datasets import DataTensor, load
-from snf_lite.registry import IMAGE_SETS, SPLITS
+from snf_lite.data.datasets import DataTensor, load
+from snf_lite.data.registry import IMAGE_SETS, SPLITS
 
 pytestmark = pytest.mark.usefixtures("bare_environment")
 

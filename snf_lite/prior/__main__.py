@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from snf_lite.datasets import load
-from snf_lite.events import sha256_of
+from snf_lite.data.datasets import load
+from snf_lite.data.source import sha256_of
 from snf_lite.prior import record
 from snf_lite.prior.compare import compare
 from snf_lite.prior.libraries import versions

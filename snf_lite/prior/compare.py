@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snf_lite.datasets import load
+from snf_lite.data.datasets import load
 from snf_lite.evaluation import bits_per_dim
 from snf_lite.flow import Flow
 from snf_lite.front import Standardize

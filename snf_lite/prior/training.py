@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from snf_lite.datasets import load
-from snf_lite.densities import mixture_log_prob, sample_density
+from snf_lite.data.datasets import load
+from snf_lite.data.densities import mixture_log_prob, sample_density
 from snf_lite.flow import Flow
 from snf_lite.runtime.rng import stream
 

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
-from snf_lite.datasets import load
-from snf_lite.flow import Flow
-from snf_lite.runtime import checks
+from snf_lite.data.datasets import load
 from snf_lite.runtime.rng import stream
 
 #: What ``fit`` and ``evaluate`` take as data.
@@ -48,9 +46,10 @@ class Events:
         """The events at ``indices`` (B,), as a batch (B, *event_shape) on the device."""
         if isinstance(self.source, Tensor):
             return self.source.index_select(0, indices.to(self.source.device)).to(device)
-        return _stacked([self._item(index) for index in indices.tolist()]).to(device)
+        return _stacked([self.item(index) for index in indices.tolist()]).to(device)
 
-    def _item(self, index: int) -> Tensor:
+    def item(self, index: int) -> Tensor:
+        """One event; TypeError if a Dataset's item neither is a tensor nor begins with one."""
         item = self.source[index]
         event = item[0] if isinstance(item, tuple | list) else item
         if not isinstance(event, Tensor):
@@ -80,43 +79,6 @@ class Events:
         indices = torch.linspace(0, self.count - 1, min(self.count, HASHED_ITEMS), dtype=torch.float64).long()
         with stream("cpu", "hash"):  # a Dataset may draw random augmentations
             return sha256_of(self.at(indices, torch.device("cpu")))
-
-    def require_fit(self, flow: Flow) -> None:
-        """Refuse events of another shape, dtype, number of levels or range than the flow's.
-
-        Of a Dataset the first item is looked at; the flow itself checks every batch.
-        """
-        sample = self.source if isinstance(self.source, Tensor) else self._item(0)[None]
-        if sample.dim() == 0 or tuple(sample.shape[1:]) != flow.event_shape:
-            raise ValueError(f"{self}: expected events of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
-        if self.says_levels and self.levels != flow.levels:
-            raise ValueError(f"{self}: expected data of {flow.levels} levels, as the flow has, got {self.levels}.")
-        self._require_dtype(sample, flow)
-        self._require_range(sample, flow.levels)
-
-    def _require_dtype(self, sample: Tensor, flow: Flow) -> None:
-        wanted = [flow.dtype] if flow.levels is None else [torch.uint8, flow.dtype]
-        if sample.dtype not in wanted:
-            raise TypeError(f"{self}: expected {' or '.join(map(str, wanted))}, got {sample.dtype}.")
-        if flow.levels is None or not sample.is_floating_point():
-            return
-        # Floats pass ``Dequantize`` without noise: on whole numbers the density would grow without bound.
-        if bool((sample == sample.round()).all()):
-            raise TypeError(f"{self}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
-        top = float(sample.max())
-        if top <= 1:
-            here = f"{sample.dtype} up to {top:g}, as if scaled to [0, 1]"
-            raise TypeError(f"{self}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
-
-    def _require_range(self, sample: Tensor, levels: int | None) -> None:
-        if sample.is_floating_point():
-            checks.require_finite_input(sample, str(self))
-        if levels is None:
-            return
-        top = levels - 1 if sample.dtype == torch.uint8 else levels
-        low, high = sample.min().item(), sample.max().item()
-        if low < 0 or high > top:
-            raise ValueError(f"{self}: expected pixels from 0 to {top} ({levels} levels), got {low} to {high}.")
 
     def __str__(self) -> str:
         return f"{self.name} {self.split}"

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from snf_lite.imagefiles import DataError
+from snf_lite.data.image_files import DataError
 
 #: How Pillow names pictures of so many channels, and of 8 bits each.
 MODES = {1: "L", 3: "RGB"}

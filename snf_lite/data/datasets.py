@@ -29,9 +29,9 @@ import pooch
 import torch
 from numpy.typing import NDArray
 
-from snf_lite.densities import density_names, mixture_log_prob, sample_density
-from snf_lite.imagefiles import DataError, Pixels, Shape, damaged, read_images
-from snf_lite.registry import IMAGE_SETS, SPLITS, Part
+from snf_lite.data.densities import density_names, mixture_log_prob, sample_density
+from snf_lite.data.image_files import DataError, Pixels, Shape, damaged, read_images
+from snf_lite.data.registry import IMAGE_SETS, SPLITS, Part
 
 __all__ = [
     "DataError",
@@ -96,7 +96,7 @@ def load(name: str, split: str = "train", root: str | Path | None = None) -> Dat
     """One split of a data set, always in the same order, with attributes `levels`, `name`, `split_name`, `sha256`.
 
     Images are uint8 (N, C, H, W), channels red, green, blue; points of a 2-D density are float32 (N, 2). Sizes and
-    splits stand at the top of `snf_lite/datasets.py`.
+    splits stand at the top of `snf_lite/data/datasets.py`.
 
     Args:
         name: one of `dataset_names()`.

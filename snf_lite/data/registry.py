@@ -6,7 +6,7 @@ order image, channel, row, column, so that one number holds for every container.
 
 from dataclasses import dataclass
 
-from snf_lite.imagefiles import Shape
+from snf_lite.data.image_files import Shape
 
 __all__ = ["IMAGE_SETS", "SPLITS", "ImageSet", "Part"]
 
