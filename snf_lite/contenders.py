@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from snf_lite import toeplitz
 from snf_lite.bench import Case, Contender, Step
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.layer import FlowLayer
+from snf_lite.linalg import toeplitz
 from snf_lite.lu import LULinear
 
 Surrogate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]]

@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite import contenders, foreign, model_contenders, models, toeplitz
+from snf_lite import contenders, foreign, model_contenders, models
 from snf_lite.bench import Case, Contender, Race, Step
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.dense import SelfNormLinear
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
+from snf_lite.linalg import toeplitz
 from snf_lite.runtime.rng import stream
 
 Shape = tuple[int, ...]

@@ -8,8 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_weight
 
-from snf_lite import geco, linalg, toeplitz
+from snf_lite import geco
 from snf_lite.layer import FlowLayer
+from snf_lite.linalg import dense_matrix, toeplitz
 from snf_lite.runtime import checks
 
 #: Standard deviation of the noise that separates a fresh kernel from the identity, over √(C·k²).
@@ -58,7 +59,7 @@ class ConvLayer(ImageConv):
         noise = initial_noise(channels, kernel_size)
         self.weight = nn.Parameter(nn.init.dirac_(torch.empty_like(noise)) + noise)
         self.bias = nn.Parameter(torch.zeros(channels))
-        self._factor: linalg.Remembered[toeplitz.Factors] = linalg.Remembered()
+        self._factor: dense_matrix.Remembered[toeplitz.Factors] = dense_matrix.Remembered()
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_det = self.log_abs_det(*x.shape[2:]).to(x.device, x.dtype)
@@ -66,7 +67,7 @@ class ConvLayer(ImageConv):
 
     def log_abs_det(self, height: int, width: int) -> Tensor:
         """log|det T(w)| in nats for images of height × width (eq-block-banded), float64."""
-        if linalg.gradient_wanted(self.weight) or not checks.values_are_readable(self.weight):
+        if dense_matrix.gradient_wanted(self.weight) or not checks.values_are_readable(self.weight):
             return toeplitz.log_abs_det(self.weight, height, width, self.label)
         return self.elimination(height, width).log_abs_det
 
@@ -78,9 +79,9 @@ class ConvLayer(ImageConv):
         )
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
-        centred = linalg.precise(z - self.bias[:, None, None])
+        centred = dense_matrix.precise(z - self.bias[:, None, None])
         height, width = z.shape[2:]
-        if linalg.gradient_wanted(centred, self.weight):
+        if dense_matrix.gradient_wanted(centred, self.weight):
             factors = toeplitz.eliminate(self.weight, height, width, self.label)
         else:
             factors = self.elimination(height, width)
@@ -218,7 +219,7 @@ class _SelfNormConvStep(torch.autograd.Function):
     def forward(
         x: Tensor, w: Tensor, r: Tensor, b: Tensor, counts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        dtype = linalg.product_dtype(x)
+        dtype = dense_matrix.product_dtype(x)
         low = in_fast_layout(x).to(dtype)
         code = convolve(low, w.to(dtype))
         error = convolve(code, r.to(dtype)).sub_(low)

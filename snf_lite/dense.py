@@ -6,8 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from snf_lite import geco, linalg
+from snf_lite import geco
 from snf_lite.layer import FlowLayer
+from snf_lite.linalg import dense_matrix
+from snf_lite.linalg.dense_matrix import principal_axes
 from snf_lite.runtime import checks
 
 #: Spectral norm, roughly, of the noise that separates a fresh weight from the identity.
@@ -28,7 +30,7 @@ class DenseLayer(FlowLayer):
         noise = torch.randn(features, features) * (INITIAL_NOISE / (2 * features**0.5))
         self.weight = nn.Parameter(torch.eye(features) + noise)
         self.bias = nn.Parameter(torch.zeros(features))
-        self._factor: linalg.Remembered[linalg.Factor] = linalg.Remembered()
+        self._factor: dense_matrix.Remembered[dense_matrix.Factor] = dense_matrix.Remembered()
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         if event_shape != (self.features,):
@@ -40,18 +42,18 @@ class DenseLayer(FlowLayer):
 
     def log_abs_det(self) -> Tensor:
         """log|det W| in nats; differentiable, or remembered where no gradient is asked for. O(D³)."""
-        if linalg.gradient_wanted(self.weight) or not checks.values_are_readable(self.weight):
-            return linalg.log_abs_det(self.weight, self.label)
+        if dense_matrix.gradient_wanted(self.weight) or not checks.values_are_readable(self.weight):
+            return dense_matrix.log_abs_det(self.weight, self.label)
         return self.factor().log_abs_det
 
     @torch.no_grad()
-    def factor(self) -> linalg.Factor:
+    def factor(self) -> dense_matrix.Factor:
         """The LU factorisation of W, made anew when W has changed."""
-        return self._factor.get(self.weight, lambda: linalg.factor(self.weight, self.label))
+        return self._factor.get(self.weight, lambda: dense_matrix.factor(self.weight, self.label))
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         centred = z - self.bias
-        if linalg.gradient_wanted(centred, self.weight):
+        if dense_matrix.gradient_wanted(centred, self.weight):
             self.factor()  # refuses a singular W by name
             return torch.linalg.solve(self.weight, centred.mT).mT
         return self.factor().solve(centred)
@@ -64,7 +66,7 @@ class DenseLayer(FlowLayer):
     def whiten(self, mean: Tensor, deviations: Tensor, directions: Tensor) -> None:
         """Set W and b from what ``principal_axes`` found."""
         self.weight.copy_(directions / deviations @ directions.mT)
-        self.bias.copy_(-(linalg.precise(self.weight) @ mean))
+        self.bias.copy_(-(dense_matrix.precise(self.weight) @ mean))
 
     def forget(self) -> None:
         self._factor.clear()
@@ -156,7 +158,7 @@ class _SelfNormLinearStep(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        dtype = linalg.product_dtype(x)
+        dtype = dense_matrix.product_dtype(x)
         code = x.to(dtype) @ W.to(dtype).T
         error = torch.addmm(x.to(dtype), code, R.to(dtype).T, beta=-1)
         return code + b, x.new_zeros(len(x)), error.to(x.dtype).square().sum(1), code, error
@@ -209,7 +211,7 @@ class _RelativeGradientStep(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, W: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        dtype = linalg.product_dtype(x)
+        dtype = dense_matrix.product_dtype(x)
         code = x.to(dtype) @ W.to(dtype).T
         return code + b, x.new_zeros(len(x)), code
 
@@ -226,20 +228,3 @@ class _RelativeGradientStep(torch.autograd.Function):
         delta, low = grad_z.to(code.dtype), W.to(code.dtype)
         grad_W = (delta.T @ (code @ low)).to(W.dtype).addcmul_(grad_log_det.sum(), W)
         return (delta @ low).to(W.dtype), grad_W, grad_z.sum(0)
-
-
-def principal_axes(x: Tensor, owner: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean (D,), standard deviations (D,) along the principal directions, and the directions (D, D), in float64.
-
-    x: (B, D) with B > D, else ValueError. Deviations below a thousandth of the largest are raised to it: a direction in
-    which the batch hardly varies would otherwise be blown up without bound.
-    """
-    if len(x) <= x.shape[1]:
-        raise ValueError(
-            f"{owner}: whitening {x.shape[1]} features needs a batch of more than {x.shape[1]} events, got {len(x)}."
-        )
-    x = linalg.precise(x)
-    variances, directions = torch.linalg.eigh(torch.cov(x.T).reshape(x.shape[1], x.shape[1]))
-    if not checks.all_finite(variances) or (checks.values_are_readable(variances) and variances[-1] <= 0):
-        raise ValueError(f"{owner}: cannot whiten a batch whose events are all the same.")
-    return x.mean(0), variances.clamp_min(1e-6 * variances[-1]).sqrt(), directions

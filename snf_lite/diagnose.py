@@ -5,10 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-from snf_lite import linalg
 from snf_lite.chain import Row
 from snf_lite.flow import Flow, standard_normal_log_prob
 from snf_lite.layer import FlowLayer
+from snf_lite.linalg import dense_matrix
 from snf_lite.runtime.rng import stream
 
 
@@ -150,7 +150,7 @@ def angle(a: Tensor, b: Tensor) -> float:
 
 
 def _direction(a: Tensor) -> Tensor:
-    a = linalg.precise(a.detach()).flatten()
+    a = dense_matrix.precise(a.detach()).flatten()
     size = float(a.norm())
     if not 0 < size < math.inf:
         raise ValueError(f"angle: expected two vectors with a direction, got one of length {size}.")

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from snf_lite import linalg
 from snf_lite.conv import ImageConv, convolve, in_fast_layout, initial_noise
+from snf_lite.linalg import dense_matrix
 
 
 class EmergingConv2d(ImageConv):
@@ -76,13 +76,13 @@ class EmergingConv2d(ImageConv):
         """
         own = torch.stack([self.weight[:, :, -1, -1], self.flipped_weight[:, :, 0, 0]])
         diagonals = own.diagonal(dim1=1, dim2=2).abs()
-        linalg.require_diagonal(diagonals, self.label)
+        dense_matrix.require_diagonal(diagonals, self.label)
         return height * width * diagonals.log().sum()
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         self.log_abs_det(1, 1)  # refuses a singular weight by name
-        w, flipped = (linalg.precise(kernel) for kernel in self.masked())
-        turned = linalg.precise(z - self.bias[:, None, None]).flip(1, 2, 3)
+        w, flipped = (dense_matrix.precise(kernel) for kernel in self.masked())
+        turned = dense_matrix.precise(z - self.bias[:, None, None]).flip(1, 2, 3)
         code = solve_causal(flipped.flip(0, 1, 2, 3), turned).flip(1, 2, 3)
         return solve_causal(w, code).to(z.device, z.dtype)
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite import linalg
 from snf_lite.data.source import Data, Events, events_of
 from snf_lite.flow import Flow
+from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.rng import require_seed, stream
@@ -54,7 +54,7 @@ def log_probs(flow: Flow, events: Events, batch_size: int, seed: int) -> Tensor:
     """Exact log p of every event, (N,) in nats, float64; the dequantisation noise depends on the seed alone."""
     with stream(flow.device, seed, "evaluate"):
         batches = torch.arange(events.count).split(batch_size)
-        return torch.cat([linalg.precise(flow.log_prob(events.at(indices, flow.device))) for indices in batches])
+        return torch.cat([dense_matrix.precise(flow.log_prob(events.at(indices, flow.device))) for indices in batches])
 
 
 def evaluate(

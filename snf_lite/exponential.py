@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snf_lite import linalg, toeplitz
 from snf_lite.conv import ImageConv, convolve, in_fast_layout, initial_noise, tap_gradient
+from snf_lite.linalg import dense_matrix, toeplitz
 from snf_lite.runtime import checks
 
 #: What the exact series leaves out, at most, as a share of its result.
@@ -65,7 +65,7 @@ class ConvExponential2d(ImageConv):
         self.register_buffer("left", torch.empty(0))
         self.register_buffer("norm_gradient", torch.zeros_like(self.weight))
         self._restart()
-        self._bound: linalg.Remembered[float] = linalg.Remembered()
+        self._bound: dense_matrix.Remembered[float] = dense_matrix.Remembered()
 
     # ---- w̃ -----------------------------------------------------------------------------------------------------------
 
@@ -173,7 +173,7 @@ def norm_bound(kernel: Tensor) -> float:
     """
     degree = kernel.shape[-1] // 2
     angles = max(1, 8 * degree)
-    symbols = torch.fft.rfft2(linalg.precise(kernel), s=(angles, angles)).permute(2, 3, 0, 1)
+    symbols = torch.fft.rfft2(dense_matrix.precise(kernel), s=(angles, angles)).permute(2, 3, 0, 1)
     largest = float(torch.linalg.matrix_norm(symbols, ord=2).max())
     return largest / math.cos(math.pi * degree / angles) ** 2
 

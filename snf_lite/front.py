@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from snf_lite import linalg
-from snf_lite.dense import principal_axes
 from snf_lite.layer import FlowLayer
+from snf_lite.linalg import dense_matrix
+from snf_lite.linalg.dense_matrix import principal_axes
 from snf_lite.runtime import checks
 
 
@@ -97,7 +97,7 @@ class Standardize(FlowLayer):
         """
         if len(x) < 2:
             raise ValueError(f"{self.label}: expected a batch of at least 2 events to standardise by, got {len(x)}.")
-        seen = linalg.precise(x)
+        seen = dense_matrix.precise(x)
         deviation = seen.std(0)
         if checks.values_are_readable(deviation) and deviation.max() == 0:
             raise ValueError(f"{self.label}: cannot standardise by a batch whose events are all the same.")

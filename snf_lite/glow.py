@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.utils.checkpoint import checkpoint
 
-from snf_lite import linalg, toeplitz
 from snf_lite.chain import Row
 from snf_lite.conv import ConvLayer, SelfNormConv2d, in_fast_layout
 from snf_lite.layer import FlowLayer
+from snf_lite.linalg import dense_matrix, toeplitz
 from snf_lite.runtime import checks
 
 #: A channel whose standard deviation lies below this counts as one without any: it is centred, not scaled.
@@ -70,7 +70,7 @@ class ActNorm(FlowLayer):
         """Mean 0 and variance 1 for each channel of the batch x, over events and pixels."""
         if len(x) == 0:
             raise ValueError(f"{self.label}: expected a batch of at least one event, got shape {tuple(x.shape)}.")
-        numbers = linalg.precise(x).transpose(0, 1).flatten(1)
+        numbers = dense_matrix.precise(x).transpose(0, 1).flatten(1)
         deviations = numbers.std(1, correction=0)
         self.bias.copy_(-numbers.mean(1))
         self.log_scale.copy_(-torch.where(deviations > NO_DEVIATION, deviations, 1.0).log())

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snf_lite import linalg
-from snf_lite.dense import INITIAL_NOISE, principal_axes
+from snf_lite.dense import INITIAL_NOISE
 from snf_lite.layer import FlowLayer
+from snf_lite.linalg import dense_matrix
+from snf_lite.linalg.dense_matrix import principal_axes
 from snf_lite.runtime import checks
 
 
@@ -69,7 +70,7 @@ class LULinear(FlowLayer):
             NotInvertibleError: a diagonal entry of U is zero or not finite.
         """
         pivots = self.upper.diagonal().abs()
-        linalg.require_diagonal(pivots, self.label, "a diagonal entry of U")
+        dense_matrix.require_diagonal(pivots, self.label, "a diagonal entry of U")
         return pivots.log().sum()
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
@@ -100,7 +101,7 @@ class _LUStep(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, lower: Tensor, upper: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        dtype = linalg.product_dtype(x)
+        dtype = dense_matrix.product_dtype(x)
         code = x.to(dtype) @ upper.to(dtype).T
         return torch.addmm(code, code, lower.to(dtype).T).to(x.dtype).add_(b), code
 

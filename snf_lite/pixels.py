@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from snf_lite import linalg
 from snf_lite.flow import Flow
+from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
 from snf_lite.runtime.rng import require_seed, stream
 
@@ -33,7 +33,7 @@ def log_mass(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -> Tenso
     if pixels.dtype != torch.uint8:
         raise TypeError(f"log_mass: expected pixels as torch.uint8, got {pixels.dtype}.")
     with stream(flow.device, require_seed(seed, "log_mass"), "log_mass"):
-        each = torch.stack([linalg.precise(flow.log_prob(pixels)) for _ in range(draws)])
+        each = torch.stack([dense_matrix.precise(flow.log_prob(pixels)) for _ in range(draws)])
     return each.logsumexp(0) - math.log(draws)
 
 

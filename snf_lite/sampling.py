@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite import linalg
 from snf_lite.chain import Row
 from snf_lite.flow import Flow
+from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import wait_for
 from snf_lite.runtime.rng import require_seed, stream
@@ -56,10 +56,10 @@ def relative_distance(x: Tensor, reference: Tensor) -> float:
     if x.shape != reference.shape:
         got = f"{tuple(x.shape)} and {tuple(reference.shape)}"
         raise ValueError(f"relative_distance: expected events of one shape, got {got}.")
-    unit = linalg.precise(reference).norm()
+    unit = dense_matrix.precise(reference).norm()
     if not unit > 0:
         raise ValueError(f"relative_distance: expected a reference of positive length, got {float(unit)}.")
-    return float((linalg.precise(x) - linalg.precise(reference)).norm() / unit)
+    return float((dense_matrix.precise(x) - dense_matrix.precise(reference)).norm() / unit)
 
 
 @torch.no_grad()
@@ -133,14 +133,14 @@ def layer_gaps(flow: Row, z: Tensor) -> list[LayerGap]:
         came, carried = _apart(learned, exact), _apart(arrived, short)
         stretch = torch.where(came > 0, carried / came, 1.0)
         own, gap = _apart(short, truth), _apart(arrived, truth)
-        size = linalg.precise(truth).flatten(1).norm(dim=1)
+        size = dense_matrix.precise(truth).flatten(1).norm(dim=1)
         gaps.append(LayerGap(layer.label, own, carried, gap, size, stretch))
         exact, learned = truth, arrived
     return gaps
 
 
 def _apart(a: Tensor, b: Tensor) -> Tensor:
-    return (linalg.precise(a) - linalg.precise(b)).flatten(1).norm(dim=1)
+    return (dense_matrix.precise(a) - dense_matrix.precise(b)).flatten(1).norm(dim=1)
 
 
 def compounded(own: Sequence[Tensor], stretch: Sequence[Tensor | float]) -> Tensor:

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 import snf_lite as snf
-from snf_lite import toeplitz
+from snf_lite.linalg import toeplitz
 
 #: Channels, kernel size, height, width; also an image smaller than the kernel.
 SHAPES = [(1, 3, 5, 4), (2, 3, 4, 6), (3, 1, 3, 3), (2, 5, 6, 3), (1, 7, 2, 3)]

@@ -6,10 +6,11 @@ from itertools import pairwise
 import pytest
 import torch
 
-from snf_lite import contenders, costs, toeplitz
+from snf_lite import contenders, costs
 from snf_lite.bench import Case
 from snf_lite.conv import ExactConv2d
 from snf_lite.counts import Counts, count
+from snf_lite.linalg import toeplitz
 
 SIZES = [(8, 16), (32, 80), (3, 5), (64, 24)]
 

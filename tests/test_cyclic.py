@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from snf_lite import cyclic
-from snf_lite.banded import Bands, bands, gather, layout
-from snf_lite.cyclic import CyclicReduction, Rows, reduction
+from snf_lite.linalg import cyclic_reduction
+from snf_lite.linalg.block_tridiagonal import Bands, bands, gather, layout
+from snf_lite.linalg.cyclic_reduction import CyclicReduction, Rows, reduction
 
 SIZE = 3
 
@@ -57,8 +57,8 @@ def test_its_own_gradient_is_what_autograd_finds_in_its_value() -> None:
 def test_few_blocks_are_factorised(n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """At most two for each halving, where elimination row by row factorises n."""
     calls: list[int] = []
-    plain = cyclic.invert
-    monkeypatch.setattr(cyclic, "invert", lambda block: calls.append(1) or plain(block))
+    plain = cyclic_reduction.invert
+    monkeypatch.setattr(cyclic_reduction, "invert", lambda block: calls.append(1) or plain(block))
     reduction(blocks(n), n)
     assert math.log2(n) <= len(calls) <= 2 * math.log2(n) < n
 

@@ -10,8 +10,9 @@ from stand_in import NAME, StandIn, There
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import flow, linalg
+from snf_lite import flow
 from snf_lite.dense import DenseLayer
+from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
 
 MODELS = snf.model_names()
@@ -26,7 +27,7 @@ def readable(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def single(readable: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Within the test ``meta`` is a device without float64."""
-    monkeypatch.setattr(linalg, "WITHOUT_FLOAT64", {NAME})
+    monkeypatch.setattr(dense_matrix, "WITHOUT_FLOAT64", {NAME})
     with StandIn(float64=False):
         yield
 
@@ -91,7 +92,7 @@ def passes(name: str) -> None:
 
 @pytest.mark.parametrize("float64", [True, False])
 def test_every_layer_keeps_to_its_device(float64: bool, readable: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linalg, "WITHOUT_FLOAT64", set() if float64 else {NAME})
+    monkeypatch.setattr(dense_matrix, "WITHOUT_FLOAT64", set() if float64 else {NAME})
     wrong = {}
     with StandIn(float64):
         for name in CASES:
@@ -136,7 +137,7 @@ def test_a_tensor_on_the_wrong_device_is_found(
 
 
 def test_float64_on_a_device_that_has_none_is_found(single: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(linalg, "WITHOUT_FLOAT64", set[str]())
+    monkeypatch.setattr(dense_matrix, "WITHOUT_FLOAT64", set[str]())
     with pytest.raises(TypeError, match="this device has no float64"):
         model("conv-exact").to(NAME).log_prob(pixels().to(NAME))
 

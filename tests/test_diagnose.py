@@ -8,8 +8,9 @@ from layer_table import CASES, CONV_LEARNED, DENSE_LEARNED, LEARNED, Case
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import FlowLayer, diagnose, toeplitz
+from snf_lite import FlowLayer, diagnose
 from snf_lite.exercises import two_dimensional
+from snf_lite.linalg import toeplitz
 
 
 def matrices(case: Case, layer: FlowLayer) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import toeplitz
+from snf_lite.linalg import toeplitz
 
 SIZES = pytest.mark.parametrize(("channels", "kernel", "size"), [(2, 3, (5, 4)), (1, 5, (6, 7)), (3, 1, (2, 3))])
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import exponential, toeplitz
+from snf_lite import exponential
+from snf_lite.linalg import toeplitz
 
 SIZE = (6, 5)
 

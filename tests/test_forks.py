@@ -12,8 +12,9 @@ from layer_table import CASES, LEARNED
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import checkpoints, diagnose, forks, seals, toeplitz
+from snf_lite import checkpoints, diagnose, forks, seals
 from snf_lite.__main__ import main as command_line
+from snf_lite.linalg import toeplitz
 
 
 def one_layer(name: str) -> tuple[snf.Flow, Tensor]:

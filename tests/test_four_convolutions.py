@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import exponential, toeplitz
+from snf_lite import exponential
+from snf_lite.linalg import toeplitz
 
 
 def scattered(layer: snf.FlowLayer, spread: float) -> snf.FlowLayer:

@@ -8,7 +8,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 import snf_lite as snf
-from snf_lite import geco, toeplitz
+from snf_lite import geco
+from snf_lite.linalg import toeplitz
 
 
 def randomised(layer: snf.FlowLayer, spread: float = 0.3) -> snf.FlowLayer:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from snf_lite.linalg import factor, log_abs_det
+from snf_lite.linalg.dense_matrix import factor, log_abs_det
 from snf_lite.plane import log_volume
 
 SEEDS = pytest.mark.parametrize("seed", range(5))

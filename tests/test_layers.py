@@ -10,7 +10,8 @@ from round_trips import close, jacobian, require_round_trip
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import FlowLayer, conv, dense, toeplitz
+from snf_lite import FlowLayer, conv, dense
+from snf_lite.linalg import toeplitz
 
 ALL = pytest.mark.parametrize("name", CASES)
 

@@ -10,7 +10,7 @@ from small_models import SMALL, small
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import snf_lite as snf
-from snf_lite import toeplitz
+from snf_lite.linalg import toeplitz
 
 CONVOLUTIONAL = ("conv-selfnorm", "conv-exact", "conv-emerging", "conv-exponential")
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.grad import conv2d_weight
 
-from snf_lite import toeplitz
 from snf_lite.exercises.verdict import Slips, Verdict, checker, judge, run, tensor
+from snf_lite.linalg import toeplitz
 
 Mask = Callable[[int, int, int], Any]
 Places = Callable[[int, int, int, int, int], Any]
@@ -118,7 +119,7 @@ _PRAISE = "Right. The layer does the same in two calls of a convolution, the pic
 
 def _by_data(delta: Tensor, x: Tensor, k: int) -> Tensor:
     """δ ⋆ x: what a kernel of k × k gets from one picture."""
-    return torch.nn.grad.conv2d_weight(x[None], [2, 2, k, k], delta[None], padding=k // 2)
+    return conv2d_weight(x[None], [2, 2, k, k], delta[None], padding=k // 2)
 
 
 def _gradient_slips(data: Tensor, volume: Tensor, r: Tensor) -> Slips:

@@ -58,7 +58,7 @@ MUTANTS: dict[str, Mutant] = {
         "test_layers.py::test_exact_inverse_round_trips[EmergingConv2d-small-image]",
     ),
     "emerging: a zero tap is let through": Mutant(
-        "linalg.py",
+        "linalg/dense_matrix.py",
         "(sizes > 0) &",
         "(sizes >= 0) &",
         "test_emerging.py::test_refuses_a_zero_among_its_own_taps[flipped_weight-0]",

@@ -118,18 +118,18 @@ MUTANTS: dict[str, Mutant] = {
         "test_layers.py::test_fused_step_equals_the_readable_lines[SelfNormConv2d-5]",
     ),
     "conv: taps of the padding counted": Mutant(
-        "toeplitz.py",
+        "linalg/toeplitz.py",
         "(height - offsets)",
         "(height - 0 * offsets)",
         "test_toeplitz.py::test_tap_counts_count_the_taps_of_the_matrix[shape2]",
     ),
     "conv: flip without the channels": Mutant(
-        "toeplitz.py",
+        "linalg/toeplitz.py",
         "weight.transpose(0, 1).flip(2, 3)",
         "weight.flip(2, 3)",
         "test_toeplitz.py::test_flip_is_the_transpose",
     ),
     "conv: flip of one axis": Mutant(
-        "toeplitz.py", ".flip(2, 3)", ".flip(2)", "test_toeplitz.py::test_flip_is_the_transpose"
+        "linalg/toeplitz.py", ".flip(2, 3)", ".flip(2)", "test_toeplitz.py::test_flip_is_the_transpose"
     ),
 }

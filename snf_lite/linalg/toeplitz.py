@@ -23,9 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
-from snf_lite import linalg
-from snf_lite.banded import PivotedElimination, bands, gather, layout
-from snf_lite.cyclic import CyclicReduction
+from snf_lite.linalg import dense_matrix
+from snf_lite.linalg.block_tridiagonal import PivotedElimination, bands, gather, layout
+from snf_lite.linalg.cyclic_reduction import CyclicReduction
 from snf_lite.runtime import checks
 
 #: Largest relative residual of a solve at which the elimination without exchanges between blocks is believed.
@@ -98,7 +98,7 @@ class Factors(Protocol):
 class OnePixel:
     """T(w) of a 1×1 kernel, which repeats one C×C block for every pixel: the block's factorisation does for all."""
 
-    block: linalg.Factor
+    block: dense_matrix.Factor
     pixels: int
 
     @property
@@ -117,9 +117,9 @@ def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") 
         NotInvertibleError: T(w) is singular to working precision.
     """
     if weight.shape[-1] == 1:
-        return OnePixel(linalg.factor(linalg.precise(weight[:, :, 0, 0]), owner), height * width)
+        return OnePixel(dense_matrix.factor(dense_matrix.precise(weight[:, :, 0, 0]), owner), height * width)
     plan = layout(weight, height, width)
-    quick = CyclicReduction(bands(linalg.precise(weight), plan), plan)
+    quick = CyclicReduction(bands(dense_matrix.precise(weight), plan), plan)
     if not checks.values_are_readable(weight) or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
         return quick
     return eliminate_with_care(weight, height, width, owner)
@@ -128,11 +128,13 @@ def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") 
 def eliminate_with_care(weight: Tensor, height: int, width: int, owner: str) -> PivotedElimination:
     """Factorise T(w) in float64 with pivoting across blocks, or raise NotInvertibleError."""
     plan = layout(weight, height, width)
-    careful = PivotedElimination(bands(linalg.precise(weight), plan), plan)
-    pivots, scale = careful.pivots().detach().abs(), linalg.precise(weight.detach()).abs().max()
+    careful = PivotedElimination(bands(dense_matrix.precise(weight), plan), plan)
+    pivots, scale = careful.pivots().detach().abs(), dense_matrix.precise(weight.detach()).abs().max()
     regular = bool((pivots > NOISE_PIVOT * scale).all())
     if not regular or residual(careful, weight[None], height, width) > HOPELESS_RESIDUAL:
-        raise linalg.singular(owner, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}")
+        raise dense_matrix.singular(
+            owner, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}"
+        )
     return careful
 
 
@@ -144,7 +146,7 @@ def residual(factors: Factors, weights: Tensor, height: int, width: int) -> floa
     """
     count, channels = weights.shape[:2]
     shape = (count, channels, height, width)
-    weights = linalg.precise(weights)
+    weights = dense_matrix.precise(weights)
     probe = torch.arange(math.prod(shape), dtype=weights.dtype, device=weights.device).cos().reshape(shape)
     x = factors.solve(probe).reshape(1, -1, height, width)
     back = conv2d(x, weights.flatten(0, 1), padding=weights.shape[-1] // 2, groups=count)
@@ -164,7 +166,7 @@ def log_abs_det(weight: Tensor, height: int, width: int, owner: str = "toeplitz"
         NotInvertibleError: T(w) is singular.
     """
     if weight.shape[-1] == 1:  # T(w) repeats one C×C block for every pixel
-        return height * width * linalg.log_abs_det(linalg.precise(weight[:, :, 0, 0]), owner)
+        return height * width * dense_matrix.log_abs_det(dense_matrix.precise(weight[:, :, 0, 0]), owner)
     return log_abs_dets(weight[None], height, width, [owner])[0]
 
 
@@ -181,10 +183,10 @@ def log_abs_dets(weights: Tensor, height: int, width: int, owners: Sequence[str]
     if weights.shape[-1] == 1:
         return torch.stack([log_abs_det(w, height, width, owner) for w, owner in zip(weights, owners, strict=True)])
     with torch.no_grad():
-        factors, gradients = factors_and_gradient(linalg.precise(weights), height, width)
+        factors, gradients = factors_and_gradient(dense_matrix.precise(weights), height, width)
     if checks.values_are_readable(weights) and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
         return _dets_with_care(weights, height, width, owners)
-    return cast(Tensor, _LogAbsDets.apply(linalg.precise(weights), factors.log_abs_det, gradients, height, width))
+    return cast(Tensor, _LogAbsDets.apply(dense_matrix.precise(weights), factors.log_abs_det, gradients, height, width))
 
 
 def _dets_with_care(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:

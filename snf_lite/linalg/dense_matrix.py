@@ -189,3 +189,20 @@ def _same_numbers(kept: Tensor | None, now: Tensor) -> bool:
     if kept is None or kept.dtype != now.dtype or kept.device != now.device:
         return False
     return torch.equal(kept, now)
+
+
+def principal_axes(x: Tensor, owner: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean (D,), standard deviations (D,) along the principal directions, and the directions (D, D), in float64.
+
+    x: (B, D) with B > D, else ValueError. Deviations below a thousandth of the largest are raised to it: a direction in
+    which the batch hardly varies would otherwise be blown up without bound.
+    """
+    if len(x) <= x.shape[1]:
+        raise ValueError(
+            f"{owner}: whitening {x.shape[1]} features needs a batch of more than {x.shape[1]} events, got {len(x)}."
+        )
+    x = precise(x)
+    variances, directions = torch.linalg.eigh(torch.cov(x.T).reshape(x.shape[1], x.shape[1]))
+    if not checks.all_finite(variances) or (checks.values_are_readable(variances) and variances[-1] <= 0):
+        raise ValueError(f"{owner}: cannot whiten a batch whose events are all the same.")
+    return x.mean(0), variances.clamp_min(1e-6 * variances[-1]).sqrt(), directions

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from snf_lite.banded import Bands, Layout
+from snf_lite.linalg.block_tridiagonal import Bands, Layout
 
 
 class Rows(NamedTuple):
