@@ -1,26 +1,26 @@
 """snf_lite: self-normalizing flows, their exact twins, and what it takes to train and compare them."""
 
 from snf_lite import exercises
-from snf_lite.activations import SmoothLeakyReLU
 from snf_lite.checkpoints import CheckpointError, restore, save
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
 from snf_lite.data.image_folder import read_folder
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
-from snf_lite.emerging import EmergingConv2d
 from snf_lite.evaluation import Result, evaluate
-from snf_lite.exponential import ConvExponential2d
 from snf_lite.flow import Flow
-from snf_lite.front import Standardize, Whiten
 from snf_lite.general import self_norm_log_det
-from snf_lite.glow import ActNorm, AffineCoupling, SplitPrior
 from snf_lite.history import History
-from snf_lite.images import Dequantize, Flatten, Logit, Squeeze
 from snf_lite.layer import FlowLayer
-from snf_lite.lu import LULinear
+from snf_lite.layers.activations import SmoothLeakyReLU
+from snf_lite.layers.conv_exponential import ConvExponential2d
+from snf_lite.layers.emerging import EmergingConv2d
+from snf_lite.layers.glow import ActNorm, AffineCoupling, SplitPrior
+from snf_lite.layers.lu import LULinear
+from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize, Whiten
+from snf_lite.layers.reshape import Flatten, Squeeze
+from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.models import build, model_names
 from snf_lite.runtime.checks import NotInvertibleError
-from snf_lite.spline import RationalQuadraticSpline
 from snf_lite.train import fit
 
 __version__ = "0.1.0"

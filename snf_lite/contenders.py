@@ -16,8 +16,8 @@ from snf_lite.bench import Case, Contender, Step
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.layer import FlowLayer
+from snf_lite.layers.lu import LULinear
 from snf_lite.linalg import toeplitz
-from snf_lite.lu import LULinear
 
 Surrogate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]]
 

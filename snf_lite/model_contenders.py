@@ -13,8 +13,8 @@ from snf_lite.conv import SelfNormConv2d
 from snf_lite.dense import SelfNormLinear
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
+from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.runtime.rng import stream
-from snf_lite.spline import RationalQuadraticSpline
 from snf_lite.step import adam
 
 #: How many values a pixel takes.

@@ -4,19 +4,19 @@ import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from snf_lite.activations import SmoothLeakyReLU
 from snf_lite.conv import ConvLayer, ExactConv2d, SelfNormConv2d
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
-from snf_lite.emerging import EmergingConv2d
-from snf_lite.exponential import ConvExponential2d
 from snf_lite.flow import Flow
-from snf_lite.front import Standardize, Whiten
-from snf_lite.glow import ActNorm, AffineCoupling, SplitPrior, orthogonal
-from snf_lite.images import Dequantize, Flatten, Logit, Squeeze
 from snf_lite.layer import FlowLayer
-from snf_lite.lu import LULinear
+from snf_lite.layers.activations import SmoothLeakyReLU
+from snf_lite.layers.conv_exponential import ConvExponential2d
+from snf_lite.layers.emerging import EmergingConv2d
+from snf_lite.layers.glow import ActNorm, AffineCoupling, SplitPrior, orthogonal
+from snf_lite.layers.lu import LULinear
+from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize, Whiten
+from snf_lite.layers.reshape import Flatten, Squeeze
+from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.runtime import checks
-from snf_lite.spline import RationalQuadraticSpline
 
 
 def preprocessing(levels: int | None) -> list[FlowLayer]:

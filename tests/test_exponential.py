@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import exponential
+from snf_lite.layers import conv_exponential
 from snf_lite.linalg import toeplitz
 
 SIZE = (6, 5)
@@ -80,19 +80,19 @@ def test_six_terms_are_the_default_and_leave_out_a_ten_thousandth() -> None:
 # at 4.4 and 7.19 the first term left out alone would ask for one less
 @pytest.mark.parametrize("norm", [0.0, 0.1, 0.9, 1.3, 3.0, 4.4, 7.19, 7.5])
 def test_terms_are_as_many_as_the_remainder_asks_for(norm: float) -> None:
-    terms = exponential.terms_for(norm)
+    terms = conv_exponential.terms_for(norm)
 
     def share(first: int) -> float:
         return sum(norm**n / math.factorial(n) for n in range(first, first + 100)) * math.exp(norm)
 
-    assert share(terms + 1) <= exponential.REMAINDER <= 1e-10
-    assert terms == 1 or share(terms - 1) > exponential.REMAINDER
+    assert share(terms + 1) <= conv_exponential.REMAINDER <= 1e-10
+    assert terms == 1 or share(terms - 1) > conv_exponential.REMAINDER
 
 
 def test_where_values_cannot_be_read_the_terms_cover_twice_the_coefficient() -> None:
     layer = random_layer(spread=0.05)
     used = torch.func.vmap(lambda kernel: kernel.sum() * 0 + layer.terms_needed(kernel))(layer.kernel().detach()[None])
-    assert used.item() == exponential.terms_for(1.8) > layer.terms_needed(layer.kernel())
+    assert used.item() == conv_exponential.terms_for(1.8) > layer.terms_needed(layer.kernel())
 
 
 @pytest.mark.parametrize(("channels", "kernel"), [(1, 1), (1, 3), (1, 5), (3, 3), (2, 5)])
@@ -103,7 +103,7 @@ def test_the_bound_holds_between_its_frequencies_too(channels: int, kernel: int)
         weight = torch.randn(channels, channels, kernel, kernel, dtype=torch.float64)
         symbols = torch.fft.fft2(weight, s=(60, 60)).permute(2, 3, 0, 1)
         norm = float(torch.linalg.matrix_norm(symbols, ord=2).max())
-        bound = exponential.norm_bound(weight)
+        bound = conv_exponential.norm_bound(weight)
         assert singular_value(weight) <= bound * (1 + 1e-12)
         assert norm <= bound * (1 + 1e-12) and bound <= 1.18 * norm
 
@@ -115,7 +115,7 @@ def test_the_bound_is_met_where_the_peak_lies_midway_between_its_frequencies_on_
         angle = (row + column) * math.pi / 8
         turn = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
         weight[:, :, 1 + row, 1 + column] = torch.tensor(turn) / 4
-    assert exponential.norm_bound(weight) == pytest.approx(1.0, rel=1e-6)
+    assert conv_exponential.norm_bound(weight) == pytest.approx(1.0, rel=1e-6)
     assert 0.95 < singular_value(weight, (16, 16)) < 1
 
 

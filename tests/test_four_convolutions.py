@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import exponential
+from snf_lite.layers import conv_exponential
 from snf_lite.linalg import toeplitz
 
 
@@ -41,7 +41,7 @@ def test_the_log_determinant_of_an_exponential_is_a_trace(norm: float) -> None:
     torch.manual_seed(1)
     w, T = kernel_of_norm(norm)
     found = torch.linalg.slogdet(torch.linalg.matrix_exp(T)).logabsdet
-    assert torch.allclose(exponential.log_det_of_exponential(w, 5, 4), found, atol=1e-9)
+    assert torch.allclose(conv_exponential.log_det_of_exponential(w, 5, 4), found, atol=1e-9)
 
 
 @pytest.mark.equation("eq-remainder")
@@ -55,15 +55,15 @@ def test_what_the_series_leaves_out_stays_below_the_bound_and_comes_near_it(norm
         sized, power = sized + power, power @ T / (n + 1)
         left = float(torch.linalg.matrix_norm(whole - sized, ord=2))
         tail = sum(norm**m / math.factorial(m) for m in range(n + 1, n + 60))
-        bound = exponential.remainder_bound(norm, n)
+        bound = conv_exponential.remainder_bound(norm, n)
         assert left <= bound + 1e-12 and tail <= bound * (1 + 1e-12)
         if n > norm:
             assert bound < 1.5 * tail
 
 
 def test_no_bound_where_the_terms_still_grow() -> None:
-    assert exponential.remainder_bound(5.0, 3) == math.inf
-    assert exponential.remainder_bound(0.0, 1) == 0.0
+    assert conv_exponential.remainder_bound(5.0, 3) == math.inf
+    assert conv_exponential.remainder_bound(0.0, 1) == 0.0
 
 
 @pytest.mark.equation("eq-spline")

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.distributions import Normal
 
 import snf_lite as snf
-from snf_lite import checkpoints, diagnose, glow
+from snf_lite import checkpoints, diagnose
+from snf_lite.layers import glow
 from snf_lite.linalg import toeplitz
 from snf_lite.step import Means, Step
 

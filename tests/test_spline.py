@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import spline
+from snf_lite.layers import spline
 
 
 def drawn(shape: tuple[int, ...], bins: int, bound: float = 10.0, spread: float = 1.0) -> snf.RationalQuadraticSpline:

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite.emerging import causal_mask
 from snf_lite.exercises.verdict import Stopped, Verdict, checker, judge, run, tensor
-from snf_lite.exponential import remainder_bound
+from snf_lite.layers.conv_exponential import remainder_bound
+from snf_lite.layers.emerging import causal_mask
 
 Mask = Callable[[int, int], Any]
 Solve = Callable[[Tensor, float, float], Any]

@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from snf_lite.data.datasets import load
 from snf_lite.evaluation import bits_per_dim
 from snf_lite.flow import Flow
-from snf_lite.front import Standardize
-from snf_lite.images import Dequantize, Logit
+from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize
 from snf_lite.prior import measures, record
 from snf_lite.prior.candidates import CANDIDATES, examine
 from snf_lite.prior.integer import IntegerFlow

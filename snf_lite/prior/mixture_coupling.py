@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
-from snf_lite.glow import ImageHalves
+from snf_lite.layers.glow import ImageHalves
 from snf_lite.prior.bisection import bisect, with_gradient
 from snf_lite.runtime import checks
 

@@ -10,11 +10,12 @@ from torch import nn
 from snf_lite import models
 from snf_lite.conv import ExactConv2d
 from snf_lite.dense import DenseLayer, ExactLinear, SelfNormLinear
-from snf_lite.emerging import EmergingConv2d
-from snf_lite.exponential import ConvExponential2d
 from snf_lite.flow import Flow
-from snf_lite.glow import ActNorm, AffineCoupling, orthogonal
 from snf_lite.layer import FlowLayer
+from snf_lite.layers.conv_exponential import ConvExponential2d
+from snf_lite.layers.emerging import EmergingConv2d
+from snf_lite.layers.glow import ActNorm, AffineCoupling, orthogonal
+from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.prior.bnaf import BlockAutoregressive
 from snf_lite.prior.integer import IntegerFlow
 from snf_lite.prior.lattice import CELLS, LatticeModel
@@ -23,7 +24,6 @@ from snf_lite.prior.mixture_coupling import MixtureCoupling
 from snf_lite.prior.model import FlowModel, Model
 from snf_lite.prior.sylvester import Sylvester
 from snf_lite.prior.system import System
-from snf_lite.spline import RationalQuadraticSpline
 
 #: Layers of the maps that change little each: planar, radial, Sylvester.
 MANY = 16

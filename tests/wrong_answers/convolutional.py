@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite.exponential import remainder_bound
+from snf_lite.layers.conv_exponential import remainder_bound
 
 
 def masked(
