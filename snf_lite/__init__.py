@@ -8,7 +8,6 @@ from snf_lite.data.image_folder import read_folder
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.evaluation import Result, evaluate
 from snf_lite.flow import Flow
-from snf_lite.general import self_norm_log_det
 from snf_lite.history import History
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.activations import SmoothLeakyReLU
@@ -21,6 +20,7 @@ from snf_lite.layers.reshape import Flatten, Squeeze
 from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.models import build, model_names
 from snf_lite.runtime.checks import NotInvertibleError
+from snf_lite.surrogate import self_norm_log_det
 from snf_lite.train import fit
 
 __version__ = "0.1.0"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import checkpoints
-from snf_lite.__main__ import main
+from snf_lite.cli import main
 from snf_lite.runtime import distributed
 from snf_lite.step import Means
 

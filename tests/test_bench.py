@@ -21,9 +21,9 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import bench, bench_command, bench_record, contenders, contests, foreign, model_contenders
-from snf_lite.__main__ import main
 from snf_lite.bench import Budget, Case, Contender, Lane, Race, Step, UnavailableError
 from snf_lite.bench_plots import bench_figure, png
+from snf_lite.cli import main
 from snf_lite.counts import count
 
 DENSE = Case("dense", (5,), 4, dtype=torch.float64)

@@ -14,7 +14,7 @@ import pytest
 
 import snf_lite as snf
 from snf_lite import runs
-from snf_lite.__main__ import _parser, _recipe, main
+from snf_lite.cli import _parser, _recipe, main
 
 TRAIN = ["train", "dense-selfnorm", "--whiten", "--epochs", "2"]
 RUN = Path("data", "runs", "dense-selfnorm-digits-seed0")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import checkpoints, diagnose, forks, seals
-from snf_lite.__main__ import main as command_line
+from snf_lite.cli import main as command_line
 from snf_lite.linalg import toeplitz
 
 

@@ -10,7 +10,7 @@ import torch
 
 import snf_lite as snf
 from snf_lite import pixel_record, pixels, seals
-from snf_lite.__main__ import main
+from snf_lite.cli import main
 from snf_lite.evaluation import bits_per_dim
 from snf_lite.stored import stored_run
 

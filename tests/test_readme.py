@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
-from snf_lite.__main__ import main
+from snf_lite.cli import main
 
 
 def code(language: str) -> list[str]:

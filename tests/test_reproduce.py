@@ -8,7 +8,7 @@ import pytest
 from made_images import imagenet32
 
 from snf_lite import reproduce, runs
-from snf_lite.__main__ import main
+from snf_lite.cli import main
 from snf_lite.rows import PRESETS, ROWS, rows_for
 
 PAIR = ["reproduce", "--rows", "dense-selfnorm", "dense-exact"]

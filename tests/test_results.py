@@ -11,7 +11,7 @@ from made_records import put, record_of, template
 from project import ROOT
 
 from snf_lite import results, runs, seals
-from snf_lite.__main__ import main
+from snf_lite.cli import main
 from snf_lite.rows import ROWS, TWINS, rows_for
 
 
