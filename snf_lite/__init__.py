@@ -1,14 +1,11 @@
 """snf_lite: self-normalizing flows, their exact twins, and what it takes to train and compare them."""
 
 from snf_lite import exercises
-from snf_lite.checkpoints import CheckpointError, restore, save
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
 from snf_lite.data.image_folder import read_folder
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
-from snf_lite.evaluation import Result, evaluate
 from snf_lite.flow import Flow
-from snf_lite.history import History
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.activations import SmoothLeakyReLU
 from snf_lite.layers.conv_exponential import ConvExponential2d
@@ -21,7 +18,10 @@ from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.models import build, model_names
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.surrogate import self_norm_log_det
-from snf_lite.train import fit
+from snf_lite.training.checkpoints import CheckpointError, restore, save
+from snf_lite.training.evaluation import Result, evaluate
+from snf_lite.training.fit import fit
+from snf_lite.training.history import History
 
 __version__ = "0.1.0"
 

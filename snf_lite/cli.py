@@ -10,19 +10,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from snf_lite import checkpoints, models, seals
+from snf_lite import models, seals
 from snf_lite.bench_command import run_bench
 from snf_lite.contests import SUITES
 from snf_lite.data.datasets import DataError, dataset_names, image_set_names
-from snf_lite.evaluation import evaluate
 from snf_lite.recipe import Recipe, draw, run
 from snf_lite.reproduce import Wish, default_minutes, plan_name, reproduce
 from snf_lite.results import grouped, read_all, report
 from snf_lite.rows import PRESETS, ROWS
 from snf_lite.runtime import checks, distributed
 from snf_lite.runtime.devices import choose_device, keep_freed_memory
-from snf_lite.step import PRECISIONS
 from snf_lite.stored import home
+from snf_lite.training import checkpoints
+from snf_lite.training.evaluation import evaluate
+from snf_lite.training.step import PRECISIONS
 
 #: What a user can cause; anything else is a mistake of ours and shows its traceback.
 EXPECTED = (ValueError, TypeError, DataError, FloatingPointError, OSError)

@@ -17,16 +17,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite import checkpoints, runs
+from snf_lite import runs
 from snf_lite.data.source import Events, events_of
 from snf_lite.diagnose import learned_layers, volume_errors, weight_gradients
-from snf_lite.evaluation import evaluate, log_probs
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, files, provenance
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.rng import stream
-from snf_lite.schedule import Settings
-from snf_lite.step import adam
+from snf_lite.training import checkpoints
+from snf_lite.training.evaluation import evaluate, log_probs
+from snf_lite.training.settings import Settings
+from snf_lite.training.step import adam
 
 FORMAT, FILE = 1, "fork-{}.json"
 BATCH = 100

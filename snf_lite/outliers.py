@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from snf_lite.data.source import Data, events_of
-from snf_lite.evaluation import EVALUATION_BATCH, log_probs, require_fit
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.rng import require_seed
+from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fit
 
 
 def event_nats(

@@ -9,14 +9,14 @@ import torch
 
 from snf_lite import models, runs
 from snf_lite.data.datasets import load
-from snf_lite.evaluation import Result, evaluate
 from snf_lite.flow import Flow
-from snf_lite.history import History
 from snf_lite.runtime import distributed
 from snf_lite.runtime.files import write_whole
 from snf_lite.runtime.rng import stream
 from snf_lite.sampling import SamplePair, sample_pair
-from snf_lite.train import fit
+from snf_lite.training.evaluation import Result, evaluate
+from snf_lite.training.fit import fit
+from snf_lite.training.history import History
 
 #: How many samples a record's distance and times come from.
 RECORDED_SAMPLES = 100

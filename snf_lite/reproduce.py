@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from snf_lite.data.datasets import load
-from snf_lite.evaluation import EVALUATION_BATCH
 from snf_lite.models import known_settings
 from snf_lite.recipe import Recipe, run
 from snf_lite.rows import ROWS, rows_for
 from snf_lite.runtime import distributed, files
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.runtime.devices import choose_device, wait_for
-from snf_lite.step import Means, Step
+from snf_lite.training.evaluation import EVALUATION_BATCH
+from snf_lite.training.step import Means, Step
 
 #: Steps of which the median says how long one takes.
 TIMED_STEPS = 5

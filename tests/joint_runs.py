@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import checkpoints
 from snf_lite.cli import main
 from snf_lite.runtime import distributed
-from snf_lite.step import Means
+from snf_lite.training import checkpoints
+from snf_lite.training.step import Means
 
 #: Of 103 events in batches of 51 each epoch ends with a batch of one: one of two processes gets none of it.
 POINTS = {"data": snf.sample_density("moons", 103).double(), "validation": snf.sample_density("moons", 50, 1).double()}

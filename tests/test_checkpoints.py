@@ -15,8 +15,8 @@ import torch
 from small_models import small
 
 import snf_lite as snf
-from snf_lite import checkpoints
 from snf_lite.runtime import files
+from snf_lite.training import checkpoints
 
 MOONS = snf.sample_density("moons", 300)
 

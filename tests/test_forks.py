@@ -12,9 +12,10 @@ from layer_table import CASES, LEARNED
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import checkpoints, diagnose, forks, seals
+from snf_lite import diagnose, forks, seals
 from snf_lite.cli import main as command_line
 from snf_lite.linalg import toeplitz
+from snf_lite.training import checkpoints
 
 
 def one_layer(name: str) -> tuple[snf.Flow, Tensor]:

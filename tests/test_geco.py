@@ -11,7 +11,7 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import geco
-from snf_lite.step import Means, Step
+from snf_lite.training.step import Means, Step
 
 MOONS = snf.sample_density("moons", 400)
 

@@ -10,10 +10,11 @@ from torch import Tensor
 from torch.distributions import Normal
 
 import snf_lite as snf
-from snf_lite import checkpoints, diagnose
+from snf_lite import diagnose
 from snf_lite.layers import glow
 from snf_lite.linalg import toeplitz
-from snf_lite.step import Means, Step
+from snf_lite.training import checkpoints
+from snf_lite.training.step import Means, Step
 
 BOTH = pytest.mark.parametrize("name", ["glow-exact", "glow-selfnorm"])
 

@@ -11,8 +11,8 @@ import torch
 import snf_lite as snf
 from snf_lite import pixel_record, pixels, seals
 from snf_lite.cli import main
-from snf_lite.evaluation import bits_per_dim
 from snf_lite.stored import stored_run
+from snf_lite.training.evaluation import bits_per_dim
 
 
 def one_pixel(levels: int = 6, weight: float = 1.7, bias: float = 0.4) -> snf.Flow:

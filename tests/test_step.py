@@ -10,8 +10,8 @@ from small_runs import HELD_OUT, MOONS, fresh, weights
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import step as rooms
-from snf_lite.step import Means, Step, adam
+from snf_lite.training import step as rooms
+from snf_lite.training.step import Means, Step, adam
 
 MODELS = ["dense-selfnorm", "dense-exact", "dense-relative", "dense-lu"]
 

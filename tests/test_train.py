@@ -10,8 +10,8 @@ from small_runs import HELD_OUT, MOONS, fresh, trained, weights
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import checkpoints
-from snf_lite.schedule import Settings
+from snf_lite.training import checkpoints
+from snf_lite.training.settings import Settings
 
 
 def settings(**changes: Any) -> Settings:

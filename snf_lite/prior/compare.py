@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from snf_lite.data.datasets import load
-from snf_lite.evaluation import bits_per_dim
 from snf_lite.flow import Flow
 from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize
 from snf_lite.prior import measures, record
@@ -25,6 +24,7 @@ from snf_lite.prior.system import System
 from snf_lite.prior.systems import LEVELS, MANY, PIXELS, system_named
 from snf_lite.prior.training import DIGITS, PLANE, TEST, TRAIN, fit, fit_digits, points, true_log_prob
 from snf_lite.runtime.rng import stream
+from snf_lite.training.evaluation import bits_per_dim
 
 #: Events that Jacobians, round trips and times are taken over; pictures, likewise; samples of digits that are kept.
 CHECKED, TIMED = 300, 1000

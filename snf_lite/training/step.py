@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from snf_lite.flow import Flow
-from snf_lite.joint import Joint
 from snf_lite.runtime import checks, distributed
+from snf_lite.training.data_parallel import Joint
 
 #: What float32 numbers become inside matrix products and convolutions; everything else stays float32.
 PRECISIONS = ("float32", "tf32", "bf16")

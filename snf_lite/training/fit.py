@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from snf_lite import checkpoints
-from snf_lite.checkpoints import CheckpointError
 from snf_lite.data.augmentation import augmented, require_images
 from snf_lite.data.source import Data, Events, training_and_validation
-from snf_lite.evaluation import EVALUATION_BATCH, log_probs, require_fit
 from snf_lite.flow import Flow
-from snf_lite.history import History
 from snf_lite.runtime import checks, distributed
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.rng import stream
-from snf_lite.schedule import Settings
-from snf_lite.step import Means, Step
+from snf_lite.training import checkpoints
+from snf_lite.training.checkpoints import CheckpointError
+from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fit
+from snf_lite.training.history import History
+from snf_lite.training.settings import Settings
+from snf_lite.training.step import Means, Step
 
 #: A fresh flow is initialised from at most this many training events.
 INITIAL_EVENTS = 10_000

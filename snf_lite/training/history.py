@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from snf_lite.evaluation import bits_per_dim
+from snf_lite.training.evaluation import bits_per_dim
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""Training loops: fit, one step, settings, history, exact evaluation, checkpoints, several processes."""
