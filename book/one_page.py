@@ -15,8 +15,8 @@ from charts import Scale, drawing, line, marker, text, through_zero
 from marks import fill
 from project import ROOT, write
 
+from snf_lite.analysis.figures import GREY, ORANGE, SERIES
 from snf_lite.bench_record import read_bench
-from snf_lite.plane import GREY, ORANGE, SERIES
 from snf_lite.results import Parity, grouped, parities, read_all
 from snf_lite.rows import ROWS, TWINS, Row
 from snf_lite.stored import home, stored_run

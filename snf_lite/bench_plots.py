@@ -9,8 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from snf_lite.explore import picture
-from snf_lite.plane import BLUE, GREEN, GREY, ORANGE, PINK, Drawing
+from snf_lite.analysis.figures import BLUE, GREEN, GREY, ORANGE, PINK, Drawing, picture
 
 COLOURS = (BLUE, ORANGE, GREEN, PINK, "black")
 #: Seven markers and five colours: the pairs repeat after 35 contenders only.

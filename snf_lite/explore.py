@@ -7,20 +7,18 @@ a slider of ipywidgets, for which a kernel must run.
 
 import base64
 import html
-import io
 import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
-from PIL import Image
+
+from snf_lite.analysis.figures import picture
 
 Draw = Callable[[Any], Figure]
 Describe = Callable[[Any], str]
 
-#: Colours of a frame's picture: drawings need no more, and a page of frames stays small.
-COLOURS = 256
 
 # A light ground in every theme, for the words and the slider as for the pictures.
 _LIGHT = "margin:1em 0;padding:.5em;background:white;color:black;color-scheme:light"
@@ -100,15 +98,6 @@ def explore(
         return _widget(draw, values, control, label)
     pictures = [picture(draw(value)) for value in values]
     return Frames(name, control, [label(value) for value in values], [alt(value) for value in values], pictures)
-
-
-def picture(figure: Figure) -> bytes:
-    """A matplotlib figure as a PNG of few colours on opaque white."""
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=90, facecolor="white")
-    small = io.BytesIO()
-    Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
-    return small.getvalue()
 
 
 def _widget(draw: Draw, values: Sequence[Any], control: str, label: Describe) -> Any:

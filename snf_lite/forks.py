@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from snf_lite import runs
+from snf_lite.analysis.learned_inverse import learned_layers, volume_errors, weight_gradients
 from snf_lite.data.source import Events, events_of
-from snf_lite.diagnose import learned_layers, volume_errors, weight_gradients
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, files, provenance
 from snf_lite.runtime.devices import choose_device

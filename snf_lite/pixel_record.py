@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snf_lite.analysis.pixel_likelihood import level_counts, level_log_dets
 from snf_lite.data.datasets import image_set_names, load
 from snf_lite.data.registry import SPLITS
 from snf_lite.data.source import events_of
 from snf_lite.layers.preprocessing import Dequantize, Logit
-from snf_lite.pixels import level_counts, level_log_dets
 from snf_lite.runtime import files, provenance
 from snf_lite.runtime.rng import stream
 

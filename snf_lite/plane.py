@@ -1,37 +1,17 @@
 """Pictures of the plane, and the areas in them: a density as shades, a map as a warped grid, an angle as a compass."""
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.colorbar import Colorbar
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from snf_lite.explore import picture
+from snf_lite.analysis.figures import GREY, ORANGE, SERIES
+from snf_lite.analysis.jacobian import Map, log_volume
 from snf_lite.runtime import checks
-
-#: Colours that people with any kind of colour vision tell apart (Okabe and Ito 2008), and a marker for each.
-BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#707070"
-SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PINK, "D"))
-
-Map = Callable[[Tensor], Tensor]
-
-
-class Drawing(Figure):
-    """A figure that shows itself as the last value of a notebook's cell, as ``explore`` would show it."""
-
-    def _repr_png_(self) -> bytes:
-        return picture(self)
-
-
-def panels(count: int = 2, height: float = 3.2, width: float = 7.0) -> tuple[Figure, Any]:
-    """A figure of the book's width on white, and its ``count`` axes side by side (one axes if 1)."""
-    figure = Drawing(figsize=(width, height), facecolor="white", layout="constrained")
-    return figure, figure.subplots(1, count)
 
 
 class Plane:
@@ -68,29 +48,6 @@ class Plane:
             wanted = f"({self.cells**2},), one number a cell"
             raise ValueError(f"Plane: expected a density of shape {wanted}, got {tuple(density.shape)}.")
         return density.detach().cpu()
-
-
-def log_volume(f: Map, x: Tensor) -> Tensor:
-    """log|det J_f| at each x (B, D) by automatic differentiation, (B,) in nats: for any map, O(D³) an event.
-
-    J_f is the matrix of ∂f_i/∂x_j. The absolute value of its determinant is the factor by which f makes a small
-    volume around x grow (eq-volume); 0 nats where f keeps it, -inf where f is flat. Differentiable by x and by the
-    parameters of f (eq-chain).
-
-    Args:
-        f: (B, D) → (B, D), event by event; ``lambda x: layer(x)[0]`` of a layer or flow.
-        x: (B, D).
-
-    Raises:
-        ValueError: x is no batch of vectors, or f gives vectors of another length.
-    """
-    if x.dim() != 2:
-        raise ValueError(f"log_volume: expected x of shape (B, D), got {tuple(x.shape)}.")
-    jacobians = torch.func.vmap(torch.func.jacrev(lambda event: f(event[None])[0]))(x)
-    if jacobians.shape[1:] != (x.shape[1], x.shape[1]):
-        wanted, got = x.shape[1:], tuple(jacobians.shape[1:-1])
-        raise ValueError(f"log_volume: expected f to give events of shape {tuple(wanted)}, got {got}.")
-    return torch.linalg.slogdet(jacobians).logabsdet
 
 
 def square_outline(centre: Tensor, side: float, points: int = 1) -> Tensor:

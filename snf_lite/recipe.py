@@ -8,12 +8,12 @@ from typing import Any
 import torch
 
 from snf_lite import models, runs
+from snf_lite.analysis.sampling import SamplePair, sample_pair
 from snf_lite.data.datasets import load
 from snf_lite.flow import Flow
 from snf_lite.runtime import distributed
 from snf_lite.runtime.files import write_whole
 from snf_lite.runtime.rng import stream
-from snf_lite.sampling import SamplePair, sample_pair
 from snf_lite.training.evaluation import Result, evaluate
 from snf_lite.training.fit import fit
 from snf_lite.training.history import History
@@ -142,7 +142,7 @@ def _write(recipe: Recipe, flow: Flow, outcome: Outcome) -> None:
 
 def draw(flow: Flow, seed: int, path: Path, count: int | None = None) -> float:
     """Samples through both inverses into a picture; their relative distance."""
-    from snf_lite.plots import sample_grid  # matplotlib, which only those who draw wait for
+    from snf_lite.analysis.figures import sample_grid  # matplotlib, which only those who draw wait for
 
     figure = sample_grid(flow, count, seed)
     write_whole(path, figure.png())

@@ -4,10 +4,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from snf_lite.analysis.sampling import SamplePair
 from snf_lite.flow import Flow
 from snf_lite.runtime.files import read_json, write_json
 from snf_lite.runtime.provenance import provenance
-from snf_lite.sampling import SamplePair
 from snf_lite.training.evaluation import Result
 from snf_lite.training.history import History
 

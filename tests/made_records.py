@@ -9,8 +9,8 @@ from small_runs import HELD_OUT, MOONS, fresh
 
 import snf_lite as snf
 from snf_lite import runs
+from snf_lite.analysis.sampling import sample_pair
 from snf_lite.recipe import Recipe
-from snf_lite.sampling import sample_pair
 
 
 def template() -> runs.Record:

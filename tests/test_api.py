@@ -154,7 +154,7 @@ LINKED = [
     ("snf_lite.evaluate", "snf_lite.fit"),  # a name in a sentence
     ("snf_lite.restore", "snf_lite.CheckpointError"),  # an error raised
     ("snf_lite.explore.explore", "snf_lite.explore.Frames"),
-    ("snf_lite.plots.sample_grid", "snf_lite.plots.SampleFigure"),
+    ("snf_lite.analysis.figures.sample_grid", "snf_lite.analysis.figures.SampleFigure"),
 ]
 
 

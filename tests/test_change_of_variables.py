@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite.plane import log_volume
+from snf_lite.analysis.jacobian import log_volume
 
 DOUBLE = torch.float64
 

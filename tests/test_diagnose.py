@@ -8,7 +8,8 @@ from layer_table import CASES, CONV_LEARNED, DENSE_LEARNED, LEARNED, Case
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import FlowLayer, diagnose
+from snf_lite import FlowLayer
+from snf_lite.analysis import learned_inverse
 from snf_lite.exercises import two_dimensional
 from snf_lite.linalg import toeplitz
 
@@ -31,7 +32,7 @@ def drawn(name: str, seed: int = 0) -> tuple[Case, FlowLayer, Tensor, Tensor]:
 @pytest.mark.parametrize("name", LEARNED)
 def test_the_error_is_what_separates_the_stand_in_from_the_gradient(name: str) -> None:
     case, layer, W, R = drawn(name)
-    E = diagnose.error_matrix(layer, case.event_shape)
+    E = learned_inverse.error_matrix(layer, case.event_shape)
     assert (E - (R @ W - torch.eye(len(W)))).abs().max() < 1e-11
     inverse = torch.linalg.inv(W)
     assert (R.T - inverse.T - inverse.T @ E.T).norm() < 1e-9 * inverse.norm() ** 2
@@ -45,7 +46,7 @@ def test_the_bound_on_the_stand_in_is_met_where_the_error_stretches_all_alike() 
     inverse = torch.linalg.inv(layer.weight.detach())
     with torch.no_grad():
         layer.inverse_weight.copy_(1.75 * inverse)
-    size = torch.linalg.matrix_norm(diagnose.error_matrix(layer, (5,)), ord=2)
+    size = torch.linalg.matrix_norm(learned_inverse.error_matrix(layer, (5,)), ord=2)
     assert abs(float(size) - 0.75) < 1e-12
     apart = torch.linalg.matrix_norm(layer.inverse_weight.detach() - inverse, ord=2)
     assert abs(float(apart - size * torch.linalg.matrix_norm(inverse, ord=2))) < 1e-11
@@ -54,9 +55,13 @@ def test_the_bound_on_the_stand_in_is_met_where_the_error_stretches_all_alike() 
 def test_a_layer_without_a_learned_inverse_has_no_error() -> None:
     flow = snf.Flow([snf.ExactLinear(2)], (2,))
     with pytest.raises(ValueError, match=r"layers\[0\] ExactLinear: expected a layer that learns its inverse"):
-        diagnose.error_matrix(flow.chain()[0], (2,))
-    assert diagnose.inverse_errors(flow) == []
-    assert diagnose.gradient_angles(flow, torch.ones(1, 2)) == diagnose.weight_gradients(flow, torch.ones(1, 2)) == []
+        learned_inverse.error_matrix(flow.chain()[0], (2,))
+    assert learned_inverse.inverse_errors(flow) == []
+    assert (
+        learned_inverse.gradient_angles(flow, torch.ones(1, 2))
+        == learned_inverse.weight_gradients(flow, torch.ones(1, 2))
+        == []
+    )
 
 
 def mixed_flow() -> snf.Flow:
@@ -72,8 +77,8 @@ def mixed_flow() -> snf.Flow:
 
 def test_each_layer_is_measured_on_the_image_it_sees() -> None:
     flow = mixed_flow()
-    found = diagnose.inverse_errors(flow)
-    for size, layer, shape in zip(found, diagnose.learned_layers(flow), ((4, 2), (2, 1), ()), strict=True):
+    found = learned_inverse.inverse_errors(flow)
+    for size, layer, shape in zip(found, learned_inverse.learned_layers(flow), ((4, 2), (2, 1), ()), strict=True):
         W, R = layer.get_parameter("weight").detach(), layer.get_parameter("inverse_weight").detach()
         if shape:
             W, R = (toeplitz.matrix(taps, *shape) for taps in (W, R))
@@ -89,7 +94,7 @@ def test_the_slope_is_that_of_the_log_determinant_and_never_below_its_floor(feat
     W = torch.randn(500, features, features, dtype=torch.float64)
     E = torch.randn(500, features, features, dtype=torch.float64) * torch.rand(500, 1, 1, dtype=torch.float64)
     R = (torch.eye(features) + E) @ torch.linalg.inv(W)
-    slope, floor = diagnose.slope_and_floor(W, R)
+    slope, floor = learned_inverse.slope_and_floor(W, R)
     assert (slope >= floor - 1e-9 * floor.abs()).all()
     t = torch.zeros(500, dtype=torch.float64, requires_grad=True)
     risen = torch.linalg.slogdet(W + t[:, None, None] * R.mT).logabsdet
@@ -103,7 +108,7 @@ def test_the_slope_is_that_of_the_log_determinant_and_never_below_its_floor(feat
 def test_the_worst_error_meets_the_floor() -> None:
     W = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for size in (0.3, 1.0, 1.7):
-        slope, floor = diagnose.slope_and_floor(W, (1 - size) * torch.linalg.inv(W))  # E = -size I
+        slope, floor = learned_inverse.slope_and_floor(W, (1 - size) * torch.linalg.inv(W))  # E = -size I
         assert abs(float(slope - floor)) < 1e-9
         assert abs(float(floor) - (1 - size) * float(torch.linalg.inv(W).square().sum())) < 1e-9
 
@@ -134,24 +139,24 @@ def test_the_angle_is_that_between_the_two_formulas(name: str) -> None:
     layer, x = case.layer(), case.events(7)
     flow = snf.Flow([layer], case.event_shape)
     ours, exact, degrees = by_hand(name)
-    ((learned, true),) = diagnose.weight_gradients(flow, x)
+    ((learned, true),) = learned_inverse.weight_gradients(flow, x)
     assert (learned - ours).abs().max() < 1e-9 * ours.abs().max()
     assert (true - exact).abs().max() < 1e-9 * exact.abs().max()
-    assert abs(diagnose.gradient_angles(flow, x)[0] - degrees) < 1e-4
+    assert abs(learned_inverse.gradient_angles(flow, x)[0] - degrees) < 1e-4
     assert all(parameter.grad is None for parameter in flow.parameters())
 
 
 def test_in_a_dense_layer_of_a_flow_the_two_gradients_differ_by_the_stand_ins_error() -> None:
     flow = mixed_flow()
     x = torch.randn(6, 1, 4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    pairs = diagnose.weight_gradients(flow, x)
+    pairs = learned_inverse.weight_gradients(flow, x)
     dense = flow.chain()[-1]
     ours, exact = pairs[-1]
-    wanted = torch.linalg.inv(dense.weight).T @ diagnose.error_matrix(dense, (8,)).T
+    wanted = torch.linalg.inv(dense.weight).T @ learned_inverse.error_matrix(dense, (8,)).T
     assert (ours - exact - wanted).abs().max() < 1e-9 * wanted.abs().max()
     # the exact one, of every layer, against differences of the exact likelihood
-    assert all(1 < turned < 179 for turned in diagnose.gradient_angles(flow, x))
-    for layer, (_, gradient) in zip(diagnose.learned_layers(flow), pairs, strict=True):
+    assert all(1 < turned < 179 for turned in learned_inverse.gradient_angles(flow, x))
+    for layer, (_, gradient) in zip(learned_inverse.learned_layers(flow), pairs, strict=True):
         weight, nudge = layer.get_parameter("weight").data, 1e-6 * torch.randn_like(gradient)
         up = flow_mean(flow, weight, nudge, x) - flow_mean(flow, weight, -nudge, x)
         assert abs(up - 2 * float((gradient * nudge).sum())) < 1e-3 * abs(up)
@@ -170,7 +175,7 @@ def test_with_the_true_inverse_the_angle_is_zero() -> None:
     with torch.no_grad():
         layer.inverse_weight.copy_(torch.linalg.inv(layer.weight))
     flow = snf.Flow([layer], (5,))
-    assert diagnose.gradient_angles(flow, CASES["SelfNormLinear"].events())[0] < 1e-5
+    assert learned_inverse.gradient_angles(flow, CASES["SelfNormLinear"].events())[0] < 1e-5
 
 
 def test_both_gradients_see_the_same_noise_and_leave_the_generator_alone() -> None:
@@ -181,7 +186,7 @@ def test_both_gradients_see_the_same_noise_and_leave_the_generator_alone() -> No
         layers[-1].inverse_weight.copy_(torch.linalg.inv(layers[-1].weight))
     pixels = torch.randint(17, (5, 1, 2, 2), dtype=torch.uint8)
     before = torch.get_rng_state()
-    assert diagnose.gradient_angles(flow, pixels)[0] < 1e-5
+    assert learned_inverse.gradient_angles(flow, pixels)[0] < 1e-5
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -189,27 +194,27 @@ def test_both_gradients_see_the_same_noise_and_leave_the_generator_alone() -> No
 def test_angle_between_vectors(degrees: float, bound: float) -> None:
     turned = torch.tensor([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))], dtype=torch.float64)
     straight = torch.tensor([1.0, 0.0], dtype=torch.float64)
-    assert abs(diagnose.angle(3 * straight, 0.2 * turned) - degrees) <= bound
-    assert diagnose.angle(straight.reshape(2, 1), straight.reshape(2, 1)) == 0
+    assert abs(learned_inverse.angle(3 * straight, 0.2 * turned) - degrees) <= bound
+    assert learned_inverse.angle(straight.reshape(2, 1), straight.reshape(2, 1)) == 0
 
 
 @pytest.mark.parametrize("wrong", [torch.zeros(2), torch.tensor([math.nan, 1]), torch.tensor([math.inf, 1])])
 def test_no_angle_without_a_direction(wrong: Tensor) -> None:
     with pytest.raises(ValueError, match="expected two vectors with a direction, got one of length"):
-        diagnose.angle(torch.ones(2), wrong)
+        learned_inverse.angle(torch.ones(2), wrong)
     with pytest.raises(ValueError, match=r"expected tensors of one shape, got \(3,\) and \(2,\)"):
-        diagnose.angle(torch.ones(3), wrong)
+        learned_inverse.angle(torch.ones(3), wrong)
 
 
 def test_a_lost_inverse_is_refused_by_name_but_has_an_error() -> None:
     flow = snf.Flow([snf.SelfNormLinear(2)], (2,))
     with torch.no_grad():
         flow.chain()[0].get_parameter("weight")[1] = flow.chain()[0].get_parameter("weight")[0]
-    assert diagnose.inverse_errors(flow)[0] >= 1 - 1e-6  # a direction that W loses, R cannot bring back
+    assert learned_inverse.inverse_errors(flow)[0] >= 1 - 1e-6  # a direction that W loses, R cannot bring back
     with pytest.raises(snf.NotInvertibleError, match=r"layers\[0\] SelfNormLinear"):
-        diagnose.gradient_angles(flow, torch.ones(3, 2))
+        learned_inverse.gradient_angles(flow, torch.ones(3, 2))
     with pytest.raises(RuntimeError):
-        diagnose.slope_and_floor(torch.zeros(2, 2), torch.eye(2))
+        learned_inverse.slope_and_floor(torch.zeros(2, 2), torch.eye(2))
 
 
 # -- what the exercises of the chapter state ---------------------------------------------------------------------------

@@ -9,7 +9,8 @@ from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from snf_lite.explore import explore, picture
+from snf_lite.analysis.figures import picture
+from snf_lite.explore import explore
 
 
 def draw(value: int) -> Figure:

@@ -12,7 +12,8 @@ from layer_table import CASES, LEARNED
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import diagnose, forks, seals
+from snf_lite import forks, seals
+from snf_lite.analysis import learned_inverse
 from snf_lite.cli import main as command_line
 from snf_lite.linalg import toeplitz
 from snf_lite.training import checkpoints
@@ -76,7 +77,7 @@ def test_volume_errors_compare_what_stands_in_for_the_inverse(name: str) -> None
         (exact,) = torch.autograd.grad(torch.linalg.slogdet(toeplitz.matrix(w, *shape)).logabsdet, w)
         guess = toeplitz.flip(layer.inverse_weight.detach()) * toeplitz.tap_counts(w, *shape)
     wanted = float((guess - exact).norm() / exact.norm())
-    assert diagnose.volume_errors(flow, x) == [pytest.approx(wanted, rel=1e-8)]
+    assert learned_inverse.volume_errors(flow, x) == [pytest.approx(wanted, rel=1e-8)]
 
 
 def test_a_true_inverse_has_no_volume_error() -> None:
@@ -84,8 +85,8 @@ def test_a_true_inverse_has_no_volume_error() -> None:
     layer: Any = flow.layers[0]
     with torch.no_grad():
         layer.inverse_weight.copy_(torch.linalg.inv(layer.weight))
-    assert diagnose.volume_errors(flow, x)[0] < 1e-10
-    assert diagnose.volume_errors(snf.Flow([snf.ExactLinear(2)], (2,)).double(), torch.ones(1, 2).double()) == []
+    assert learned_inverse.volume_errors(flow, x)[0] < 1e-10
+    assert learned_inverse.volume_errors(snf.Flow([snf.ExactLinear(2)], (2,)).double(), torch.ones(1, 2).double()) == []
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -131,7 +132,7 @@ def test_all_branches_start_from_one_flow_and_part(run: Path) -> None:
 def test_a_branch_is_what_its_factor_says(name: str, weight: float, run: Path) -> None:
     """Followed by hand from the same weights: Adam, the same batches, the schedule, λ as it should be."""
     flow, made = snf.restore(run / "checkpoint.pt"), forks.read(run.parent / "forks-a")[name]
-    layers: list[Any] = diagnose.learned_layers(flow)
+    layers: list[Any] = learned_inverse.learned_layers(flow)
     for layer in layers:
         layer.recon_weight = weight
     data, adam = snf.load("digits", "train"), torch.optim.Adam(flow.parameters())

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 import snf_lite as snf
-from snf_lite import diagnose
+from snf_lite.analysis import learned_inverse
 from snf_lite.layers import glow
 from snf_lite.linalg import toeplitz
 from snf_lite.training import checkpoints
@@ -256,15 +256,15 @@ def test_what_a_flow_asks_of_its_layers_reaches_those_behind_the_split() -> None
 def test_diagnosis_sees_the_learned_inverses_behind_the_split() -> None:
     flow, x = random_glow("glow-selfnorm"), images()
     convolutions = inner(flow, snf.SelfNormConv2d)
-    assert diagnose.learned_layers(flow) == convolutions
+    assert learned_inverse.learned_layers(flow) == convolutions
     with torch.no_grad():
         pairs = [(layer.inverse_weight[:, :, 0, 0], layer.weight[:, :, 0, 0]) for layer in convolutions]
         sizes = [float(torch.linalg.matrix_norm(R @ W - torch.eye(len(W)), ord=2)) for R, W in pairs]
-    assert min(sizes) > 1e-2 and diagnose.inverse_errors(flow) == pytest.approx(sizes, abs=1e-9)
+    assert min(sizes) > 1e-2 and learned_inverse.inverse_errors(flow) == pytest.approx(sizes, abs=1e-9)
     with torch.no_grad():
         for layer in convolutions:
             layer.inverse_weight.copy_(torch.linalg.inv(layer.weight[:, :, 0, 0])[:, :, None, None])
-    assert max(diagnose.gradient_angles(flow, x)) < 1e-6
+    assert max(learned_inverse.gradient_angles(flow, x)) < 1e-6
 
 
 # ---- how the 1×1 convolutions start ----------------------------------------------------------------------------------

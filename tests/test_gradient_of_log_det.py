@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from snf_lite.analysis.jacobian import log_volume
 from snf_lite.linalg.dense_matrix import factor, log_abs_det
-from snf_lite.plane import log_volume
 
 SEEDS = pytest.mark.parametrize("seed", range(5))
 

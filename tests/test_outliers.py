@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import outliers
+from snf_lite.analysis import outliers
 from snf_lite.flow import standard_normal_log_prob
 
 

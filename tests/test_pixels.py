@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import snf_lite as snf
-from snf_lite import pixel_record, pixels, seals
+from snf_lite import pixel_record, seals
+from snf_lite.analysis import pixel_likelihood
 from snf_lite.cli import main
 from snf_lite.stored import stored_run
 from snf_lite.training.evaluation import bits_per_dim
@@ -33,10 +34,10 @@ def masses(flow: snf.Flow, levels: int = 6) -> torch.Tensor:
 def test_many_noises_give_the_mass_and_one_a_bound() -> None:
     flow, levels = one_pixel(weight=3.0), torch.arange(1, 5, dtype=torch.uint8)[:, None]
     exact = masses(flow)[1:5].log()
-    found = pixels.log_mass(flow, levels, draws=3000)
+    found = pixel_likelihood.log_mass(flow, levels, draws=3000)
     assert found.dtype == torch.float64 and (found - exact).abs().max() < 0.1
     many = levels.repeat(4000, 1)
-    bounds = [pixels.log_mass(flow, many, draws).reshape(-1, 4).mean(0) for draws in (1, 4, 16)]
+    bounds = [pixel_likelihood.log_mass(flow, many, draws).reshape(-1, 4).mean(0) for draws in (1, 4, 16)]
     assert (bounds[0] < bounds[1]).all() and (bounds[1] < bounds[2]).all() and (bounds[2] < exact + 0.02).all()
     assert (bounds[0] < exact - 0.1).any()
 
@@ -44,9 +45,9 @@ def test_many_noises_give_the_mass_and_one_a_bound() -> None:
 def test_the_mass_depends_on_its_seed_alone() -> None:
     flow, levels = one_pixel(), torch.arange(6, dtype=torch.uint8)[:, None]
     torch.manual_seed(3)
-    first, state = pixels.log_mass(flow, levels, 2), torch.get_rng_state()
-    assert torch.equal(first, pixels.log_mass(flow, levels, 2)) and torch.equal(state, torch.get_rng_state())
-    assert not torch.equal(first, pixels.log_mass(flow, levels, 2, seed=1))
+    first, state = pixel_likelihood.log_mass(flow, levels, 2), torch.get_rng_state()
+    assert torch.equal(first, pixel_likelihood.log_mass(flow, levels, 2)) and torch.equal(state, torch.get_rng_state())
+    assert not torch.equal(first, pixel_likelihood.log_mass(flow, levels, 2, seed=1))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +60,7 @@ def test_the_mass_depends_on_its_seed_alone() -> None:
 )
 def test_log_mass_refuses(change: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        pixels.log_mass(**{"flow": one_pixel(), "pixels": torch.zeros(1, 1, dtype=torch.uint8), **change})
+        pixel_likelihood.log_mass(**{"flow": one_pixel(), "pixels": torch.zeros(1, 1, dtype=torch.uint8), **change})
 
 
 @pytest.mark.equation("eq-dequantise")
@@ -93,17 +94,17 @@ def test_the_table_of_levels_is_the_mean_over_the_noise(levels: int, alpha: floa
     points = (torch.arange(levels)[:, None] + middle).reshape(-1, 1)
     spread, scaled = snf.Dequantize(levels).double()(points)
     found = (scaled + snf.Logit(alpha).double()(spread)[1]).reshape(levels, -1).mean(1)
-    assert (found - pixels.level_log_dets(levels, alpha)).abs().max() < 2e-3
+    assert (found - pixel_likelihood.level_log_dets(levels, alpha)).abs().max() < 2e-3
 
 
 def test_a_black_pixel_adds_a_nat() -> None:
     """The mean of -log u is 1, and the logit undoes the scaling: which is why MNIST's sum comes out positive."""
-    assert pixels.level_log_dets(256, 1e-9)[0] == pytest.approx(1.0, abs=3e-3)
+    assert pixel_likelihood.level_log_dets(256, 1e-9)[0] == pytest.approx(1.0, abs=3e-3)
 
 
 def test_levels_are_counted() -> None:
     x = torch.tensor([[0, 3], [3, 1]], dtype=torch.uint8)
-    assert pixels.level_counts(x, 5).tolist() == [1, 1, 0, 2, 0]
+    assert pixel_likelihood.level_counts(x, 5).tolist() == [1, 1, 0, 2, 0]
 
 
 # ---- the record ------------------------------------------------------------------------------------------------------

@@ -11,18 +11,9 @@ from matplotlib.colors import to_rgba
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite.plane import (
-    SERIES,
-    Map,
-    Plane,
-    log_volume,
-    panels,
-    polygon_area,
-    show_compass,
-    show_growth_scale,
-    show_warped_grid,
-    square_outline,
-)
+from snf_lite.analysis.figures import SERIES, panels
+from snf_lite.analysis.jacobian import Map, log_volume
+from snf_lite.plane import Plane, polygon_area, show_compass, show_growth_scale, show_warped_grid, square_outline
 
 DOUBLE = torch.float64
 

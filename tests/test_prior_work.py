@@ -15,6 +15,7 @@ import torch
 from project import ROOT
 from torch import Tensor, nn
 
+from snf_lite.analysis.jacobian import code_and_jacobian
 from snf_lite.plane import Plane
 from snf_lite.prior import __main__ as command
 from snf_lite.prior import candidates, compare, measures, record
@@ -22,7 +23,7 @@ from snf_lite.prior.integer import IntegerFlow
 from snf_lite.prior.lattice import CELLS, LatticeModel
 from snf_lite.prior.libraries import LIBRARIES, library, versions
 from snf_lite.prior.model import FlowModel, Model, Reverse, between
-from snf_lite.prior.newton import code_and_jacobian, newton_inverse
+from snf_lite.prior.newton import newton_inverse
 from snf_lite.prior.sylvester import Sylvester
 from snf_lite.prior.system import INVERSES, System
 from snf_lite.prior.systems import EIGHTEEN, SYSTEMS, system_named

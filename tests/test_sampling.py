@@ -9,7 +9,7 @@ from small_models import small
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import diagnose, sampling
+from snf_lite.analysis import learned_inverse, sampling
 
 
 def drawn_flow(depth: int = 3, features: int = 5, off: float = 0.3) -> snf.Flow:
@@ -17,7 +17,7 @@ def drawn_flow(depth: int = 3, features: int = 5, off: float = 0.3) -> snf.Flow:
     torch.manual_seed(depth)
     flow = snf.build("dense-selfnorm", (features,), levels=None, depth=depth).double()
     with torch.no_grad():
-        for layer in diagnose.learned_layers(flow):
+        for layer in learned_inverse.learned_layers(flow):
             W, R = layer.get_parameter("weight"), layer.get_parameter("inverse_weight")
             W.add_(0.4 * torch.randn_like(W))
             R.copy_(torch.linalg.inv(W) + off * torch.randn_like(W) / features)
@@ -58,20 +58,20 @@ def test_the_two_samples_are_as_far_apart_as_the_exact_one_from_its_reconstructi
 @pytest.mark.equation("eq-sample-gap")
 def test_of_a_dense_layer_that_is_the_error_matrix_at_the_sample() -> None:
     flow, z = drawn_flow(1), codes(20, 5)
-    exact, E = flow.inverse(z), diagnose.error_matrix(diagnose.learned_layers(flow)[0], (5,))
+    exact, E = flow.inverse(z), learned_inverse.error_matrix(learned_inverse.learned_layers(flow)[0], (5,))
     assert torch.allclose(flow.reconstruct(exact) - exact, exact @ E.T, atol=1e-10)
 
 
 @pytest.mark.equation("eq-error-directions")
 def test_the_mean_squared_error_is_a_sum_over_directions() -> None:
     E, x = codes(5, 5), codes(40, 5) * torch.tensor([5.0, 1.0, 1.0, 0.2, 0.1])
-    sizes, lengths, directions = diagnose.error_directions(E, x)
+    sizes, lengths, directions = learned_inverse.error_directions(E, x)
     assert (sizes.square() * lengths).sum() == pytest.approx(float((x @ E.T).square().sum(1).mean()), rel=1e-12)
     assert torch.allclose((E @ directions.T).norm(dim=0), sizes)  # E stretches direction i by σ_i
     assert torch.allclose(directions @ directions.T, torch.eye(5).double(), atol=1e-12)
     assert float(sizes[0]) == pytest.approx(float(torch.linalg.matrix_norm(E, ord=2)))
     with pytest.raises(ValueError, match=r"got \(5, 5\) and \(40, 4\)"):
-        diagnose.error_directions(E, x[:, :4])
+        learned_inverse.error_directions(E, x[:, :4])
 
 
 def test_the_layers_add_up_to_the_gap() -> None:
@@ -91,7 +91,7 @@ def test_the_layers_add_up_to_the_gap() -> None:
 def test_an_own_error_of_a_dense_layer_is_the_error_matrix_at_its_exact_result() -> None:
     flow, z = drawn_flow(2), codes(9, 5)
     last = flow.chain()[-1]
-    E, exact = diagnose.error_matrix(last, (5,)), last.inverse(z)
+    E, exact = learned_inverse.error_matrix(last, (5,)), last.inverse(z)
     gap = sampling.layer_gaps(flow, z)[0]
     assert torch.allclose(gap.own, (exact @ E.T).norm(dim=1)) and torch.allclose(gap.size, exact.norm(dim=1))
 
@@ -140,7 +140,7 @@ def test_errors_without_their_stretches_are_refused() -> None:
 @pytest.mark.equation("eq-refine")
 def test_each_pass_multiplies_the_distance_by_minus_the_error() -> None:
     flow, z = drawn_flow(1), codes(12, 5)
-    E, exact = diagnose.error_matrix(diagnose.learned_layers(flow)[0], (5,)), flow.inverse(z)
+    E, exact = learned_inverse.error_matrix(learned_inverse.learned_layers(flow)[0], (5,)), flow.inverse(z)
     left = flow.inverse(z, exact=False) - exact
     assert torch.equal(sampling.refined(flow, z, 0), flow.inverse(z, exact=False))
     for passes in range(1, 4):
@@ -154,7 +154,7 @@ def test_passes_lead_to_the_exact_sample(name: str) -> None:
     torch.manual_seed(0)
     flow = small(name, (1, 8, 8), levels=None).double().requires_grad_(False)
     flow.initialise(codes(300, 1, 8, 8))
-    for layer in diagnose.learned_layers(flow):
+    for layer in learned_inverse.learned_layers(flow):
         R = layer.get_parameter("inverse_weight")
         R.add_(0.15 * torch.randn_like(R) / (R[0].numel() ** 0.5))
     z = flow.sample_base(6, torch.Generator().manual_seed(1))
@@ -167,7 +167,7 @@ def test_passes_lead_to_the_exact_sample(name: str) -> None:
 def test_passes_lead_away_where_the_error_is_larger_than_one() -> None:
     flow, z = drawn_flow(1, off=0.0), codes(12, 5)
     with torch.no_grad():
-        diagnose.learned_layers(flow)[0].get_parameter("inverse_weight").mul_(2.5)  # E = 1.5 I
+        learned_inverse.learned_layers(flow)[0].get_parameter("inverse_weight").mul_(2.5)  # E = 1.5 I
     exact = flow.inverse(z)
     apart = [sampling.relative_distance(sampling.refined(flow, z, passes), exact) for passes in range(4)]
     assert apart == pytest.approx([1.5, 1.5**2, 1.5**3, 1.5**4])

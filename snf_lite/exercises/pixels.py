@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snf_lite.analysis.pixel_likelihood import level_log_dets
 from snf_lite.exercises.verdict import Slips, Verdict, checker, judge, run, tensor
-from snf_lite.pixels import level_log_dets
 
 Estimate = Callable[[Tensor], Any]
 LogDet = Callable[[Tensor, int], Any]

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite.diagnose import angle
+from snf_lite.analysis.learned_inverse import angle
 from snf_lite.exercises.verdict import TOLERANCE, Slips, Verdict, checker, judge, run, tensor
 
 Worst = Callable[[Tensor, float], Any]

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snf_lite.analysis.jacobian import code_and_jacobian
 from snf_lite.data.datasets import load
 from snf_lite.flow import Flow
 from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize
@@ -19,7 +20,6 @@ from snf_lite.prior.integer import IntegerFlow
 from snf_lite.prior.lattice import LatticeModel
 from snf_lite.prior.libraries import PyroStep, library, made
 from snf_lite.prior.model import Model
-from snf_lite.prior.newton import code_and_jacobian
 from snf_lite.prior.system import System
 from snf_lite.prior.systems import LEVELS, MANY, PIXELS, system_named
 from snf_lite.prior.training import DIGITS, PLANE, TEST, TRAIN, fit, fit_digits, points, true_log_prob

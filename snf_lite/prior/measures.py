@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snf_lite.analysis.jacobian import code_and_jacobian
 from snf_lite.plane import Plane
 from snf_lite.prior.lattice import SIDE, LatticeModel
 from snf_lite.prior.model import Model
-from snf_lite.prior.newton import code_and_jacobian
 
 #: Half the side of the square of the integral, and cells along it; of the stored picture likewise.
 SQUARE, CELLS = 4.0, 400

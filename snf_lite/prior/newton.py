@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from snf_lite.analysis.jacobian import code_and_jacobian
+
 #: Newton's steps, and how often each may be halved.
 STEPS, HALVINGS = 60, 12
 
@@ -40,15 +42,3 @@ def _halved(
             farther = (step(x + share * move)[0] - z).norm(dim=1) >= away
         share = torch.where(farther[:, None], share / 2, share)
     return (x + share * move).detach()
-
-
-def code_and_jacobian(code: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
-    """code(x) (B, D) and its Jacobians ∂z_i/∂x_j (B, D, D) by automatic differentiation, a backward pass for each i.
-
-    Works for any code that treats events one by one, also where transforms of torch.func do not.
-    """
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        z = code(x).flatten(1)
-        rows = [torch.autograd.grad(column.sum(), x, retain_graph=True)[0].flatten(1) for column in z.unbind(1)]
-    return z.detach(), torch.stack(rows, 1)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from snf_lite.plane import panels
+from snf_lite.analysis.figures import panels
 from snf_lite.prior.compare import SAMPLES
 from snf_lite.prior.measures import WINDOW
 from snf_lite.prior.record import decoded, density_of

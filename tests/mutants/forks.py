@@ -19,7 +19,7 @@ MUTANTS: dict[str, Mutant] = {
         "test_forks.py::test_the_exact_branch_is_that_of_the_exact_twin",
     ),
     "fork: sum in place of the error": Mutant(
-        "diagnose.py",
+        "analysis/learned_inverse.py",
         "(guess - exact).norm()",
         "(guess + exact).norm()",
         "test_forks.py::test_volume_errors_compare_what_stands_in_for_the_inverse[SelfNormLinear-gaussian]",

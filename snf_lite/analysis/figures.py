@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
+from snf_lite.analysis.sampling import SamplePair, sample_pair
 from snf_lite.flow import Flow
-from snf_lite.sampling import SamplePair, sample_pair
 
 #: How many samples a figure shows unless told.
 IMAGES, POINTS = 8, 1000
@@ -95,3 +96,35 @@ def _clouds(pair: SamplePair) -> SampleFigure:
         axes.set_title(title, fontsize=9)
         axes.set_aspect("equal")
     return figure
+
+
+#: Colours of a frame's picture: drawings need no more, and a page of frames stays small.
+COLOURS = 256
+
+
+def picture(figure: Figure) -> bytes:
+    """A matplotlib figure as a PNG of few colours on opaque white."""
+    raw = io.BytesIO()
+    figure.savefig(raw, format="png", dpi=90, facecolor="white")
+    small = io.BytesIO()
+    Image.open(raw).convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    return small.getvalue()
+
+
+#: Colours that people with any kind of colour vision tell apart (Okabe and Ito 2008), and a marker for each.
+BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#707070"
+
+SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PINK, "D"))
+
+
+class Drawing(Figure):
+    """A figure that shows itself as the last value of a notebook's cell, as ``explore`` would show it."""
+
+    def _repr_png_(self) -> bytes:
+        return picture(self)
+
+
+def panels(count: int = 2, height: float = 3.2, width: float = 7.0) -> tuple[Figure, Any]:
+    """A figure of the book's width on white, and its ``count`` axes side by side (one axes if 1)."""
+    figure = Drawing(figsize=(width, height), facecolor="white", layout="constrained")
+    return figure, figure.subplots(1, count)
