@@ -17,9 +17,9 @@ from project import ROOT, write
 
 from snf_lite.analysis.figures import GREY, ORANGE, SERIES
 from snf_lite.bench_record import read_bench
-from snf_lite.results import Parity, grouped, parities, read_all
-from snf_lite.rows import ROWS, TWINS, Row
-from snf_lite.stored import home, stored_run
+from snf_lite.experiments.archive import home, stored_run
+from snf_lite.experiments.paper_tables import ROWS, TWINS, Row
+from snf_lite.experiments.results import Parity, grouped, parities, read_all
 
 PAGE = ROOT / "book" / "one-page.md"
 FIVE = ("eq-change", "eq-jacobi", "eq-objective", "eq-general", "eq-dense-gradients")

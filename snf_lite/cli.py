@@ -10,17 +10,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from snf_lite import models, seals
+from snf_lite import models
 from snf_lite.bench_command import run_bench
 from snf_lite.contests import SUITES
 from snf_lite.data.datasets import DataError, dataset_names, image_set_names
-from snf_lite.recipe import Recipe, draw, run
-from snf_lite.reproduce import Wish, default_minutes, plan_name, reproduce
-from snf_lite.results import grouped, read_all, report
-from snf_lite.rows import PRESETS, ROWS
+from snf_lite.experiments import manifest
+from snf_lite.experiments.archive import home
+from snf_lite.experiments.paper_tables import PRESETS, ROWS
+from snf_lite.experiments.reproduce import Wish, default_minutes, plan_name, reproduce
+from snf_lite.experiments.results import grouped, read_all, report
+from snf_lite.experiments.run import Recipe, draw, run
 from snf_lite.runtime import checks, distributed
 from snf_lite.runtime.devices import choose_device, keep_freed_memory
-from snf_lite.stored import home
 from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import evaluate
 from snf_lite.training.step import PRECISIONS
@@ -112,8 +113,8 @@ def show_results(args: argparse.Namespace) -> None:
         here = "a file" if args.runs.exists() else "nothing"
         raise ValueError(f"{args.runs}: expected a folder of runs, got {here}.")
     if args.seal:
-        print(f"{seals.write_index(args.runs)}: holds what {args.runs} holds now")
-    wrong = seals.check(args.runs) if args.check else []
+        print(f"{manifest.write_index(args.runs)}: holds what {args.runs} holds now")
+    wrong = manifest.check(args.runs) if args.check else []
     if wrong:
         raise ValueError(f"{args.runs}: {'; '.join(wrong)}. What was done on purpose is accepted by --seal.")
     print(f"{args.runs}: nothing missing, nothing altered" if args.check else report(grouped(read_all(args.runs))))

@@ -8,21 +8,23 @@ import torch
 from small_runs import HELD_OUT, MOONS, fresh
 
 import snf_lite as snf
-from snf_lite import runs
 from snf_lite.analysis.sampling import sample_pair
-from snf_lite.recipe import Recipe
+from snf_lite.experiments import record
+from snf_lite.experiments.run import Recipe
 
 
-def template() -> runs.Record:
+def template() -> record.Record:
     """A true record of a short run over points of the plane."""
     torch.manual_seed(0)
     flow = fresh()
     history = snf.fit(flow, MOONS, 2, validation=HELD_OUT)
     test, pair = snf.evaluate(flow, "moons"), sample_pair(flow, 10)
-    return runs.make_record("python -m snf_lite train dense-selfnorm", "dense-selfnorm", {}, flow, history, test, pair)
+    return record.make_record(
+        "python -m snf_lite train dense-selfnorm", "dense-selfnorm", {}, flow, history, test, pair
+    )
 
 
-def record_of(recipe: Recipe, nats: float, like: runs.Record) -> runs.Record:
+def record_of(recipe: Recipe, nats: float, like: record.Record) -> record.Record:
     """The record that a run by this recipe would leave, had it come to so many test nats."""
     asked = {
         "epochs": recipe.epochs, "batch_size": recipe.batch_size, "lr": recipe.lr, "seed": recipe.seed,
@@ -44,8 +46,8 @@ def record_of(recipe: Recipe, nats: float, like: runs.Record) -> runs.Record:
     )  # fmt: skip
 
 
-def put(folder: Path, name: str, recipe: Recipe, nats: float, like: runs.Record) -> Path:
+def put(folder: Path, name: str, recipe: Recipe, nats: float, like: record.Record) -> Path:
     """Such a record in a folder of runs; its file."""
     path = folder / name / "record.json"
-    runs.write_record(record_of(recipe, nats, like), path)
+    record.write_record(record_of(recipe, nats, like), path)
     return path

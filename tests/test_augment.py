@@ -10,11 +10,11 @@ from small_runs import MOONS, fresh
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import results
 from snf_lite.data.augmentation import augmented
-from snf_lite.recipe import Recipe
-from snf_lite.rows import ROWS
-from snf_lite.stored import home
+from snf_lite.experiments import results
+from snf_lite.experiments.archive import home
+from snf_lite.experiments.paper_tables import ROWS
+from snf_lite.experiments.run import Recipe
 from snf_lite.training import checkpoints
 
 PIXELS = torch.randint(0, 17, (40, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import snf_lite as snf
-from snf_lite import runs
 from snf_lite.cli import _parser, _recipe, main
+from snf_lite.experiments import record as runs
 
 TRAIN = ["train", "dense-selfnorm", "--whiten", "--epochs", "2"]
 RUN = Path("data", "runs", "dense-selfnorm-digits-seed0")
@@ -193,7 +193,7 @@ def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monk
     def interrupted(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snf_lite.recipe.fit", interrupted)
+    monkeypatch.setattr("snf_lite.experiments.run.fit", interrupted)
     assert main(TRAIN) == 130
     assert "The same command goes on" in capsys.readouterr().err
     assert main([*TRAIN, "--restart"]) == 130

@@ -13,7 +13,7 @@ from project import ROOT
 from small_runs import HELD_OUT, MOONS, fresh
 
 import snf_lite as snf
-from snf_lite import runs
+from snf_lite.experiments import record as runs
 from snf_lite.runtime import distributed
 from snf_lite.runtime.devices import choose_device
 from snf_lite.training import checkpoints

@@ -12,9 +12,9 @@ from layer_table import CASES, LEARNED
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import forks, seals
 from snf_lite.analysis import learned_inverse
 from snf_lite.cli import main as command_line
+from snf_lite.experiments import ablation, manifest
 from snf_lite.linalg import toeplitz
 from snf_lite.training import checkpoints
 
@@ -44,7 +44,7 @@ def reconstruction(flow: snf.Flow, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", LEARNED)
 def test_the_exact_volume_replaces_the_stand_in_and_nothing_else(name: str) -> None:
     flow, x = one_layer(name)
-    own, found = (gradients(flow, loss, x) for loss in (forks.own_loss, forks.exact_volume_loss))
+    own, found = (gradients(flow, loss, x) for loss in (ablation.own_loss, ablation.exact_volume_loss))
     flow.zero_grad()
     (reconstruction(flow, x) - 0.5 * flow.log_prob(x).mean()).backward()
     wanted = flow.layers[0].get_parameter("weight").grad
@@ -59,7 +59,7 @@ def test_the_exact_branch_is_that_of_the_exact_twin() -> None:
     flow, x = one_layer("SelfNormLinear")
     twin: Any = snf.Flow([snf.ExactLinear(x.shape[1])], x.shape[1:]).double()
     twin.load_state_dict(flow.state_dict(), strict=False)
-    found = gradients(flow, forks.exact_loss, x)
+    found = gradients(flow, ablation.exact_loss, x)
     twin.loss(x).backward()
     assert torch.allclose(found["weight"], twin.layers[0].weight.grad, rtol=1e-10)  # type: ignore[arg-type]
     assert found["inverse_weight"] is None
@@ -100,7 +100,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of one epoch with all its forks."""
     out = tmp_path_factory.mktemp("forked")
     assert command_line([*TRAIN, "--name", "a", "--out", str(out)]) == 0
-    forks.main([*FORK, str(out)])
+    ablation.main([*FORK, str(out)])
     return out / "a"
 
 
@@ -115,8 +115,8 @@ def folder(run: Path, tmp_path: Path) -> Path:
 
 
 def test_all_branches_start_from_one_flow_and_part(run: Path) -> None:
-    found = forks.read(run.parent / "forks-a")
-    assert list(found) == list(forks.BRANCHES)
+    found = ablation.read(run.parent / "forks-a")
+    assert list(found) == list(ablation.BRANCHES)
     flow = snf.restore(run / "checkpoint.pt")
     test = snf.evaluate(flow, "digits").nats
     for made in found.values():
@@ -125,20 +125,20 @@ def test_all_branches_start_from_one_flow_and_part(run: Path) -> None:
         assert made.weights == checkpoints.digest(flow.state_dict())
         assert len(made.volume_errors[0]) == len(made.volume_errors[1]) == 2
     assert len({made.validation_nats[0] for made in found.values()}) == 1
-    assert len({made.validation_nats[1] for made in found.values()}) == len(forks.BRANCHES)
+    assert len({made.validation_nats[1] for made in found.values()}) == len(ablation.BRANCHES)
 
 
 @pytest.mark.parametrize(("name", "weight"), [("own", 2.0), ("tenth", 0.2), ("tenfold", 20.0)])
 def test_a_branch_is_what_its_factor_says(name: str, weight: float, run: Path) -> None:
     """Followed by hand from the same weights: Adam, the same batches, the schedule, λ as it should be."""
-    flow, made = snf.restore(run / "checkpoint.pt"), forks.read(run.parent / "forks-a")[name]
+    flow, made = snf.restore(run / "checkpoint.pt"), ablation.read(run.parent / "forks-a")[name]
     layers: list[Any] = learned_inverse.learned_layers(flow)
     for layer in layers:
         layer.recon_weight = weight
     data, adam = snf.load("digits", "train"), torch.optim.Adam(flow.parameters())
     for step, share in enumerate((1.0, 0.75, 0.25)):  # a half cosine over three steps; a tenth of them is no step
         with snf.streams.stream("cpu", 0, "fork", step):
-            x = data[torch.randint(len(data), (forks.BATCH,))]
+            x = data[torch.randint(len(data), (ablation.BATCH,))]
             adam.zero_grad()
             flow.loss(x).backward()
         adam.param_groups[0]["lr"] = 1e-3 * share
@@ -151,12 +151,12 @@ def test_a_branch_that_is_there_is_not_run_again(folder: Path, run: Path, monkey
     shutil.copytree(run, folder.parent / "a")
     followed = []
 
-    def again(path: Path, name: str, *_: Any, **__: Any) -> forks.Fork:
+    def again(path: Path, name: str, *_: Any, **__: Any) -> ablation.Fork:
         followed.append(name)
-        return forks.read(run.parent / "forks-a")[name]
+        return ablation.read(run.parent / "forks-a")[name]
 
-    monkeypatch.setattr(forks, "fork", again)
-    forks.main([*FORK, str(folder.parent)])
+    monkeypatch.setattr(ablation, "fork", again)
+    ablation.main([*FORK, str(folder.parent)])
     assert followed == ["exact"]
 
 
@@ -164,17 +164,20 @@ def test_a_branch_that_leaves_the_finite_keeps_no_other_from_its_record(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(run, tmp_path / "a")
-    branches = {"own": forks.Branch("λ without bounds", forks.own_loss, 1e40), "exact": forks.BRANCHES["exact"]}
-    monkeypatch.setattr(forks, "BRANCHES", branches)
+    branches = {
+        "own": ablation.Branch("λ without bounds", ablation.own_loss, 1e40),
+        "exact": ablation.BRANCHES["exact"],
+    }
+    monkeypatch.setattr(ablation, "BRANCHES", branches)
     with pytest.raises(FloatingPointError, match=r"1 of 2 branches failed: own\.$"):
-        forks.main([*FORK, str(tmp_path)])
+        ablation.main([*FORK, str(tmp_path)])
     assert "own: failed: " in capsys.readouterr().out
-    assert list(forks.read(tmp_path / "forks-a")) == ["exact"]
+    assert list(ablation.read(tmp_path / "forks-a")) == ["exact"]
 
 
 def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
-    seals.write_index(folder.parent)
-    assert seals.check(folder.parent) == []
+    manifest.write_index(folder.parent)
+    assert manifest.check(folder.parent) == []
     path = folder / "fork-own.json"
     stored = json.loads(path.read_text("utf-8"))
     for key, value, words in (
@@ -184,19 +187,19 @@ def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
         ("branch", "exact", "not the file's"),
     ):
         path.write_text(json.dumps({**stored, key: value}), "utf-8")
-        assert any("altered" in problem for problem in seals.check(folder.parent))
+        assert any("altered" in problem for problem in manifest.check(folder.parent))
         with pytest.raises(ValueError, match=words):
-            forks.read(folder)
+            ablation.read(folder)
 
 
 def test_what_cannot_be_forked_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected a branch out of own, tenth, .*, got 'best'"):
-        forks.fork(run, "best")
+        ablation.fork(run, "best")
     with pytest.raises(ValueError, match="expected steps to be"):
-        forks.fork(run, "own", steps=0)
+        ablation.fork(run, "own", steps=0)
     with pytest.raises(FileNotFoundError, match="there are no forks"):
-        forks.read(tmp_path)
+        ablation.read(tmp_path)
     for name, model in {"b": ["dense-exact"], "c": ["dense-selfnorm", "--set", "tolerance=1.0"]}.items():
         command_line(["train", *model, "--epochs", "1", "--name", name, "--out", str(tmp_path)])
         with pytest.raises(ValueError, match=rf"learns inverses, with a fixed λ, got .*{model[0]}"):
-            forks.fork(tmp_path / name, "own")
+            ablation.fork(tmp_path / name, "own")

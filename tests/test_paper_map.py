@@ -13,7 +13,7 @@ from paper_map import FIELDS, PAGE, Line, book, checks, functions, groups, headi
 from paper_map import section_of as where
 from project import ROOT
 
-from snf_lite.rows import ROWS
+from snf_lite.experiments.paper_tables import ROWS
 
 LINES = [line for lines in groups().values() for line in lines]
 #: What has to be there, by what the place begins with: the groups of the talk's slides, and the paper's tables.

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import snf_lite as snf
-from snf_lite import pixel_record, seals
 from snf_lite.analysis import pixel_likelihood
 from snf_lite.cli import main
-from snf_lite.stored import stored_run
+from snf_lite.experiments import manifest, preprocessing
+from snf_lite.experiments.archive import stored_run
 from snf_lite.training.evaluation import bits_per_dim
 
 
@@ -112,21 +112,21 @@ def test_levels_are_counted() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    pixel_record.main(["--data", "digits", "--alpha", "0.01", "--seed", "3", "--out", str(tmp_path)])
-    seals.write_index(tmp_path)
+    preprocessing.main(["--data", "digits", "--alpha", "0.01", "--seed", "3", "--out", str(tmp_path)])
+    manifest.write_index(tmp_path)
     return tmp_path
 
 
 def record_file(folder: Path) -> Path:
-    return folder / "preprocessing-digits" / pixel_record.FILE
+    return folder / "preprocessing-digits" / preprocessing.FILE
 
 
 def test_a_record_says_what_its_levels_say(folder: Path, capsys: Any) -> None:
-    record = pixel_record.read(record_file(folder))
-    assert record.command == "python -m snf_lite.pixel_record --data digits --alpha 0.01 --seed 3"
+    record = preprocessing.read(record_file(folder))
+    assert record.command == "python -m snf_lite.experiments.preprocessing --data digits --alpha 0.01 --seed 3"
     assert record.data["test"]["sha256"] == snf.load("digits", "test").sha256
     for split in record.results:
-        off = record.results[split]["total"] - pixel_record.expected_total(record, split)
+        off = record.results[split]["total"] - preprocessing.expected_total(record, split)
         assert abs(off) < 5 * record.results[split]["noise_error"] < 2
     assert main(["results", "--check", "--runs", str(folder)]) == 0
 
@@ -155,12 +155,12 @@ def test_an_altered_record_is_noticed_even_when_sealed(
 def test_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text('{"format": 1}', "utf-8")
     with pytest.raises(ValueError, match="expected the record of a preprocessing, format 1"):
-        pixel_record.read(tmp_path / "x.json")
+        preprocessing.read(tmp_path / "x.json")
 
 
 def test_the_record_of_mnist_is_that_of_its_pixels() -> None:
     """Of the very files that the package's own hashes name; the sum is about 272.5 nats."""
-    record = pixel_record.read(stored_run("preprocessing-mnist") / pixel_record.FILE)
+    record = preprocessing.read(stored_run("preprocessing-mnist") / preprocessing.FILE)
     assert (record.levels, record.features, record.alpha) == (256, 784, 1e-6)
     assert [record.data[split]["count"] for split in ("train", "validation", "test")] == [50_000, 10_000, 10_000]
     assert record.results["test"]["total"] == pytest.approx(272.5, abs=0.2)

@@ -16,6 +16,7 @@ from project import ROOT
 from torch import Tensor, nn
 
 from snf_lite.analysis.jacobian import code_and_jacobian
+from snf_lite.experiments.archive import stored_run
 from snf_lite.plane import Plane
 from snf_lite.prior import __main__ as command
 from snf_lite.prior import candidates, compare, measures, record
@@ -28,7 +29,6 @@ from snf_lite.prior.sylvester import Sylvester
 from snf_lite.prior.system import INVERSES, System
 from snf_lite.prior.systems import EIGHTEEN, SYSTEMS, system_named
 from snf_lite.prior.training import Budget, fit, points, true_log_prob
-from snf_lite.stored import stored_run
 
 NAMED = [
     "NICE", "Real NVP", "IAF", "MAF", "Glow", "NAF", "B-NAF", "Flow++", "sum-of-squares polynomial", "neural spline",

@@ -10,9 +10,10 @@ import pytest
 from made_records import put, record_of, template
 from project import ROOT
 
-from snf_lite import results, runs, seals
 from snf_lite.cli import main
-from snf_lite.rows import ROWS, TWINS, rows_for
+from snf_lite.experiments import manifest, results
+from snf_lite.experiments import record as runs
+from snf_lite.experiments.paper_tables import ROWS, TWINS, rows_for
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +136,7 @@ def folder(like: runs.Record, tmp_path: Path) -> Path:
     for seed in (0, 1):
         put(tmp_path, f"run{seed}", fast("dense-exact", seed), 950.0 + seed, like)
         (tmp_path / f"run{seed}" / "samples.png").write_bytes(b"picture %d" % seed)
-    seals.write_index(tmp_path)
+    manifest.write_index(tmp_path)
     return tmp_path
 
 
@@ -185,7 +186,7 @@ def test_a_record_that_contradicts_itself_is_refused(
         inner = inner[key]
     inner[path[-1]] = value
     file.write_text(json.dumps(stored), "utf-8")
-    seals.write_index(folder)
+    manifest.write_index(folder)
     code, said = checked(folder, capsys)
     assert (code == 1 and f"run0: {words}" in said) or words in said
 
@@ -195,7 +196,7 @@ def test_a_record_without_an_entry_is_named(folder: Path, entry: str, capsys: An
     path = next(folder.glob("*/record.json"))
     stored = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps({**stored, entry: {}}), "utf-8")
-    seals.write_index(folder)
+    manifest.write_index(folder)
     code, said = checked(folder, capsys)
     assert code == 1 and path.parent.name in said
 
@@ -210,5 +211,5 @@ def test_the_runs_of_record_are_whole(capsys: Any) -> None:
 
 
 def test_the_runs_of_record_are_small() -> None:
-    kept = [path for path in (ROOT / "data" / "runs").rglob("*") if path.suffix in seals.KEPT]
+    kept = [path for path in (ROOT / "data" / "runs").rglob("*") if path.suffix in manifest.KEPT]
     assert kept and max(path.stat().st_size for path in kept) < 1_000_000

@@ -17,9 +17,9 @@ import torch
 from small_runs import HELD_OUT, MOONS, fresh
 
 import snf_lite as snf
-from snf_lite import runs
 from snf_lite.analysis.figures import sample_grid
 from snf_lite.analysis.sampling import sample_pair
+from snf_lite.experiments import record as runs
 from snf_lite.runtime import files, provenance
 
 

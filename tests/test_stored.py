@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from project import ROOT
 
-from snf_lite import stored
+from snf_lite.experiments import archive
+from snf_lite.experiments.archive import stored_picture, stored_run
 from snf_lite.runtime import files
-from snf_lite.stored import stored_picture, stored_run
 
 PICTURE = "fast-dense-selfnorm-mnist-seed0/samples.png"
 
@@ -28,32 +28,32 @@ def test_the_copy_inside_an_installed_package_comes_first(monkeypatch: pytest.Mo
     run = tmp_path / "snf_lite" / "stored_runs" / "mine"
     run.mkdir(parents=True)
     (run / "record.json").write_text("{}", "utf-8")
-    monkeypatch.setattr(stored, "__file__", str(tmp_path / "snf_lite" / "stored.py"))
+    monkeypatch.setattr(archive, "__file__", str(tmp_path / "snf_lite" / "experiments" / "archive.py"))
     assert stored_run("mine") == run
 
 
 def test_a_picture_is_the_one_of_its_run() -> None:
     picture = stored_picture("fast-dense-selfnorm-mnist-seed0")
-    assert picture.startswith(b"\x89PNG") and picture == (stored.home() / PICTURE).read_bytes()
+    assert picture.startswith(b"\x89PNG") and picture == (archive.home() / PICTURE).read_bytes()
 
 
 def test_each_training_run_of_record_has_its_picture() -> None:
-    for record in stored.home().glob("*/record.json"):
+    for record in archive.home().glob("*/record.json"):
         assert stored_picture(record.parent.name)
 
 
 def copied(folder: Path) -> Path:
     """A place with one run's picture and an index of it."""
     (folder / PICTURE).parent.mkdir(parents=True)
-    (folder / PICTURE).write_bytes((stored.home() / PICTURE).read_bytes())
+    (folder / PICTURE).write_bytes((archive.home() / PICTURE).read_bytes())
     (folder / PICTURE).with_name("record.json").write_text("{}", "utf-8")
-    shutil.copy(stored.home() / "index.json", folder)
+    shutil.copy(archive.home() / "index.json", folder)
     return folder
 
 
 def test_an_altered_or_missing_picture_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder = copied(tmp_path / "snf_lite" / "stored_runs")
-    monkeypatch.setattr(stored, "__file__", str(tmp_path / "snf_lite" / "stored.py"))
+    monkeypatch.setattr(archive, "__file__", str(tmp_path / "snf_lite" / "experiments" / "archive.py"))
     name = Path(PICTURE).parent.name
     assert stored_picture(name)
     (folder / PICTURE).write_bytes(b"another")
@@ -66,8 +66,8 @@ def test_an_altered_or_missing_picture_is_refused(monkeypatch: pytest.MonkeyPatc
 def test_all_that_the_index_names_travels_with_the_package() -> None:
     """What the installed copy gets, by the patterns of pyproject.toml: whole, and small."""
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
-    travelling = {file for pattern in patterns["snf_lite.stored_runs"] for file in stored.home().glob(pattern)}
-    index = files.read_json(stored.home() / "index.json", "index of runs")
-    named = {stored.home() / name / file for name, files in index.items() for file in files}
-    assert {stored.home() / PICTURE, stored.home() / "index.json", *named} <= travelling
+    travelling = {file for pattern in patterns["snf_lite.stored_runs"] for file in archive.home().glob(pattern)}
+    index = files.read_json(archive.home() / "index.json", "index of runs")
+    named = {archive.home() / name / file for name, files in index.items() for file in files}
+    assert {archive.home() / PICTURE, archive.home() / "index.json", *named} <= travelling
     assert sum(file.stat().st_size for file in travelling) < 4e6

@@ -3,7 +3,7 @@
 The self-normalizing gradient differs from the exact one in two ways: learned inverses stand in for J⁻ᵀ, and the
 reconstruction term ties each layer to what its learned inverse can undo. Each branch takes one of them away or gives it
 another weight; what it gains over the unchanged branch is the price of that difference. A run is forked by its folder's
-name: ``python -m snf_lite.forks fast-conv-selfnorm-mnist-seed0``.
+name: ``python -m snf_lite.experiments.ablation fast-conv-selfnorm-mnist-seed0``.
 """
 
 import argparse
@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite import runs
 from snf_lite.analysis.learned_inverse import learned_layers, volume_errors, weight_gradients
 from snf_lite.data.source import Events, events_of
+from snf_lite.experiments.record import read_record
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, files, provenance
 from snf_lite.runtime.devices import choose_device
@@ -124,7 +124,7 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
     """
     if name not in BRANCHES:
         raise ValueError(f"fork: expected a branch out of {', '.join(BRANCHES)}, got {name!r}.")
-    started, record = time.perf_counter(), runs.read_record(run / "record.json")
+    started, record = time.perf_counter(), read_record(run / "record.json")
     flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(None))
     if not learned_layers(flow) or any(getattr(layer, "adapted", None) for layer in learned_layers(flow)):
         raise ValueError(f"fork: expected a run that learns inverses, with a fixed λ, got {record.model}.")
@@ -133,7 +133,8 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
     before, test_before = _errors(flow, splits["validation"]), evaluate(flow, data).nats
     marks, nats = _follow(flow, BRANCHES[name], splits, steps, lr, every, seed)
     return Fork(
-        command=f"python -m snf_lite.forks {run.name} --branch {name} --steps {steps} --lr {lr:g} --seed {seed}",
+        command=f"python -m snf_lite.experiments.ablation {run.name} --branch {name} --steps {steps} --lr {lr:g} "
+        f"--seed {seed}",
         branch=name, run=run.name, run_command=record.command, weights=weights, seed=seed, lr=lr,
         data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
         test_nats=[test_before, evaluate(flow, data).nats],
@@ -222,7 +223,9 @@ def main(arguments: list[str] | None = None) -> None:
 
     A branch whose training leaves the finite is named at the end, by a FloatingPointError; it leaves no record.
     """
-    parser = argparse.ArgumentParser(prog="python -m snf_lite.forks", description=str(main.__doc__).splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m snf_lite.experiments.ablation", description=str(main.__doc__).splitlines()[0]
+    )
     parser.add_argument("run", help="folder of a run with its checkpoint, in --out")
     parser.add_argument("--branch", choices=BRANCHES, help="only this one, anew")
     parser.add_argument("--steps", type=int, default=1000, help=f"of {BATCH} events each")

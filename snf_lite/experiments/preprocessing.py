@@ -1,6 +1,6 @@
 """What the preprocessing of pictures adds to a log-likelihood, measured over a data set: a record of its own kind.
 
-``python -m snf_lite.pixel_record --data mnist`` makes it again.
+``python -m snf_lite.experiments.preprocessing --data mnist`` makes it again.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def measure(data: str, alpha: float = 1e-6, seed: int = 0) -> PixelRecord:
     levels = splits["train"].levels
     assert levels is not None  # image sets have them
     return PixelRecord(
-        command=f"python -m snf_lite.pixel_record --data {data} --alpha {alpha:g} --seed {seed}",
+        command=f"python -m snf_lite.experiments.preprocessing --data {data} --alpha {alpha:g} --seed {seed}",
         seed=seed,
         levels=levels,
         features=math.prod(splits["train"].shape[1:]),
@@ -137,7 +137,7 @@ def _problems(record: PixelRecord, split: str) -> list[str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """The command; the record goes to the folder ``preprocessing-DATA``."""
-    parser = argparse.ArgumentParser(prog="python -m snf_lite.pixel_record", description=measure.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m snf_lite.experiments.preprocessing", description=measure.__doc__)
     parser.add_argument("--data", default="digits", choices=image_set_names(), metavar="NAME", help="an image set")
     parser.add_argument("--alpha", type=float, default=1e-6, help="of the logit")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")

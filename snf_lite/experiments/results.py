@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snf_lite import runs
+from snf_lite.experiments.paper_tables import ROWS, TWINS, Row, row_of
+from snf_lite.experiments.record import Record, read_record
 from snf_lite.models import known_settings
-from snf_lite.rows import ROWS, TWINS, Row, row_of
 
 #: Settings of a run that change neither its result's meaning nor what it is compared by.
 _BYSTANDERS = ("seed", "data", "validation", "compile", "cuda_graph", "evaluate_every", "processes")
@@ -24,10 +24,10 @@ class Group:
     """
 
     row: Row
-    records: dict[str, runs.Record]
+    records: dict[str, Record]
 
     @property
-    def first(self) -> runs.Record:
+    def first(self) -> Record:
         return next(iter(self.records.values()))
 
     @property
@@ -92,19 +92,19 @@ def _difference(key: str, there: Any, here: Any) -> str:
     return f"{words} {here}" if there is None else f"{words} {here}, not {there}"
 
 
-def _recipe_of(record: runs.Record) -> dict[str, Any]:
+def _recipe_of(record: Record) -> dict[str, Any]:
     settings = {"precision": "float32", "augment": False, **record.history["settings"]}
     decided = {key: value for key, value in settings.items() if key not in _BYSTANDERS}
     own = known_settings(record.model["name"])
     return {**decided, **{key: value for key, value in record.model["settings"].items() if own[key] != value}}
 
 
-def read_all(folder: Path) -> dict[str, runs.Record]:
+def read_all(folder: Path) -> dict[str, Record]:
     """The records of training runs in a folder, by the name of theirs; the errors of ``read_record``."""
-    return {path.parent.name: runs.read_record(path) for path in sorted(folder.glob("*/record.json"))}
+    return {path.parent.name: read_record(path) for path in sorted(folder.glob("*/record.json"))}
 
 
-def grouped(records: dict[str, runs.Record]) -> list[Group]:
+def grouped(records: dict[str, Record]) -> list[Group]:
     """The runs that belong to a row of the tables, those of one setting together, in the tables' order."""
     found: dict[str, Group] = {}
     for name, record in records.items():
@@ -242,7 +242,7 @@ def _parity_section(found: list[Parity]) -> str:
     return "\n".join(lines if found else [*lines, "no pair was run yet"])
 
 
-def problems(record: runs.Record, name: str) -> list[str]:
+def problems(record: Record, name: str) -> list[str]:
     """What in a record contradicts itself; empty if nothing does."""
     history, test = record.history, record.results["test"]
     columns = ("epochs", "steps", "seconds", "ms_per_step", "validation_nats")

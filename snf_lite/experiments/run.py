@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-from snf_lite import models, runs
+from snf_lite import models
 from snf_lite.analysis.sampling import SamplePair, sample_pair
 from snf_lite.data.datasets import load
+from snf_lite.experiments.record import make_record, read_record, write_record
 from snf_lite.flow import Flow
 from snf_lite.runtime import distributed
 from snf_lite.runtime.files import write_whole
@@ -132,11 +133,11 @@ def _outcome(recipe: Recipe, flow: Flow, folder: Path, history: History) -> Outc
 def _write(recipe: Recipe, flow: Flow, outcome: Outcome) -> None:
     path = outcome.folder / "record.json"
     # A finished run that is asked for again keeps its record: it says which code and machine did the work.
-    if not path.exists() or runs.read_record(path).history != outcome.history.as_dict():
-        record = runs.make_record(
+    if not path.exists() or read_record(path).history != outcome.history.as_dict():
+        record = make_record(
             recipe.command, recipe.model, recipe.settings, flow, outcome.history, outcome.test, outcome.pair
         )
-        runs.write_record(record, path)
+        write_record(record, path)
     draw(flow, recipe.seed, outcome.folder / "samples.png")
 
 
@@ -154,6 +155,6 @@ def require_same_command(folder: Path, command: str) -> None:
     record = folder / "record.json"
     if not record.exists() or (folder / "checkpoint.pt").exists():
         return
-    there = runs.read_record(record).command
+    there = read_record(record).command
     if there != command:
         raise ValueError(f"{record}: comes from '{there}', not from '{command}'. Give another --out, or --restart.")

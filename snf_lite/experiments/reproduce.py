@@ -11,9 +11,9 @@ from typing import Any
 import torch
 
 from snf_lite.data.datasets import load
+from snf_lite.experiments.paper_tables import ROWS, rows_for
+from snf_lite.experiments.run import Recipe, run
 from snf_lite.models import known_settings
-from snf_lite.recipe import Recipe, run
-from snf_lite.rows import ROWS, rows_for
 from snf_lite.runtime import distributed, files
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.runtime.devices import choose_device, wait_for

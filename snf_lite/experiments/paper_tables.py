@@ -7,7 +7,7 @@ are those of the first public version, of 2020 hardware. None of them is compute
 from dataclasses import dataclass, field
 from typing import Any
 
-from snf_lite.recipe import Recipe
+from snf_lite.experiments.run import Recipe
 
 #: ``paper``: the paper's settings. ``fast``: the best schedule found on two processor cores, for all twins alike.
 PRESETS = ("paper", "fast")

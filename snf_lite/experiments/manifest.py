@@ -4,7 +4,8 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from snf_lite import bench_record, forks, pixel_record, results, runs
+from snf_lite import bench_record
+from snf_lite.experiments import ablation, preprocessing, record, results
 from snf_lite.runtime import files
 
 #: The index, in the folder of the runs.
@@ -57,14 +58,14 @@ def _unread(run: Path) -> list[str]:
     try:
         if (run / "bench.json").exists():
             bench_record.read_bench(run / "bench.json")
-        if (run / pixel_record.FILE).exists():
-            pixel_record.read(run / pixel_record.FILE)
-        if any(run.glob(forks.FILE.format("*"))):
-            forks.read(run)
+        if (run / preprocessing.FILE).exists():
+            preprocessing.read(run / preprocessing.FILE)
+        if any(run.glob(ablation.FILE.format("*"))):
+            ablation.read(run)
         if (run / prior.FILE).exists():
             prior.read(run / prior.FILE)
         if (run / "record.json").exists():
-            return results.problems(runs.read_record(run / "record.json"), run.name)
+            return results.problems(record.read_record(run / "record.json"), run.name)
     except (ValueError, OSError) as error:
         return [str(error)]
     except (KeyError, IndexError, TypeError) as error:

@@ -41,5 +41,5 @@ def stored_picture(name: str, file: str = "samples.png") -> bytes:
 
 def home() -> Path:
     """The folder of all of them."""
-    installed = Path(__file__).parent / "stored_runs"
-    return installed if installed.is_dir() else Path(__file__).parents[1] / "data" / "runs"
+    installed = Path(__file__).parents[1] / "stored_runs"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "data" / "runs"

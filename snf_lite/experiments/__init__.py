@@ -1,0 +1,1 @@
+"""Runs and their records: the paper's tables, reproduce, results, archive, manifest, ablations."""
