@@ -16,7 +16,7 @@ from marks import fill
 from project import ROOT, write
 
 from snf_lite.analysis.figures import GREY, ORANGE, SERIES
-from snf_lite.bench_record import read_bench
+from snf_lite.benchmarks.record import read_bench
 from snf_lite.experiments.archive import home, stored_run
 from snf_lite.experiments.paper_tables import ROWS, TWINS, Row
 from snf_lite.experiments.results import Parity, grouped, parities, read_all

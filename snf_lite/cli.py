@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from snf_lite import models
-from snf_lite.bench_command import run_bench
-from snf_lite.contests import SUITES
+from snf_lite.benchmarks.command import run_bench
+from snf_lite.benchmarks.suites import SUITES
 from snf_lite.data.datasets import DataError, dataset_names, image_set_names
 from snf_lite.experiments import manifest
 from snf_lite.experiments.archive import home

@@ -20,11 +20,12 @@ import torch
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite import bench, bench_command, bench_record, contenders, contests, foreign, model_contenders
-from snf_lite.bench import Budget, Case, Contender, Lane, Race, Step, UnavailableError
-from snf_lite.bench_plots import bench_figure, png
+from snf_lite.benchmarks import command, layers, models, suites, third_party, timing
+from snf_lite.benchmarks import record as bench_record
+from snf_lite.benchmarks.figures import bench_figure, png
+from snf_lite.benchmarks.operation_counts import count
+from snf_lite.benchmarks.timing import Budget, Case, Contender, Lane, Race, Step, UnavailableError
 from snf_lite.cli import main
-from snf_lite.counts import count
 
 DENSE = Case("dense", (5,), 4, dtype=torch.float64)
 CONV = Case("conv", (2, 3, 4), 4, kernel_size=3, dtype=torch.float64)
@@ -32,14 +33,14 @@ POINTWISE = replace(CONV, kernel_size=1)
 TINY = ["bench", "--features", "3", "5", "--shapes", "1x4x4", "--batch", "2", "--seconds", "0.5"]
 
 EXACT = [
-    *((DENSE, name) for name in ("lu", "exact", "slogdet", *foreign.DENSE)),
+    *((DENSE, name) for name in ("lu", "exact", "slogdet", *third_party.DENSE)),
     *((CONV, name) for name in ("exact", "exact-dense")),
-    *((POINTWISE, name) for name in ("exact", *foreign.POINTWISE)),
+    *((POINTWISE, name) for name in ("exact", *third_party.POINTWISE)),
 ]
 
 
 def contender_of(case: Case, name: str) -> Contender:
-    known = [*contests.dense_races(contests.Choices((5,))), *contests.conv_races(contests.Choices())]
+    known = [*suites.dense_races(suites.Choices((5,))), *suites.conv_races(suites.Choices())]
     return next(race.contenders[name] for race in known if alike(race.case, case) and name in race.contenders)
 
 
@@ -121,10 +122,10 @@ def test_the_floor_leaves_the_gradients_of_the_energy_alone(case: Case, name: st
 
 def test_a_determinant_is_the_same_by_blocks_and_from_the_dense_matrix() -> None:
     case = Case("logdet", (2, 4, 3), 0, kernel_size=3)
-    banded, dense = (contests.LOG_DET[name](case) for name in ("block-banded", "dense-matrix"))
+    banded, dense = (suites.LOG_DET[name](case) for name in ("block-banded", "dense-matrix"))
     (got,), (wanted,) = banded.run(), dense.run()
     torch.testing.assert_close(got, wanted)
-    gaussian = contests.LOG_DET["block-banded-gaussian"](case).leaves[0]
+    gaussian = suites.LOG_DET["block-banded-gaussian"](case).leaves[0]
     assert gaussian.std() > 0.5 and gaussian[0, 1].abs().max() > 0.5 > banded.leaves[0][0, 1].abs().max()
 
 
@@ -133,7 +134,7 @@ def test_a_determinant_is_the_same_by_blocks_and_from_the_dense_matrix() -> None
     Case("sampling", (1, 4, 4), 4, model="conv-selfnorm"),
 ])  # fmt: skip
 def test_samples_are_inverses_of_the_same_codes(case: Case) -> None:
-    steps = {name: contender(case) for name, contender in contests.SAMPLING.items()}
+    steps = {name: contender(case) for name, contender in suites.SAMPLING.items()}
     samples = {name: step.run() for name, step in steps.items()}
     assert {name: (step.per, len(samples[name])) for name, step in steps.items()} == {
         "learned": (4, 4), "learned-single": (1, 1), "exact": (4, 4), "exact-single": (1, 1),
@@ -147,7 +148,7 @@ def test_samples_are_inverses_of_the_same_codes(case: Case) -> None:
 def test_only_a_fresh_solve_factorises() -> None:
     case = Case("sampling", (5,), 4)
     solvers = {}
-    for name, contender in contests.SAMPLING.items():
+    for name, contender in suites.SAMPLING.items():
         step = contender(case)
         solvers[name] = "linalg_lu_factor_ex" in count(step.run).solvers
     assert [name for name, factorises in solvers.items() if factorises] == ["exact-single-fresh"]
@@ -156,7 +157,7 @@ def test_only_a_fresh_solve_factorises() -> None:
 @pytest.mark.parametrize("kind", ["dense", "conv"])
 def test_the_plain_net_is_the_model_without_log_determinants(kind: str) -> None:
     case = Case("models", (1, 4, 4), 3, model=kind)
-    counted = {name: count(contender(case).run) for name, contender in model_contenders.TABLES[kind].items()}
+    counted = {name: count(contender(case).run) for name, contender in models.TABLES[kind].items()}
     plain, selfnorm = counted["plain"], counted[f"{kind}-selfnorm"]
     assert plain.products == {"dense": 5, "conv": 26}[kind] and not plain.solvers
     assert selfnorm.products == {"dense": 12, "conv": 54}[kind] and not selfnorm.solvers
@@ -226,21 +227,21 @@ def counting(log: list[str], name: str) -> Contender:
 def test_each_round_visits_every_contender_once_in_an_order_drawn_anew() -> None:
     log: list[str] = []
     lanes = {name: Lane(counting(log, name)(DENSE), None, 1.0) for name in "abcd"}
-    bench.take_turns(lanes, 20, torch.device("cpu"), random.Random(0))
+    timing.take_turns(lanes, 20, torch.device("cpu"), random.Random(0))
     rounds = [tuple(log[start : start + 4]) for start in range(0, 80, 4)]
     assert all(sorted(visited) == list("abcd") for visited in rounds) and len(set(rounds)) > 5
     assert all(len(lane.seconds) == 20 for lane in lanes.values())
     again: list[str] = []
     lanes = {name: Lane(counting(again, name)(DENSE), None, 1.0) for name in "abcd"}
-    bench.take_turns(lanes, 20, torch.device("cpu"), random.Random(0))
+    timing.take_turns(lanes, 20, torch.device("cpu"), random.Random(0))
     assert again == log
 
 
 def test_a_race_warms_up_twice_and_then_takes_as_many_rounds_for_all() -> None:
     log: list[str] = []
     race = Race(DENSE, {name: counting(log, name) for name in "abc"})
-    entry = bench.run_race(race, Budget(60, 1))
-    assert Counter(log) == dict.fromkeys("abc", entry["rounds"] + 2) and entry["rounds"] == bench.MOST
+    entry = timing.run_race(race, Budget(60, 1))
+    assert Counter(log) == dict.fromkeys("abc", entry["rounds"] + 2) and entry["rounds"] == timing.MOST
     assert entry["contenders"]["a"]["what"] == "Adds its name to a list." and entry["floor"] == "a"
 
 
@@ -255,7 +256,7 @@ def test_ratios_are_of_medians_by_sample(monkeypatch: pytest.MonkeyPatch) -> Non
     lanes = {name: Lane(Step(lambda: None, per=per), None, 1.0) for name, per in (("floor", 1), ("other", 2))}
     for name, lane in lanes.items():
         lane.seconds = times[name]
-    entry = bench._entry(Race(DENSE, dict.fromkeys(lanes, contests.learned)), lanes, {})
+    entry = timing._entry(Race(DENSE, dict.fromkeys(lanes, suites.learned)), lanes, {})
     assert (entry["contenders"]["floor"]["median"], entry["contenders"]["other"]["median"]) == (2.0, 10.0)
     assert entry["contenders"]["other"]["ratio"] == 5.0
     assert entry["contenders"]["other"]["quartiles"] == [5.0, 15.0]
@@ -265,7 +266,7 @@ def test_ratios_are_of_medians_by_sample(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_who_is_too_slow_is_left_out_and_not_tried_at_a_larger_size() -> None:
     log: list[str] = []
     races = [Race(replace(DENSE, event_shape=(size,)), {"slow": counting(log, "slow")}) for size in (64, 8, 16)]
-    entries = list(bench.run_races(races, 1e-9))
+    entries = list(timing.run_races(races, 1e-9))
     assert [entry["event_shape"] for entry in entries] == [[8], [16], [64]]
     assert all(entry["contenders"] == {} and entry["rounds"] == 0 for entry in entries)
     first, *later = [entry["skipped"]["slow"] for entry in entries]
@@ -302,14 +303,14 @@ def test_a_hopeless_first_turn_is_the_last() -> None:
         return Step(lambda: (log.append("turn"), time.sleep(0.02)))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "LOADING", 0.0)
-        entry = bench.run_race(Race(DENSE, {"slow": slow}), Budget(0.01, 1))
+        patch.setattr(timing, "LOADING", 0.0)
+        entry = timing.run_race(Race(DENSE, {"slow": slow}), Budget(0.01, 1))
     assert log == ["turn"] and "a turn takes" in entry["skipped"]["slow"]
 
 
 def test_a_case_from_which_all_are_left_out_is_drawn_empty() -> None:
     for case, suite in ((DENSE, "dense"), (replace(POINTWISE, suite="conv"), "conv")):
-        entries = list(bench.run_races([Race(case, {"slow": counting([], "slow")})], 1e-9))
+        entries = list(timing.run_races([Race(case, {"slow": counting([], "slow")})], 1e-9))
         record = {"cases": {bench_record.case_name(entry): entry for entry in entries}}
         assert png(bench_figure(record, suite)).startswith(b"\x89PNG")
 
@@ -318,17 +319,17 @@ def test_a_floor_that_is_left_out_leaves_the_others_without_a_ratio() -> None:
     def gone(case: Case) -> Step:
         raise UnavailableError("not today")
 
-    entry = bench.run_race(Race(DENSE, {"gone": gone, "there": counting([], "there")}), Budget(1.0, 1))
+    entry = timing.run_race(Race(DENSE, {"gone": gone, "there": counting([], "there")}), Budget(1.0, 1))
     assert entry["skipped"] == {"gone": "not today"} and entry["contenders"]["there"]["ratio"] is None
 
 
-@pytest.mark.parametrize("name", [*foreign.DENSE, *foreign.POINTWISE])
+@pytest.mark.parametrize("name", [*third_party.DENSE, *third_party.POINTWISE])
 def test_a_rival_that_is_not_installed_is_said_to_be_so(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     library = name.partition("-")[0]
     for module in (library, f"{library}.transforms", f"{library}.flows"):
         monkeypatch.setitem(sys.modules, module, None)
-    case, table = (DENSE, foreign.DENSE) if name in foreign.DENSE else (POINTWISE, foreign.POINTWISE)
-    entry = bench.run_race(Race(case, {name: table[name]}), Budget(1.0, 1))
+    case, table = (DENSE, third_party.DENSE) if name in third_party.DENSE else (POINTWISE, third_party.POINTWISE)
+    entry = timing.run_race(Race(case, {name: table[name]}), Budget(1.0, 1))
     assert entry["skipped"] == {name: f"{library} is not installed: pip install -e .[bench]"}
 
 
@@ -338,7 +339,7 @@ def test_a_library_that_lacks_something_itself_is_not_called_missing(
     (tmp_path / "halfway.py").write_text("import nothing_of_that_name", "utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ModuleNotFoundError, match="nothing_of_that_name"):
-        foreign.library("halfway")
+        third_party.library("halfway")
 
 
 # ---- the record ------------------------------------------------------------------------------------------------------
@@ -346,8 +347,8 @@ def test_a_library_that_lacks_something_itself_is_not_called_missing(
 
 @pytest.fixture(scope="module")
 def record() -> dict[str, Any]:
-    races = [race for race in contests.dense_races(contests.Choices((3, 5), batches=(2,)))]
-    cases = list(bench.run_races(races, 2.0))
+    races = [race for race in suites.dense_races(suites.Choices((3, 5), batches=(2,)))]
+    cases = list(timing.run_races(races, 2.0))
     return bench_record.make_bench_record("python -m snf_lite bench", 0, torch.device("cpu"), 1.5, cases)
 
 
@@ -355,11 +356,11 @@ def test_a_record_says_what_ran_where_and_comes_back(record: dict[str, Any], tmp
     path = tmp_path / "new" / "bench.json"
     bench_record.write_bench(record, path)
     assert bench_record.read_bench(path) == record
-    assert record["libraries"].keys() == {"python", "torch", "numpy", *foreign.LIBRARIES}
+    assert record["libraries"].keys() == {"python", "torch", "numpy", *third_party.LIBRARIES}
     assert record["package"]["version"] == snf.__version__ and record["device"].startswith("CPU, ")
     assert record["threads"] == torch.get_num_threads() and record["date"].endswith("+00:00")
     assert list(record["cases"]) == ["dense: D = 3, B = 2", "dense: D = 5, B = 2"]
-    assert set(record["cases"]["dense: D = 3, B = 2"]["contenders"]) >= set(contenders.DENSE)
+    assert set(record["cases"]["dense: D = 3, B = 2"]["contenders"]) >= set(layers.DENSE)
     assert str(Path.home()) not in path.read_text("utf-8") and str(tmp_path) not in path.read_text("utf-8")
 
 
@@ -449,12 +450,12 @@ def test_the_command_runs_every_suite_and_writes_record_and_figures(
     assert main([*TINY, "--seed", "7", "--threads", "1"]) == 0
     assert torch.get_num_threads() == before
     record, out = bench_record.read_bench("data/runs/bench/bench.json"), capsys.readouterr().out
-    assert bench_record.suites(record) == list(contests.SUITES) and record["seed"] == 7 and record["threads"] == 1
-    for suite in contests.SUITES:
+    assert bench_record.suites(record) == list(suites.SUITES) and record["seed"] == 7 and record["threads"] == 1
+    for suite in suites.SUITES:
         assert Path(f"data/runs/bench/{suite}.png").read_bytes().startswith(b"\x89PNG")
     for name, case in record["cases"].items():
         assert f"\n{name}, {case['rounds']} rounds\n" in out
-        assert (case["rounds"] >= bench.FEWEST) == bool(case["contenders"])
+        assert (case["rounds"] >= timing.FEWEST) == bool(case["contenders"])
         for contender, reason in case["skipped"].items():
             assert re.search(rf"  {contender} +left out: {re.escape(reason)}\n", out)
     assert record["command"] == (
@@ -465,9 +466,9 @@ def test_the_command_runs_every_suite_and_writes_record_and_figures(
 
 def test_threads_are_given_back() -> None:
     before = torch.get_num_threads()
-    with bench_command.threads(before + 1):
+    with command.threads(before + 1):
         assert torch.get_num_threads() == before + 1
-    with bench_command.threads(None):
+    with command.threads(None):
         assert torch.get_num_threads() == before
     assert torch.get_num_threads() == before
 
@@ -508,7 +509,7 @@ def test_an_interrupt_leaves_nothing(
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snf_lite.bench.take_turns", interrupted)
+    monkeypatch.setattr("snf_lite.benchmarks.timing.take_turns", interrupted)
     assert main([*TINY, "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "snf_lite: interrupted. Nothing was written.\n" and not list(tmp_path.iterdir())
 

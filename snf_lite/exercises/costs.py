@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite import costs
-from snf_lite.counts import count
+from snf_lite.benchmarks import cost_model
+from snf_lite.benchmarks.operation_counts import count
 from snf_lite.exercises.verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
 
 Relative = Callable[[Tensor, Tensor, Tensor], Any]
@@ -32,7 +32,7 @@ def check_costs_1(answer: Relative) -> Verdict:
 
 def _thrift(spent: int, B: int, D: int) -> Verdict:
     """A right gradient, judged by its multiply-adds."""
-    enough = costs.product_cost(3, B, D)
+    enough = cost_model.product_cost(3, B, D)
     if spent == 0:
         return Verdict(False, "The numbers are right, but the counter saw no product; multiply with @.")
     if spent > enough:
@@ -62,7 +62,7 @@ def check_costs_2(answer: Crossing) -> Verdict:
     """
     D, N, s = 900.0, 5, 2.5
     got = tensor(run(answer, D, N, s), (), "The batch")
-    one = costs.crossover(int(D), s)
+    one = cost_model.crossover(int(D), s)
     wanted = torch.tensor(N * one, dtype=torch.float64)
     praise = f"Right, {N * one:.0f} here: more processors favour the learned inverse."
     return judge(got, wanted, _crossing_slips(N, s, one), praise)

@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from snf_lite import bench_record
+from snf_lite.benchmarks.record import read_bench
 from snf_lite.experiments import ablation, preprocessing, record, results
 from snf_lite.runtime import files
 
@@ -57,7 +57,7 @@ def _unread(run: Path) -> list[str]:
 
     try:
         if (run / "bench.json").exists():
-            bench_record.read_bench(run / "bench.json")
+            read_bench(run / "bench.json")
         if (run / preprocessing.FILE).exists():
             preprocessing.read(run / preprocessing.FILE)
         if any(run.glob(ablation.FILE.format("*"))):

@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
-from snf_lite.costs import power_law
-from snf_lite.foreign import LIBRARIES
+from snf_lite.benchmarks.cost_model import power_law
+from snf_lite.benchmarks.third_party import LIBRARIES
 from snf_lite.runtime import files, provenance
 
 FORMAT = 1

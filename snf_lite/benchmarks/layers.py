@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from snf_lite.bench import Case, Contender, Step
+from snf_lite.benchmarks.timing import Case, Contender, Step
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.layer import FlowLayer

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snf_lite.bench import Case, Contender, Step, UnavailableError
-from snf_lite.contenders import training_step
+from snf_lite.benchmarks.layers import training_step
+from snf_lite.benchmarks.timing import Case, Contender, Step, UnavailableError
 
 LIBRARIES = ("nflows", "normflows", "zuko")
 

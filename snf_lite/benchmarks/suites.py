@@ -7,13 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite import contenders, foreign, model_contenders, models
-from snf_lite.bench import Case, Contender, Race, Step
+from snf_lite.benchmarks import models, third_party
+from snf_lite.benchmarks.layers import CONV, DENSE, dense_log_abs_det
+from snf_lite.benchmarks.timing import Case, Contender, Race, Step
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.dense import SelfNormLinear
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.linalg import toeplitz
+from snf_lite.models import build
 from snf_lite.runtime.rng import stream
 
 Shape = tuple[int, ...]
@@ -48,15 +50,15 @@ class Choices:
 def dense_races(choices: Choices) -> list[Race]:
     """A training step of one dense layer, over D."""
     shapes = [(features,) for features in choices.features or FEATURES]
-    return [Race(case, {**contenders.DENSE, **foreign.DENSE}) for case in choices.cases("dense", shapes, 128)]
+    return [Race(case, {**DENSE, **third_party.DENSE}) for case in choices.cases("dense", shapes, 128)]
 
 
 def conv_races(choices: Choices) -> list[Race]:
     """A training step of one convolution, 3×3 and, where there is more than one channel, 1×1."""
     shapes = choices.shapes or CONV_SHAPES
-    pointwise = {name: run for name, run in contenders.CONV.items() if name != "exact-dense"} | foreign.POINTWISE
+    pointwise = {name: run for name, run in CONV.items() if name != "exact-dense"} | third_party.POINTWISE
     wide = [shape for shape in shapes if shape[0] > 1]
-    return [Race(case, contenders.CONV) for case in choices.cases("conv", shapes, 100, kernel_size=3)] + [
+    return [Race(case, CONV) for case in choices.cases("conv", shapes, 100, kernel_size=3)] + [
         Race(case, pointwise) for case in choices.cases("conv", wide, 100, kernel_size=1)
     ]
 
@@ -81,7 +83,7 @@ def block_banded_gaussian(case: Case) -> Step:
 
 def dense_matrix(case: Case) -> Step:
     """slogdet of the dense matrix T(w) in float64, for the same kernel near the identity."""
-    return _log_det_step(case, _fresh_kernel(case), contenders.dense_log_abs_det)
+    return _log_det_step(case, _fresh_kernel(case), dense_log_abs_det)
 
 
 def _fresh_kernel(case: Case) -> Tensor:
@@ -160,7 +162,7 @@ def _sampling(case: Case, count: int, exact: bool, fresh: bool = False) -> Step:
 
 def _inverted(case: Case) -> Flow | FlowLayer:
     if case.model is not None:
-        return models.build(case.model, case.event_shape, model_contenders.LEVELS)
+        return build(case.model, case.event_shape, models.LEVELS)
     if case.kernel_size is not None:
         return SelfNormConv2d(case.event_shape[0], case.kernel_size)
     return SelfNormLinear(case.features)
@@ -181,8 +183,8 @@ SAMPLING: dict[str, Contender] = {
 def model_races(choices: Choices) -> list[Race]:
     """A whole training step over pixels: preprocessing, loss, backward pass, Adam."""
     races = []
-    for kind, table in model_contenders.TABLES.items():
-        faster = {f"{name}-compiled": model_contenders.compiled(name, run) for name, run in table.items()}
+    for kind, table in models.TABLES.items():
+        faster = {f"{name}-compiled": models.compiled(name, run) for name, run in table.items()}
         cases = choices.cases("models", choices.shapes or [IMAGE], 100, model=kind)
         races += [Race(case, {**table, **(faster if choices.compiled else {})}) for case in cases]
     return races

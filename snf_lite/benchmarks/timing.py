@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from snf_lite.counts import Counts, count
+from snf_lite.benchmarks.operation_counts import Counts, count
 from snf_lite.runtime.devices import wait_for
 from snf_lite.runtime.rng import stream
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from snf_lite import models
-from snf_lite.bench import Case, Contender, Step, UnavailableError
-from snf_lite.contenders import objective
+from snf_lite.benchmarks.layers import objective
+from snf_lite.benchmarks.timing import Case, Contender, Step, UnavailableError
 from snf_lite.conv import SelfNormConv2d
 from snf_lite.dense import SelfNormLinear
 from snf_lite.flow import Flow

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from snf_lite import bench_record
-from snf_lite.bench import run_races
-from snf_lite.contests import SUITES, Choices
+from snf_lite.benchmarks.record import FITTED_FROM, case_name, make_bench_record, suites, write_bench
+from snf_lite.benchmarks.suites import SUITES, Choices
+from snf_lite.benchmarks.timing import run_races
 from snf_lite.runtime.devices import choose_device, device_name
 from snf_lite.runtime.files import write_whole
 
@@ -28,7 +28,7 @@ def run_bench(args: argparse.Namespace) -> None:
         print(f"{device_name(device)}, threads: {torch.get_num_threads()}; ratios are to each table's first row")
         cases = [case for suite in args.suite for case in _run_suite(suite, choices, args.seconds)]
         seconds = time.perf_counter() - started
-        record = bench_record.make_bench_record(command(args, device), args.seed, device, seconds, cases)
+        record = make_bench_record(command(args, device), args.seed, device, seconds, cases)
     write_all(record, folder)
 
 
@@ -40,13 +40,13 @@ def _run_suite(suite: str, choices: Choices, seconds: float) -> Iterator[dict[st
 
 def write_all(record: dict[str, Any], folder: Path) -> None:
     """The record and one figure a suite; prints the exponents and what was written."""
-    from snf_lite.bench_plots import bench_figure, png  # matplotlib, which only those who draw wait for
+    from snf_lite.benchmarks.figures import bench_figure, png  # matplotlib, which only those who draw wait for
 
     for batch, powers in record["exponents"].items():
         shown = ", ".join(f"{name} {power:.2f}" for name, power in powers.items())
-        print(f"\nexponents p of a time that grows as D^p, {batch}, D ≥ {bench_record.FITTED_FROM}: {shown}")
-    pictures = {suite: png(bench_figure(record, suite)) for suite in bench_record.suites(record)}
-    bench_record.write_bench(record, folder / "bench.json")
+        print(f"\nexponents p of a time that grows as D^p, {batch}, D ≥ {FITTED_FROM}: {shown}")
+    pictures = {suite: png(bench_figure(record, suite)) for suite in suites(record)}
+    write_bench(record, folder / "bench.json")
     for suite, picture in pictures.items():
         write_whole(folder / f"{suite}.png", picture)
     print(f"\n{folder}: bench.json, {', '.join(f'{suite}.png' for suite in pictures)}")
@@ -87,7 +87,7 @@ COLUMNS = f"  {'':<24}{'ratio':>9}{'in one round':>17}{'median':>12}{'products':
 
 def table(entry: dict[str, Any]) -> str:
     """One case for the terminal: ratio of medians, quartiles of the ratio within a round, then the time."""
-    head = f"{bench_record.case_name(entry)}, {entry['rounds']} rounds"
+    head = f"{case_name(entry)}, {entry['rounds']} rounds"
     rows = [_row(name, result) for name, result in entry["contenders"].items()]
     left_out = [f"  {name:<24}left out: {reason}" for name, reason in entry["skipped"].items()]
     return "\n".join([head, COLUMNS, *rows, *left_out])
