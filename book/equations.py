@@ -78,8 +78,8 @@ def linked(name: str) -> str:
     owner, function = resolved(name.rpartition(".")[0]), resolved(name)
     target = name
     if inspect.isclass(owner):
-        parent = owner.__name__ if hasattr(snf_lite, owner.__name__) else name.split(".", 1)[1].rpartition(".")[0]
-        target = f"snf_lite.{parent}" + (f".{function.__name__}" if function.__doc__ else "")
+        parent = f"snf_lite.{owner.__name__}" if hasattr(snf_lite, owner.__name__) else name.rpartition(".")[0]
+        target = parent + (f".{function.__name__}" if function.__doc__ else "")
     return f"{{py:obj}}`{name.removeprefix('snf_lite.')} <{target}>`"
 
 

@@ -1,6 +1,6 @@
 """Numbers in the text of a chapter: ``<!-- name -->1.08<!-- / -->``, where the name is one that its run measured.
 
-The run says ``measured(name="1.08")`` (``snf_lite.prose``), which leaves a hidden output; ``runtime`` is what the run
+The run says ``measured(name="1.08")``, which leaves a hidden output; ``runtime`` is what the run
 itself took. In Jupyter, on Colab and on the page the marks are comments, so that nothing but the number is seen.
 """
 

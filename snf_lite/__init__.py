@@ -1,6 +1,5 @@
 """snf_lite: self-normalizing flows, their exact twins, and what it takes to train and compare them."""
 
-from snf_lite import exercises
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
 from snf_lite.data.image_folder import read_folder
@@ -56,7 +55,6 @@ __all__ = [
     "dataset_names",
     "density_names",
     "evaluate",
-    "exercises",
     "fit",
     "load",
     "mixture_log_prob",

@@ -28,7 +28,7 @@ class FlowLayer(nn.Module):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        own = cls.__module__.partition(".")[0] == __package__
+        own = cls.__module__.partition(".")[0] in ("snf_lite", "snf_book")
         cls.registered_name = cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"
         FlowLayer.registry[cls.registered_name] = cls
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from snf_book.prior_work.flows.bnaf import BlockAutoregressive
+from snf_book.prior_work.flows.mixture_coupling import MixtureCoupling
 from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import FlowLayer
-from snf_lite.prior.bnaf import BlockAutoregressive
-from snf_lite.prior.mixture_coupling import MixtureCoupling
 
 
 @dataclass(frozen=True)

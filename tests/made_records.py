@@ -36,7 +36,7 @@ def record_of(recipe: Recipe, nats: float, like: record.Record) -> record.Record
         "ms_per_step": [0.0, 12.5], "validation_nats": [2000.0, nats + 1],
     }  # fmt: skip
     features = 3072 if recipe.data in ("cifar10", "imagenet32") else 784
-    bits = snf.evaluation.bits_per_dim(nats, features)
+    bits = snf.training.evaluation.bits_per_dim(nats, features)
     test = {**like.results["test"], "nats": nats, "bits_per_dim": bits, "seed": recipe.seed}
     return replace(
         like, command=recipe.command, model={**like.model, "name": recipe.model, "settings": recipe.settings},

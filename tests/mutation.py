@@ -26,7 +26,8 @@ import pytest
 
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
-PACKAGE = ROOT / "snf_lite"
+#: The packages a mutant may be in.
+PACKAGES = ("snf_lite", "snf_book")
 
 #: Seconds after which a child is ended: a wrong line may loop for ever.
 LIMIT = 120
@@ -38,7 +39,7 @@ PROCESSES = multiprocessing.get_context("forkserver" if FORKS else "spawn")
 
 
 class Mutant(NamedTuple):
-    """A wrong line in a module of the package, and the test that finds it (its killer), as pytest names it."""
+    """A wrong line in a module, a path below the root, and the test that finds it (its killer), as pytest names it."""
 
     module: str
     right: str
@@ -47,7 +48,7 @@ class Mutant(NamedTuple):
 
     def source(self) -> str:
         """The module's text with the wrong line. ValueError where the right one is no longer there."""
-        text = (PACKAGE / self.module).read_text("utf-8")
+        text = (ROOT / self.module).read_text("utf-8")
         if self.right not in text:
             raise ValueError(f"{self.module} no longer holds {self.right!r}: bring this mutant up to date")
         return text.replace(self.right, self.wrong)
@@ -64,9 +65,8 @@ class WrongLine(importlib.abc.MetaPathFinder, SourceFileLoader):
     """Loads one module of the package from a text in the place of its file."""
 
     def __init__(self, module: str, source: str) -> None:
-        path = PACKAGE / module
-        parts = (PACKAGE.name, *Path(module).with_suffix("").parts)
-        super().__init__(".".join(part for part in parts if part != "__init__"), str(path))
+        parts = Path(module.removeprefix("book/")).with_suffix("").parts
+        super().__init__(".".join(part for part in parts if part != "__init__"), str(ROOT / module))
         self.text = source
 
     def find_spec(
@@ -82,8 +82,8 @@ def forget_project() -> None:
     """Drop the package and the tests from what is imported, so that the next import reads them again."""
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None) or ""
-        ours = Path(file).parent == TESTS and not name.startswith("mutation")
-        if ours or name.partition(".")[0] == PACKAGE.name:
+        ours = Path(file).is_relative_to(TESTS) and not name.startswith("mutation")
+        if ours or name.partition(".")[0] in PACKAGES:
             del sys.modules[name]
 
 

@@ -90,7 +90,8 @@ def shown(names: set[str], folder: Path) -> Path:
 
 def as_public_repository(folder: Path) -> Path:
     """A git repository with what pip needs to build the package."""
-    shutil.copytree(ROOT / "snf_lite", folder / "snf_lite", ignore=shutil.ignore_patterns("__pycache__"))
+    for package in ("snf_lite", "book/snf_book"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
     records = shutil.ignore_patterns("*.pt")
     shutil.copytree(ROOT / "data" / "runs", folder / "data" / "runs", ignore=records)
     for name in ["pyproject.toml", "README.md", "LICENSE"]:

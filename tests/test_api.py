@@ -7,7 +7,7 @@ from types import ModuleType
 
 import nbformat
 import pytest
-from _ext.package_rooms import as_rst
+from _ext.public_names import as_rst
 from bs4 import BeautifulSoup, Tag
 from built_book import built_book
 from each_case import check_each
@@ -53,22 +53,23 @@ def ids(page: Tag) -> set[str]:
 def test_public_name_has_its_entry(ids: set[str]) -> None:
     prefixes = {name: "module-" * isinstance(getattr(snf_lite, name), ModuleType) for name in snf_lite.__all__}
     missing = [name for name, prefix in prefixes.items() if f"{prefix}snf_lite.{name}" not in ids]
-    assert prefixes and not missing, "no room of book/api.md shows them"
+    assert prefixes and not missing, "no part of book/api.md shows them"
 
 
 def imported() -> list[str]:
-    """The functions, classes and rooms that a chapter imports from below the package, by their full names."""
+    """The functions, classes and modules that a chapter imports from below the package, by their full names."""
     code = [cell.source for path in notebooks() for cell in nbformat.read(path, as_version=4).cells]
-    found = re.findall(r"^from (snf_lite\.[\w.]+) import (\([^)]+\)|.+)$", "\n".join(code), re.MULTILINE)
-    names = {f"{room}.{name}" for room, listed in found for name in re.findall(r"\w+", re.sub(r" as \w+", "", listed))}
+    found = re.findall(r"^from (snf_(?:lite|book)\.[\w.]+) import (\([^)]+\)|.+)$", "\n".join(code), re.MULTILINE)
+    listed = [(module, re.findall(r"\w+", re.sub(r" as \w+", "", names))) for module, names in found]
+    names = {f"{module}.{name}" for module, names in listed for name in names}
     return sorted(name for name in names if not name.rpartition(".")[2].isupper())
 
 
 def test_what_a_chapter_imports_has_its_entry(ids: set[str]) -> None:
     def check(name: str) -> None:
         entry = {name, f"snf_lite.{name.rpartition('.')[2]}"} & ids
-        inside = [found for found in ids if f"{name}." in found]  # of a room: something that it holds
-        assert entry or inside, "no room of book/api.md shows it"
+        inside = [found for found in ids if f"{name}." in found]  # of a module: something that it holds
+        assert entry or inside, "no part of book/api.md shows it"
 
     check_each(imported(), check)
 
@@ -153,7 +154,7 @@ LINKED = [
     ("snf_lite.SelfNormLinear", "snf_lite.dense.DenseLayer"),  # a base class
     ("snf_lite.evaluate", "snf_lite.fit"),  # a name in a sentence
     ("snf_lite.restore", "snf_lite.CheckpointError"),  # an error raised
-    ("snf_lite.explore.explore", "snf_lite.explore.Frames"),
+    ("snf_book.slider.explore", "snf_book.slider.Frames"),
     ("snf_lite.analysis.figures.sample_grid", "snf_lite.analysis.figures.SampleFigure"),
 ]
 

@@ -175,7 +175,7 @@ def typed_results(text: str) -> list[str]:
 
 @each_notebook
 def test_no_result_is_typed_into_the_text(path: Path) -> None:
-    assert not typed_results(prose(path)), "let the run say it: snf_lite.prose.measured, and a mark in the text"
+    assert not typed_results(prose(path)), "let the run say it: snf_book.measured.measured, and a mark in the text"
 
 
 def test_typed_results_are_found() -> None:
@@ -207,7 +207,7 @@ def test_pages_say_so_while_the_public_address_is_a_placeholder() -> None:
 
 def test_the_version_is_the_same_everywhere() -> None:
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
-    assert str(citation["version"]) == snf_lite._version.__version__
+    assert str(citation["version"]) == snf_lite.__version__
 
 
 def test_no_file_names_a_place_on_somebodys_machine() -> None:

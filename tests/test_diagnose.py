@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 from layer_table import CASES, CONV_LEARNED, DENSE_LEARNED, LEARNED, Case
+from snf_book.exercises.idea import two_dimensional_flows
 from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import FlowLayer
 from snf_lite.analysis import learned_inverse
-from snf_lite.exercises import two_dimensional
 from snf_lite.linalg import toeplitz
 
 
@@ -248,12 +248,12 @@ def test_an_eighth_is_the_least_tie_that_holds_w_and_r_together(mean_squares: li
     least = 1 / (8 * float(m.min()))
     assert growth(m, 0.98 * least) > 1e-3
     assert growth(m, 1.02 * least) < (-1e-3 if len(m) == 1 else 1e-7)
-    assert two_dimensional.check_two_dimensional_3(lambda mean_square: 1 / (8 * mean_square)).passed
+    assert two_dimensional_flows.check_two_dimensional_3(lambda mean_square: 1 / (8 * mean_square)).passed
 
 
 def test_the_step_that_bisection_finds_is_where_the_error_reaches_one() -> None:
-    W, R, G = two_dimensional._one_step()
+    W, R, G = two_dimensional_flows._one_step()
     E = R @ W - torch.eye(3)
-    step = two_dimensional._largest_step(E, R @ G)
+    step = two_dimensional_flows._largest_step(E, R @ G)
     assert abs(float(torch.linalg.matrix_norm(R @ (W + step * G) - torch.eye(3), ord=2)) - 1) < 1e-9
     assert abs(float(torch.linalg.matrix_norm(E, ord=2)) - 0.4) < 1e-9

@@ -11,13 +11,13 @@ import nbformat
 import torch
 from each_case import check_each
 from project import notebooks
+from snf_book import exercises
+from snf_book.exercises import verdict
 from wrong_answers import WRONG
 from wrong_answers.learned_inverse import answer
 
 import snf_lite as snf
-from snf_lite import exercises
 from snf_lite.dense import readable_self_norm_linear
-from snf_lite.exercises import verdict
 
 
 def test_each_slip_gets_its_own_words() -> None:
@@ -75,18 +75,18 @@ def exercise_cells() -> list[tuple[str, str, dict[str, str]]]:
 
 
 def test_hidden_solutions_pass_and_stubs_do_not() -> None:
-    """Both run with nothing but torch, math and snf: an exercise can be taken up without running its chapter."""
+    """Both run with nothing but torch, math, snf and exercises: one can be taken up without running its chapter."""
 
     def check(exercise: tuple[str, str, dict[str, str]]) -> None:
         _, stub, folded = exercise
         assert list(folded) == ["Hint", "Solution"], "put both into <details> in the cell behind the stub"
         assert len(folded["Hint"].split()) >= 5
         (solution,) = re.findall(r"```python\n(.*?)```", folded["Solution"], re.DOTALL)
-        defining, _, call = stub.partition("\nsnf.exercises.")
+        defining, _, call = stub.partition("\nexercises.")
         for source, wanted in ((defining, False), (f"{defining}\n{solution}", True)):
-            names: dict[str, Any] = {"torch": torch, "math": math, "snf": snf}
+            names: dict[str, Any] = {"torch": torch, "math": math, "snf": snf, "exercises": exercises}
             exec(source, names)
-            assert eval(f"snf.exercises.{call}", names).passed is wanted
+            assert eval(f"exercises.{call}", names).passed is wanted
 
     check_each(exercise_cells(), check, lambda exercise: f"{exercise[0]}: {exercise[1].splitlines()[-1]}")
 

@@ -8,9 +8,9 @@ import pytest
 from bs4 import BeautifulSoup
 from matplotlib.figure import Figure
 from PIL import Image
+from snf_book.slider import explore
 
 from snf_lite.analysis.figures import picture
-from snf_lite.explore import explore
 
 
 def draw(value: int) -> Figure:

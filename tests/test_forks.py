@@ -137,7 +137,7 @@ def test_a_branch_is_what_its_factor_says(name: str, weight: float, run: Path) -
         layer.recon_weight = weight
     data, adam = snf.load("digits", "train"), torch.optim.Adam(flow.parameters())
     for step, share in enumerate((1.0, 0.75, 0.25)):  # a half cosine over three steps; a tenth of them is no step
-        with snf.streams.stream("cpu", 0, "fork", step):
+        with snf.runtime.rng.stream("cpu", 0, "fork", step):
             x = data[torch.randint(len(data), (ablation.BATCH,))]
             adam.zero_grad()
             flow.loss(x).backward()

@@ -6,8 +6,7 @@ from marks import fill, marks, measurements, without_marks
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 from project import ROOT
-
-from snf_lite.prose import measured
+from snf_book.measured import measured
 
 pytest_plugins = ["pytester"]
 
@@ -17,7 +16,7 @@ TEXT = "It took <!-- time -->?<!-- / --> and lost <!-- gap -->9.99<!-- / --> nat
 @pytest.fixture(scope="module")
 def ran() -> nbformat.NotebookNode:
     """A notebook whose run measures two things."""
-    code = 'from snf_lite.prose import measured\nmeasured(gap=f"{1.084:.2f}", time="a minute")'
+    code = 'from snf_book.measured import measured\nmeasured(gap=f"{1.084:.2f}", time="a minute")'
     return NotebookClient(new_notebook(cells=[new_code_cell(code)]), kernel_name="python3", timeout=120).execute()
 
 

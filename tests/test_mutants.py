@@ -45,12 +45,13 @@ def test_a_child_begins_with_the_libraries_loaded_and_without_the_project() -> N
 
 
 def test_a_mutant_without_an_effect_survives() -> None:
-    harmless = Mutant("dense.py", "class ExactLinear", "pass\n\n\nclass ExactLinear", KILLER)
+    harmless = Mutant("snf_lite/dense.py", "class ExactLinear", "pass\n\n\nclass ExactLinear", KILLER)
     assert run([KILLER], harmless).status == pytest.ExitCode.OK
 
 
 def test_a_package_that_cannot_be_imported_is_not_taken_for_a_failing_test() -> None:
-    broken = Mutant("dense.py", "class ExactLinear", "import nothing_of_the_kind\n\n\nclass ExactLinear", KILLER)
+    wrong = "import nothing_of_the_kind\n\n\nclass ExactLinear"
+    broken = Mutant("snf_lite/dense.py", "class ExactLinear", wrong, KILLER)
     status, text = run([KILLER], broken)
     assert status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) and "nothing_of_the_kind" in text
 
@@ -60,14 +61,14 @@ def test_a_killer_that_is_not_there_is_not_taken_for_a_failing_test() -> None:
 
 
 def test_a_child_that_never_ends_is_stopped() -> None:
-    endless = Mutant("dense.py", "class ExactLinear", "while True:\n    pass\n\n\nclass ExactLinear", KILLER)
+    endless = Mutant("snf_lite/dense.py", "class ExactLinear", "while True:\n    pass\n\n\nclass ExactLinear", KILLER)
     status, text = run([KILLER], endless, limit=5)
     assert status is None and "stopped after 5 seconds" in text
 
 
 def test_a_line_that_is_no_longer_there_is_told() -> None:
     with pytest.raises(ValueError, match=r"dense\.py no longer holds 'nowhere': bring this mutant up to date"):
-        run([KILLER], Mutant("dense.py", "nowhere", "here", KILLER))
+        run([KILLER], Mutant("snf_lite/dense.py", "nowhere", "here", KILLER))
 
 
 def test_the_package_on_disk_and_in_this_process_stays_as_it_is() -> None:

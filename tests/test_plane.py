@@ -8,12 +8,12 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
+from snf_book.plane import Plane, polygon_area, show_compass, show_growth_scale, show_warped_grid, square_outline
 from torch import Tensor
 
 import snf_lite as snf
 from snf_lite.analysis.figures import SERIES, panels
 from snf_lite.analysis.jacobian import Map, log_volume
-from snf_lite.plane import Plane, polygon_area, show_compass, show_growth_scale, show_warped_grid, square_outline
 
 DOUBLE = torch.float64
 

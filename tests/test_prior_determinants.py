@@ -7,10 +7,9 @@ import math
 
 import pytest
 import torch
+from snf_book.prior_work import measures
+from snf_book.prior_work.flows.sylvester import Sylvester
 from torch import Tensor
-
-from snf_lite.prior import measures
-from snf_lite.prior.sylvester import Sylvester
 
 
 @pytest.mark.equation("eq-diagonal")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 import torch
 from layer_table import CASES
+from snf_book.prior_work.flows import root_finding
+from snf_book.prior_work.flows.bnaf import BlockAutoregressive, BlockLinear, log_tanh_slope
+from snf_book.prior_work.flows.integer_flow import IntegerFlow, discretised_logistic, places
+from snf_book.prior_work.flows.mixture_coupling import Mixture, MixtureCoupling
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite.prior import bisection
-from snf_lite.prior.bnaf import BlockAutoregressive, BlockLinear, log_tanh_slope
-from snf_lite.prior.integer import IntegerFlow, discretised_logistic, places
-from snf_lite.prior.mixture_coupling import Mixture, MixtureCoupling
 
 DTYPES = pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 1e-4), (torch.float64, 1e-11)])
 
@@ -41,7 +41,9 @@ def integral(layer: snf.FlowLayer, reach: float, points: int) -> float:
 def test_bisection_ends_within_its_tolerance(dtype: torch.dtype, bound: float) -> None:
     wanted = torch.tensor([-1000.0, -1.0, 0.0, 1e-3, 8.0, 999.0], dtype=dtype)
     calls = []
-    found = bisection.bisect(lambda x: calls.append(0) or x**3, wanted, torch.full_like(wanted, -11), wanted * 0 + 10)
+    found = root_finding.bisect(
+        lambda x: calls.append(0) or x**3, wanted, torch.full_like(wanted, -11), wanted * 0 + 10
+    )
     assert len(calls) == {torch.float32: 35, torch.float64: 64}[dtype]
     assert (found - wanted.sign() * wanted.abs() ** (1 / 3)).abs().max() < 20 * torch.finfo(dtype).eps
 
@@ -49,7 +51,7 @@ def test_bisection_ends_within_its_tolerance(dtype: torch.dtype, bound: float) -
 def test_the_two_steps_carry_three_derivatives() -> None:
     """Of x = z^(1/3) at z = 8: 1/12, -1/144 and 5/3456."""
     z = torch.tensor(8.0, dtype=torch.float64, requires_grad=True)
-    x = bisection.with_gradient(torch.tensor(2.0, dtype=torch.float64), z, lambda x: (x**3, 3 * x**2))
+    x = root_finding.with_gradient(torch.tensor(2.0, dtype=torch.float64), z, lambda x: (x**3, 3 * x**2))
     for wanted in (1 / 12, -1 / 144, 5 / 3456):
         (x,) = torch.autograd.grad(x, z, create_graph=True)
         assert x.item() == pytest.approx(wanted)

@@ -13,22 +13,22 @@ import nbformat
 import pytest
 import torch
 from project import ROOT
+from snf_book.plane import Plane
+from snf_book.prior_work import __main__ as command
+from snf_book.prior_work import compare, measures, record, verification
+from snf_book.prior_work.flows.integer_flow import IntegerFlow
+from snf_book.prior_work.flows.integer_model import CELLS, LatticeModel
+from snf_book.prior_work.flows.root_finding import newton_inverse
+from snf_book.prior_work.flows.sylvester import Sylvester
+from snf_book.prior_work.model import FlowModel, Model, Reverse, between
+from snf_book.prior_work.system import INVERSES, System
+from snf_book.prior_work.systems import EIGHTEEN, SYSTEMS, system_named
+from snf_book.prior_work.third_party import LIBRARIES, library, versions
+from snf_book.prior_work.training import Budget, fit, points, true_log_prob
 from torch import Tensor, nn
 
 from snf_lite.analysis.jacobian import code_and_jacobian
 from snf_lite.experiments.archive import stored_run
-from snf_lite.plane import Plane
-from snf_lite.prior import __main__ as command
-from snf_lite.prior import candidates, compare, measures, record
-from snf_lite.prior.integer import IntegerFlow
-from snf_lite.prior.lattice import CELLS, LatticeModel
-from snf_lite.prior.libraries import LIBRARIES, library, versions
-from snf_lite.prior.model import FlowModel, Model, Reverse, between
-from snf_lite.prior.newton import newton_inverse
-from snf_lite.prior.sylvester import Sylvester
-from snf_lite.prior.system import INVERSES, System
-from snf_lite.prior.systems import EIGHTEEN, SYSTEMS, system_named
-from snf_lite.prior.training import Budget, fit, points, true_log_prob
 
 NAMED = [
     "NICE", "Real NVP", "IAF", "MAF", "Glow", "NAF", "B-NAF", "Flow++", "sum-of-squares polynomial", "neural spline",
@@ -195,7 +195,7 @@ def test_a_missing_library_is_asked_for_by_its_extra(monkeypatch: pytest.MonkeyP
 
 
 def test_the_package_imports_none_of_the_libraries() -> None:
-    for name in [name for name in sys.modules if name.startswith("snf_lite.prior")]:
+    for name in [name for name in sys.modules if name.startswith("snf_book.prior_work")]:
         source = Path(str(importlib.import_module(name).__file__)).read_text("utf-8")
         assert not any(f"import {other}" in source or f"from {other}" in source for other in LIBRARIES), name
 
@@ -203,25 +203,25 @@ def test_the_package_imports_none_of_the_libraries() -> None:
 # ---- published code --------------------------------------------------------------------------------------------------
 
 
-def of(code: str, name: str) -> candidates.Candidate:
+def of(code: str, name: str) -> verification.Candidate:
     here(name)
-    found = [one for one in candidates.CANDIDATES if one.library == name and one.code.startswith(code)]
+    found = [one for one in verification.CANDIDATES if one.library == name and one.code.startswith(code)]
     return found[0]
 
 
 def test_a_wrong_log_determinant_is_found() -> None:
-    found = candidates.examine(of("Sylvester", "pyro"), cells=(60, 90))
-    assert found["log_det_error"] > 0.01 and "log|det| is off" in candidates.fault(found)
+    found = verification.examine(of("Sylvester", "pyro"), cells=(60, 90))
+    assert found["log_det_error"] > 0.01 and "log|det| is off" in verification.fault(found)
 
 
 def test_a_density_that_is_none_is_found() -> None:
-    found = candidates.examine(of("BlockAutoregressive", "pyro"), cells=(60, 90))
-    assert found["log_det_error"] < 1e-6 and candidates.fault(found).startswith("it integrates to 0.0")
+    found = verification.examine(of("BlockAutoregressive", "pyro"), cells=(60, 90))
+    assert found["log_det_error"] < 1e-6 and verification.fault(found).startswith("it integrates to 0.0")
 
 
 def test_right_code_is_left_in_peace() -> None:
-    found = candidates.examine(of("Planar", "normflows"), cells=(60, 90))
-    assert candidates.fault(found) == "" and found["round_trip"] is None
+    found = verification.examine(of("Planar", "normflows"), cells=(60, 90))
+    assert verification.fault(found) == "" and found["round_trip"] is None
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ def test_right_code_is_left_in_peace() -> None:
     [([], False), ([0.9, 0.9], True), ([0.9, 0.99], False), ([0, 0], False), ([1, 1.001], False)],
 )
 def test_only_grids_that_agree_say_that_mass_is_missing(integrals: list[float], wrong: bool) -> None:
-    assert candidates.mass_is_missing(integrals) is wrong
+    assert verification.mass_is_missing(integrals) is wrong
 
 
 # ---- the record ------------------------------------------------------------------------------------------------------

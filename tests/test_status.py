@@ -15,7 +15,7 @@ CELLS = [
     new_markdown_cell("# A made-up chapter\n\n$$\nx\n$$ (eq-one)\n\nand $$ y $$ (eq-two), and $$ z $$"),
     new_code_cell("compared = 1"),
     new_code_cell("explore(draw)", outputs=[SLIDER]),
-    new_code_cell("snf.exercises.check_it(answer)"),
+    new_code_cell("exercises.check_it(answer)"),
     new_code_cell("print('# NBVAL_IGNORE_OUTPUT')  # a word in a line is no mark"),
     new_code_cell("# NBVAL_IGNORE_OUTPUT\n\nby_comment()"),
     new_code_cell("by_tag()\nmore()", metadata={"tags": ["nbval-ignore-output"]}),

@@ -10,7 +10,7 @@ from small_runs import HELD_OUT, MOONS, fresh, weights
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite.training import step as rooms
+from snf_lite.training import step
 from snf_lite.training.step import Means, Step, adam
 
 MODELS = ["dense-selfnorm", "dense-exact", "dense-relative", "dense-lu"]
@@ -136,21 +136,21 @@ def by_graph(monkeypatch: pytest.MonkeyPatch, flow: snf.Flow, clip_norm: float |
         said.append("recorded")
         return lambda: said.append("replayed") or work()
 
-    monkeypatch.setattr(rooms, "recorded", recorded)
+    monkeypatch.setattr(step, "recorded", recorded)
     monkeypatch.setattr(Means, "require_on", lambda *_: None)
-    monkeypatch.setattr(rooms, "adam", lambda parameters, lr, capturable: adam(parameters, torch.tensor(lr)))
+    monkeypatch.setattr(step, "adam", lambda parameters, lr, capturable: adam(parameters, torch.tensor(lr)))
     return Step(flow, 0.1, 50, clip_norm, Means(cuda_graph=True)), said
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 def test_a_recorded_step_does_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch, clip_norm: float | None) -> None:
     plain, recorded = fresh(), fresh()
-    step = Step(plain, 0.1, 50, clip_norm, Means())
+    eager = Step(plain, 0.1, 50, clip_norm, Means())
     graph, said = by_graph(monkeypatch, recorded, clip_norm)
     for index, events in enumerate(MOONS.split(50)[:6]):
-        for take in (step, graph):
+        for take in (eager, graph):
             take(events, 0.01 * (index + 1))
-    step(MOONS[:7], 0.01)
+    eager(MOONS[:7], 0.01)
     graph(MOONS[:7], 0.01)
     assert torch.allclose(weights(recorded), weights(plain), atol=1e-6)
     assert said == ["recorded", *["replayed"] * 3], "three steps to warm up, then recorded once; short batches plainly"
@@ -188,8 +188,8 @@ def test_loaded_state_keeps_its_own_rate_and_means() -> None:
     second = Step(copy.deepcopy(flow), 0.3, 50, None, Means())
     second.load(copy.deepcopy(first.optimizer.state_dict()))
     assert second.optimizer.param_groups[0]["lr"] == 0.3
-    for step in (first, second):
-        step(MOONS[50:100], 0.02)
+    for taken in (first, second):
+        taken(MOONS[50:100], 0.02)
     assert torch.equal(weights(first.flow), weights(second.flow))
 
 

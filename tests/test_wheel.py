@@ -11,16 +11,17 @@ from reader import as_public_repository, bare, interpreter, left_behind, made, p
 TRAIN = "train dense-selfnorm --epochs 1 --out mine"
 CODE = """
 import json, snf_lite as snf
-from snf_lite import runs, stored
-index = runs.read_json(stored.home() / "index.json", "index of runs")
-folders = {path.parent.name for kind in stored.RECORDS for path in stored.home().glob(f"*/{kind}")}
-pictures = [(name, file) for name, files in index.items() for file in files if file.endswith(".png")]
+from snf_lite.experiments import archive
+from snf_lite.runtime import files
+index = files.read_json(archive.home() / "index.json", "index of runs")
+folders = {path.parent.name for kind in archive.RECORDS for path in archive.home().glob(f"*/{kind}")}
+pictures = [(name, file) for name, sums in index.items() for file in sums if file.endswith(".png")]
 for name in folders:
-    assert stored.stored_run(name).is_relative_to(stored.home())
+    assert archive.stored_run(name).is_relative_to(archive.home())
 for name, file in pictures:
     if name in folders:
-        assert stored.stored_picture(name, file)
-print(json.dumps([snf.__file__, str(stored.home()), len(folders), len(pictures)]))
+        assert archive.stored_picture(name, file)
+print(json.dumps([snf.__file__, str(archive.home()), len(folders), len(pictures)]))
 """
 
 
@@ -72,7 +73,7 @@ def test_a_record_that_was_lost_on_the_way_is_missed(home: Path) -> None:
 
 def test_both_commands_work(home: Path) -> None:
     assert "model  dense-selfnorm" in said(home, "-m", "snf_lite", "list")
-    assert "--help" in said(home, "-m", "snf_lite.prior", "--help")
+    assert "--help" in said(home, "-m", "snf_book.prior_work", "--help")
     assert "record.json" in said(home, "-m", "snf_lite", *TRAIN.split())
     run = home / "empty" / "mine" / "dense-selfnorm-digits-seed0"
     assert sorted(os.listdir(run)) == ["checkpoint.pt", "record.json", "samples.png"]

@@ -4,7 +4,6 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from snf_lite.benchmarks.record import read_bench
 from snf_lite.experiments import ablation, preprocessing, record, results
 from snf_lite.runtime import files
 
@@ -53,17 +52,11 @@ def _compared(name: str, index: dict[str, Any], found: dict[str, Any]) -> list[s
 
 def _unread(run: Path) -> list[str]:
     """What its own reader says against a run's record."""
-    from snf_lite.prior import record as prior  # here, for its grids bring matplotlib along
-
     try:
-        if (run / "bench.json").exists():
-            read_bench(run / "bench.json")
         if (run / preprocessing.FILE).exists():
             preprocessing.read(run / preprocessing.FILE)
         if any(run.glob(ablation.FILE.format("*"))):
             ablation.read(run)
-        if (run / prior.FILE).exists():
-            prior.read(run / prior.FILE)
         if (run / "record.json").exists():
             return results.problems(record.read_record(run / "record.json"), run.name)
     except (ValueError, OSError) as error:

@@ -1,0 +1,37 @@
+"""The checkers behind the book's exercises: each takes the reader's answer and says what is wrong with it.
+
+One module a chapter, in a folder for the part of the book. A checker never raises for what a reader writes: it gives a
+``Verdict``, and a notebook shows its words.
+"""
+
+from collections.abc import Callable
+
+from snf_book.exercises.idea import (
+    densities_that_move,
+    gradient_of_log_det,
+    learned_inverse,
+    two_dimensional_flows,
+    what_it_costs,
+)
+from snf_book.exercises.images import (
+    convolutions,
+    from_densities_to_images,
+    glow,
+    mnist_convolutional,
+    mnist_dense,
+    sampling,
+)
+from snf_book.exercises.record import prior_work, results, your_own_data
+from snf_book.exercises.verdict import Verdict
+
+_CHAPTERS = (
+    densities_that_move, gradient_of_log_det, learned_inverse, two_dimensional_flows, what_it_costs,
+    from_densities_to_images, mnist_dense, convolutions, mnist_convolutional, glow, sampling,
+    results, your_own_data, prior_work,
+)  # fmt: skip
+#: Every ``check_…`` of the chapters, by name; each is also an attribute of this package.
+CHECKERS: dict[str, Callable[..., Verdict]] = {
+    name: value for module in _CHAPTERS for name, value in vars(module).items() if name.startswith("check_")
+}
+globals().update(CHECKERS)
+__all__ = ["Verdict", *CHECKERS]

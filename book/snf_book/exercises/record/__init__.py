@@ -1,0 +1,1 @@
+"""Checkers of the parts *The record* and *The field*."""

@@ -1,0 +1,47 @@
+"""``python -m snf_book.prior_work``: train every system of the comparison, measure it, and write the record."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snf_book.prior_work import record
+from snf_book.prior_work.compare import compare
+from snf_book.prior_work.systems import SYSTEMS
+from snf_book.prior_work.third_party import versions
+from snf_book.prior_work.training import DENSITY, SCALE, TEST, TRAIN, points
+from snf_lite.data.datasets import load
+from snf_lite.data.source import sha256_of
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The command; with ``--only`` it measures and prints, and writes nothing."""
+    parser = argparse.ArgumentParser(prog="python -m snf_book.prior_work", description=__doc__)
+    names = [system.name for system in SYSTEMS]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"out of {', '.join(names)}")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, order and noise")
+    parser.add_argument("--out", type=Path, default=Path("data/runs/prior-work"), help="folder of the record")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    measured = compare(args.only or names, args.seed, print)
+    if args.only:
+        return
+    command, seconds = f"python -m snf_book.prior_work --seed {args.seed}", time.perf_counter() - started
+    made = record.make(command, args.seed, _data(args.seed), seconds, versions(), measured)
+    record.write(made, args.out / record.FILE)
+    record.read(args.out / record.FILE)
+    print(f"{args.out / record.FILE}: {len(measured['systems'])} systems, {seconds:.0f} s")
+
+
+def _data(seed: int) -> dict[str, Any]:
+    plane = {"name": DENSITY, "scale": SCALE, "train": TRAIN, "test": TEST}
+    hashes = {"train_sha256": sha256_of(points(TRAIN, seed)), "test_sha256": sha256_of(points(TEST, seed + 1))}
+    digits = {split: load("digits", split).sha256 for split in ("train", "test")}
+    return {"plane": {**plane, **hashes}, "digits": {"name": "digits", **digits}}
+
+
+if __name__ == "__main__":
+    main()
