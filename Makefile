@@ -23,7 +23,7 @@ book: $(READY) ## build the pages and say which one to open
 	$(BIN)/jupyter-book build . -q -n -W --keep-going
 
 pdf: book ## the same as one file for paper, beside the pages
-	$(BIN)/python book/pdf.py
+	$(BIN)/python book/_tools/pdf.py
 
 # What a change of a layer or of linear algebra can break first: the theory, the layers, the matrices.
 FAST := layers round_trips prior_layers change_of_variables elementwise general gradient_of_log_det flow lu convolutions \
@@ -50,13 +50,13 @@ lint: $(READY) ## ruff and mypy alone
 	$(BIN)/mypy
 
 notebooks: $(READY) ## run every notebook of the book and store what it shows
-	$(BIN)/python book/refresh.py
+	$(BIN)/python book/_tools/run_notebooks.py
 
 matrix: $(READY) ## the tests on other Pythons, versions, locales and checkouts: ROWS="cp1252 zip" for some, ROWS=list to see all
-	$(BIN)/python book/matrix.py $(ROWS)
+	$(BIN)/python book/_tools/matrix.py $(ROWS)
 
 address: $(READY) ## move the project to another public address: URL=https://github.com/someone/theirs
-	@$(BIN)/python book/address.py "$(URL)"
+	@$(BIN)/python book/_tools/address.py "$(URL)"
 
 clean: ## remove what was built; the environment stays
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

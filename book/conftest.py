@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from compared_chapter import pytest_collect_file as pytest_collect_file
-from compared_chapter import pytest_terminal_summary as pytest_terminal_summary
 from nbval.plugin import IPyNbCell
 from reader import kernel, left_behind
 

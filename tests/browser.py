@@ -8,6 +8,7 @@ from typing import Any
 
 import nbformat
 from chromium import go
+from paths import ROOT
 from playwright.sync_api import (
     BrowserContext,
     ConsoleMessage,
@@ -18,7 +19,6 @@ from playwright.sync_api import (
     TimeoutError,
     ViewportSize,
 )
-from project import ROOT
 
 SCREENSHOTS = ROOT / "_build" / "screenshots"
 SIZES: dict[str, ViewportSize] = {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from _ext.build_stamp import stale
 from filelock import FileLock
-from project import ROOT
+from paths import ROOT
 
 MADE = ROOT / "_build" / "html"
 

@@ -25,7 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "equation(label): checks a numbered equation of the book (book/equations.yml)")
+    config.addinivalue_line(
+        "markers", "equation(label): checks a numbered equation of the book (book/_data/equations.yml)"
+    )
     if config.getoption("--store-durations") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(Stopwatch())
 
@@ -62,7 +64,9 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         sys.setprofile(before)
     missed = [label for label, code in owed.items() if code not in entered]
     if missed:
-        pytest.fail(f"marked as a test of {', '.join(missed)}, but never enters the function in book/equations.yml")
+        pytest.fail(
+            f"marked as a test of {', '.join(missed)}, but never enters the function in book/_data/equations.yml"
+        )
     return result
 
 
@@ -71,9 +75,11 @@ def bound_codes(item: pytest.Item) -> Iterator[tuple[str, CodeType | None]]:
     marks = list(item.iter_markers("equation"))
     if not marks:
         return  # without an import of the whole package
-    from equations import DEFINITION, code_of, registry
+    from text.equations import DEFINITION, code_of, registry
 
     for mark in marks:
         for label in mark.args:
-            assert label in registry(), f"{item.nodeid} is marked with {label!r}, which is not in book/equations.yml"
+            assert label in registry(), (
+                f"{item.nodeid} is marked with {label!r}, which is not in book/_data/equations.yml"
+            )
             yield label, None if registry()[label]["function"] == DEFINITION else code_of(label)

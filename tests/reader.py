@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from project import ROOT, public_address
+from paths import ROOT, public_address
 
 #: What is there besides the package: the kernel that runs a notebook's cells, the widgets that Jupyter and Colab bring
 #: along (torch's import of tqdm warns without them), and what ``%pip install`` needs.

@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from address import moved, moved_page, parts
-from project import (
+from paths import (
     FIRST_CELL,
     PLACEHOLDER,
     ROOT,
@@ -115,7 +115,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     owner, name = parts(public_address())
     mentions = f"https://{owner}.github.io/{name}/ and\r\ngit@github.com:{owner}/{name}.git\r\n"
     (folder / "mentions.txt").write_bytes(mentions.encode())
-    done(folder, "book/status.py")  # the table may be behind the notebooks, and follows them
+    done(folder, "book/_tools/status.py")  # the table may be behind the notebooks, and follows them
     return folder
 
 
@@ -139,7 +139,7 @@ def test_there_and_back(copy: Path) -> None:
     before = contents(copy)
     there = f"{NEW}-{'x' * 1000}"  # so long that the sizes on the status page change
     owner, name = parts(public_address())
-    said = done(copy, "book/address.py", there)
+    said = done(copy, "book/_tools/address.py", there)
     after = contents(copy)
     assert not [path for path, text in after.items() if f"{owner}/{name}".encode() in text]
     assert not [path for path, text in after.items() if f"{owner}.github.io/{name}".encode() in text]
@@ -148,7 +148,7 @@ def test_there_and_back(copy: Path) -> None:
     assert said.splitlines()[-1] == "  _config.yml", "it gives the old address, and has to be the last to lose it"
     assert b"\r\ngit@github.com:%b.git\r\n" % "/".join(parts(there)).encode() in after["mentions.txt"]
     assert_in_order(copy, there)
-    done(copy, "book/address.py", public_address())
+    done(copy, "book/_tools/address.py", public_address())
     assert contents(copy) == before
 
 
@@ -162,14 +162,14 @@ def assert_in_order(folder: Path, address: str) -> None:
         assert [cell.id for cell in notebook.cells] == list(cell_names(cell.source for cell in notebook.cells)), path
         assert next(cell.source for cell in notebook.cells if cell.cell_type == "code") == first, path
     stored = (folder / "book" / "status.md").read_bytes()
-    done(folder, "book/status.py")
+    done(folder, "book/_tools/status.py")
     assert (folder / "book" / "status.md").read_bytes() == stored, "the page has the notebooks' former sizes"
 
 
 @needs_git
 def test_a_refused_address_changes_nothing(copy: Path) -> None:
     before = contents(copy)
-    said = done(copy, "book/address.py", "http://example.org/theirs", fails=True)
+    said = done(copy, "book/_tools/address.py", "http://example.org/theirs", fails=True)
     assert "http://example.org/theirs" in said and "https://github.com/OWNER/NAME" in said
     assert "Traceback" not in said
     assert contents(copy) == before

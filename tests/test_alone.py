@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from project import first_cell, public_address
+from paths import first_cell, public_address
 from reader import environment, left_behind, made, packages
 
 

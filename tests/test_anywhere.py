@@ -10,9 +10,9 @@ import pytest
 from accessible import ALL, CONTRAST, faint, judged
 from browser import FIGURE, SHOWN, SIZES, SLIDERS, WORDS, Visit, dark, on_paper, opened, stored_sliders
 from chromium import go
+from paths import ROOT, notebooks, pages
 from PIL import Image, ImageChops, ImageOps
 from playwright.sync_api import Browser, BrowserContext, ElementHandle, Page
-from project import ROOT, notebooks, pages
 
 pytest_plugins = ["browser_fixtures"]
 

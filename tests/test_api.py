@@ -11,7 +11,7 @@ from _ext.public_names import as_rst
 from bs4 import BeautifulSoup, Tag
 from built_book import built_book
 from each_case import check_each
-from project import notebooks
+from paths import notebooks
 
 import snf_lite
 

@@ -10,11 +10,11 @@ from typing import Any
 import arithmetics
 import nbformat
 import pytest
-import spread
 import torch
 from arithmetics import ARITHMETICS, Arithmetic
-from chapters import Chapter, chapters
+from comparison import spread
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from text.chapters import Chapter, chapters
 
 FIRST = "# what all chapters begin with"
 #: Prints a number that depends on the arithmetic, and what else of the environment matters.
@@ -59,7 +59,7 @@ def test_what_moved_is_recorded_and_too_much_is_red(
     assert arithmetics.main([str(path), "--only", *only]) == code
     assert path.read_bytes() == before
     made = json.loads(record.read_text("utf-8"))
-    assert made["command"] == "python book/arithmetics.py" and list(made["arithmetics"]) == only
+    assert made["command"] == "python book/_tools/arithmetics.py" and list(made["arithmetics"]) == only
     entries = {name: one["chapters"]["made"] for name, one in made["arithmetics"].items()}
     assert made["arithmetics"]["near"]["bits"] == "1.01"
     assert entries["near"]["off"] == [{"cell": 1, "stored": "1.00", "fresh": "1.01"}]

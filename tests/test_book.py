@@ -17,9 +17,9 @@ from address import FIRST_PAGES
 from bs4 import BeautifulSoup, Tag
 from built_book import built_book
 from each_case import check_each
-from marks import RUNTIME, marks, measurements, without_marks
-from project import ROOT, RUNTIMES, first_cell, notebooks, pages, public_address, text_files, unpublished
-from refresh import FOLDED, runtime_words
+from paths import ROOT, RUNTIMES, first_cell, notebooks, pages, public_address, text_files, unpublished
+from run_notebooks import FOLDED, runtime_words
+from text.placeholders import RUNTIME, marks, measurements, without_marks
 
 import snf_lite
 

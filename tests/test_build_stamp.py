@@ -8,7 +8,7 @@ import built_book
 import pytest
 from _ext import build_stamp
 from _ext.build_stamp import NAME, SOURCES, stale
-from project import ROOT
+from paths import ROOT
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
@@ -24,7 +24,14 @@ SETTINGS = {
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A small book that shows a picture from outside of its folder."""
-    for name in ("_config.yml", "_toc.yml", "snf_lite/dense.py", "book/pdf.py", "book/_static/book.css", "runs/it.png"):
+    for name in (
+        "_config.yml",
+        "_toc.yml",
+        "snf_lite/dense.py",
+        "book/_tools/pdf.py",
+        "book/_static/book.css",
+        "runs/it.png",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("1", "utf-8")
     tables = ".. toctree::\n\n   second\n\n.. image:: ../runs/it.png\n"

@@ -9,7 +9,7 @@ from typing import Any
 import joint_runs
 import pytest
 import torch
-from project import ROOT
+from paths import ROOT
 from small_runs import HELD_OUT, MOONS, fresh
 
 import snf_lite as snf

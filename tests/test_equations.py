@@ -5,10 +5,10 @@ import re
 from collections import Counter
 
 import pytest
-from chapters import Chapter, chapters
 from each_case import check_each
-from equations import DEFINITION, page, proofs, registry, resolved
-from project import ROOT
+from paths import ROOT
+from text.chapters import Chapter, chapters
+from text.equations import DEFINITION, page, proofs, registry, resolved
 
 pytest_plugins = ["pytester"]
 ALL = [label for chapter in chapters() for label in chapter.labels]

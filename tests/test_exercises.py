@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 import torch
 from each_case import check_each
-from project import notebooks
+from paths import notebooks
 from snf_book import exercises
 from snf_book.exercises import verdict
 from wrong_answers import WRONG

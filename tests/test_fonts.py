@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fonts import ALWAYS, CODE, DEJAVU, FONTS, LICENSES, SIGNS, TEXT, characters, covered, cut, rename
 from fontTools.ttLib import TTFont
-from project import ROOT
+from paths import ROOT
 
 FILES = {face.file for face in (*TEXT, *CODE, *SIGNS.values())}
 

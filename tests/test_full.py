@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-import full
 import nbformat
 import pytest
+import run_full_size
 from nbclient.exceptions import CellExecutionError
 
 from snf_lite.runtime import provenance
@@ -28,11 +28,11 @@ def test_what_a_full_run_prints_is_kept(tmp_path: Path) -> None:
         tmp_path / "short.ipynb", "import os\nprint(os.environ['SNF_FULL'])", "1 + 1", "print('a')\nprint('b')"
     )
     before = chapter.read_bytes()
-    path = full.run(chapter, tmp_path / "out")
+    path = run_full_size.run(chapter, tmp_path / "out")
     assert path == tmp_path / "out" / "full-short" / "full.json"
     found = json.loads(path.read_text("utf-8"))
     assert found["printed"] == ["1\n", "a\nb\n"]
-    assert found["chapter"] == "short" and found["command"].endswith("book/full.py book/short.ipynb")
+    assert found["chapter"] == "short" and found["command"].endswith("book/_tools/run_full_size.py book/short.ipynb")
     assert found["package"] == provenance.package_identity() and found["seconds"] > 0
     assert chapter.read_bytes() == before
 
@@ -40,7 +40,9 @@ def test_what_a_full_run_prints_is_kept(tmp_path: Path) -> None:
 def test_the_code_decides_the_hash(tmp_path: Path) -> None:
     cells = [("install = 1", "print(1)"), ("install = 1", "print(2)"), ("install = 2", "print(1)")]
     books = [nbformat.read(notebook(tmp_path / "x.ipynb", *sources), 4) for sources in cells]
-    first, other, elsewhere = (full.record_of(tmp_path / "x.ipynb", book, 1.0)["code_sha256"] for book in books)
+    first, other, elsewhere = (
+        run_full_size.record_of(tmp_path / "x.ipynb", book, 1.0)["code_sha256"] for book in books
+    )
     assert first != other
     assert first == elsewhere, "the first cell of all chapters, which installs the package, decides nothing"
 
@@ -48,10 +50,10 @@ def test_the_code_decides_the_hash(tmp_path: Path) -> None:
 def test_a_failure_leaves_no_record(tmp_path: Path) -> None:
     chapter = notebook(tmp_path / "fails.ipynb", "print('so far')", "1 / 0")
     with pytest.raises(CellExecutionError, match="ZeroDivisionError"):
-        full.run(chapter, tmp_path)
+        run_full_size.run(chapter, tmp_path)
     assert not (tmp_path / "full-fails" / "full.json").exists()
 
 
 def test_a_missing_chapter_is_named(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"none.ipynb: expected a notebook"):
-        full.main([str(tmp_path / "none.ipynb")])
+        run_full_size.main([str(tmp_path / "none.ipynb")])

@@ -2,11 +2,11 @@
 
 import nbformat
 import pytest
-from marks import fill, marks, measurements, without_marks
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
-from project import ROOT
+from paths import ROOT
 from snf_book.measured import measured
+from text.placeholders import fill, marks, measurements, without_marks
 
 pytest_plugins = ["pytester"]
 

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from browser import SIZES, opened
 from bs4 import BeautifulSoup
-from chapters import chapters
-from charts import Scale, through_zero
-from equations import registry
-from marks import marks, without_marks
 from one_page import FAMILIES, FIVE, PAGE, cases, cost_chart, counted, formulas, gap_chart, page, pairs, picture, values
 from one_page import on_mnist as told
+from paths import ROOT, pages
 from playwright.sync_api import Browser, BrowserContext
-from project import ROOT, pages
 from test_book import typed_results
+from text.chapters import chapters
+from text.charts import Scale, through_zero
+from text.equations import registry
+from text.placeholders import marks, without_marks
 
 pytest_plugins = ["browser_fixtures"]
 TEXT = PAGE.read_text("utf-8")

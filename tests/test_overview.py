@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
-from chapters import Chapter, chapters
 from nbformat.v4 import new_markdown_cell, new_notebook
-from overview import PAGE, drawing, levels, page
+from text.chapter_map import PAGE, drawing, levels, page
+from text.chapters import Chapter, chapters
 
 
 def entry(name: str, needs: str = "nothing") -> Chapter:

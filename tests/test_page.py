@@ -37,9 +37,9 @@ from browser import (
     stored_sliders,
 )
 from page_fonts import ADDRESSES, BROKEN, REMOVE, SPECIMENS, STRANGE, STRANGE_MATHS, Taken
+from paths import ROOT, notebooks, pages
 from playwright.sync_api import Browser, BrowserContext
 from playwright.sync_api import Error as BrowserError
-from project import ROOT, notebooks, pages
 
 pytest_plugins = ["browser_fixtures"]
 
@@ -131,7 +131,7 @@ def sent(file: Path) -> int:
 
 
 def fonts_come_from_here(visit: Visit) -> None:
-    """All of them, and for every sign of the page; a page that lacks some has to be told to ``book/fonts.py``."""
+    """All of them, for every character of the page; a page that lacks some is to be named in ``book/_tools/fonts.py``."""
     home = visit.page.evaluate("() => location.origin")
     fonts = visit.page.evaluate(ADDRESSES)
     assert fonts and not [font for font in fonts if not font.startswith((f"{home}/", "data:"))]
@@ -145,7 +145,7 @@ def fonts_come_from_here(visit: Visit) -> None:
     lost = [f"{sign} in {selector}" for selector, text in signs.items() for sign in taken.unknown(selector, text)]
     visit.page.evaluate(REMOVE)
     taken.close()
-    assert not lost, "signs that no font of the pages has: see book/fonts.py"
+    assert not lost, "signs that no font of the pages has: see book/_tools/fonts.py"
     none(visit.page, BROKEN, "fonts that cannot be read")
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import test_page as checks
 from browser import SIZES, Visit, opened, sized, stored_sliders
+from paths import pages
 from playwright.sync_api import Browser
-from project import pages
 
 pytest_plugins = ["browser_fixtures"]
 

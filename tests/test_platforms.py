@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import matrix
-import matrix_page
-import matrix_places
 import pytest
 import yaml
-from matrix_rows import ROWS, SELECTIONS, Row
+from matrix_parts import page, places
+from matrix_parts.rows import ROWS, SELECTIONS, Row
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from project import ROOT, git_refuses
+from paths import ROOT, git_refuses
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (ROOT / "constraints.txt").read_text("utf-8"), re.MULTILINE))
@@ -51,7 +50,7 @@ def test_pins_lie_within_the_ranges_of_the_package() -> None:
 
 
 def test_the_floors_are_what_the_row_of_floors_installs() -> None:
-    limits = matrix_places.limits("floors")
+    limits = places.limits("floors")
     assert {"torch==2.6.*", "numpy==2.0.*", "matplotlib==3.10.*", "scikit-learn==1.5.*"} <= set(limits)
 
 
@@ -119,7 +118,7 @@ def test_the_workflow_asks_for_rows_that_there_are() -> None:
 @pytest.fixture
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A record and a status page apart from the project's."""
-    for module in (matrix, matrix_page):
+    for module in (matrix, page):
         monkeypatch.setattr(module, "RECORD", tmp_path / "matrix.json")
     monkeypatch.setattr(matrix.status, "PAGE", Path(shutil.copy(matrix.status.PAGE, tmp_path)))
     monkeypatch.setattr(matrix.places, "KEPT", tmp_path)
@@ -140,7 +139,7 @@ def test_one_failed_row_fails_the_command_and_leaves_other_results(
     assert capsys.readouterr().out.splitlines()[-1] == "0 passed, 1 failed, 0 not here"
     found = json.loads(record.read_text("utf-8"))
     assert list(found) == [name for name in ROWS if name in results]
-    table = matrix_page.section()
+    table = page.section()
     assert table in matrix.status.PAGE.read_text("utf-8")
     assert "**failed**: failed, it says" in table and "**not here**" in table and table.count("not run") >= 10
     with pytest.raises(SystemExit):

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import nbformat
 import pytest
-from cell_outputs import Numbers, compare_cell, differences, project_sanitize
+from comparison.cell_outputs import Numbers, compare_cell, differences, project_sanitize
+from comparison.printed_numbers import NUMBER, allowed, compared
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
-from printed_numbers import NUMBER, allowed, compared
-from project import ROOT
+from paths import ROOT
 
 pytest_plugins = ["pytester"]
 

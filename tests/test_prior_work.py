@@ -12,7 +12,7 @@ from typing import Any
 import nbformat
 import pytest
 import torch
-from project import ROOT
+from paths import ROOT
 from snf_book.plane import Plane
 from snf_book.prior_work import __main__ as command
 from snf_book.prior_work import compare, measures, record, verification

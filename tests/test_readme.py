@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from project import ROOT
+from paths import ROOT
 
 from snf_lite.cli import main
 

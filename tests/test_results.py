@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from made_records import put, record_of, template
-from project import ROOT
+from paths import ROOT
 
 from snf_lite.cli import main
 from snf_lite.experiments import manifest, results

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import scheduling
 from hypothesis import settings
-from project import ROOT
+from paths import ROOT
 
 pytest_plugins = ["pytester"]
 

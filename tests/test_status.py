@@ -7,8 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 import status
-from chapters import Chapter, chapters
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from text.chapters import Chapter, chapters
 
 SLIDER = new_output("display_data", data={"text/html": '<input type="range">'})
 CELLS = [

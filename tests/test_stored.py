@@ -5,7 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from project import ROOT
+from paths import ROOT
 
 from snf_lite.experiments import archive
 from snf_lite.experiments.archive import stored_picture, stored_run

@@ -19,7 +19,7 @@ from sphinx.environment import BuildEnvironment
 
 NAME = "stamp.json"
 #: Read by the build or by what it imports, but for the tools beside the pages. What else they include the stamp names.
-SOURCES, TOOLS = ("_config.yml", "_toc.yml", "book/**/*", "snf_lite/**/*.py"), "book/*.py"
+SOURCES, TOOLS = ("_config.yml", "_toc.yml", "book/**/*", "snf_lite/**/*.py"), ("book/*.py", "book/_tools/**/*")
 #: Jupyter Book writes this page after Sphinx has finished; it leads to the first one.
 ENTRANCE = "index.html"
 
@@ -39,8 +39,8 @@ def sums(folder: Path, files: Iterator[Path]) -> Sums:
 
 def sources(root: Path, included: list[str]) -> Sums:
     """What a build in ``root`` would read today; ``included`` are files beyond those of ``SOURCES``."""
-    listed = {path for pattern in SOURCES for path in root.glob(pattern)} - set(root.glob(TOOLS))
-    return sums(root, iter(listed | {root / name for name in included}))
+    listed, tools = ({path for pattern in patterns for path in root.glob(pattern)} for patterns in (SOURCES, TOOLS))
+    return sums(root, iter((listed - tools) | {root / name for name in included}))
 
 
 def versions() -> dict[str, str]:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from marks import RECORD
 from nbformat import NotebookNode
 from nbval.plugin import get_sanitize_patterns
-from printed_numbers import Pair, compared
-from project import ROOT
+from paths import ROOT
+from text.placeholders import RECORD
+
+from comparison.printed_numbers import Pair, compared
 
 #: Names in an output under which no text for a reader stands.
 NOT_PRINTED = ("output_type", "name", "metadata", "traceback")
@@ -102,7 +103,7 @@ def differences(stored: Sequence[NotebookNode], outputs: Sequence[NotebookNode],
 
 def project_sanitize() -> Sanitize:
     """What the project's nbval removes from texts before it compares them."""
-    patterns = get_sanitize_patterns((ROOT / "book" / "nbval-sanitize.cfg").read_text("utf-8"))
+    patterns = get_sanitize_patterns((ROOT / "book" / "_data" / "nbval-sanitize.cfg").read_text("utf-8"))
 
     def sanitize(text: str) -> str:
         for pattern, replacement in patterns:

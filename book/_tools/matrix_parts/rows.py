@@ -101,7 +101,7 @@ ROWS: dict[str, Row] = {
         "the lowest instructions of an x86 processor", "numbers", CAPABILITY.format("DEFAULT"),
         variables={"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"},
     ),
-    "arithmetics": Row("the chapters under other arithmetics", "book/arithmetics.py"),
+    "arithmetics": Row("the chapters under other arithmetics", "book/_tools/arithmetics.py"),
     # ---- language ----------------------------------------------------------------------------------------------------
     "locale-c": Row("locale C, no UTF-8 mode", "files", f"{ENCODING} == 'ascii'", variables={"LC_ALL": "C", **NO_UTF8}),
     "cp1252": Row(

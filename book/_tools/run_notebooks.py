@@ -15,16 +15,15 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import equations
 import nbformat
 import one_page
-import overview
 import paper_map
 import status
-from marks import RUNTIME, fill, measurements
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
-from project import ROOT, RUNTIMES, cell_names, first_cell, notebooks, write
+from paths import ROOT, RUNTIMES, cell_names, first_cell, notebooks, write
+from text import chapter_map, equations
+from text.placeholders import RUNTIME, fill, measurements
 
 LONG = 60  # seconds; a chapter that takes longer is reported, not refused
 CELL_TIMEOUT = 600
@@ -118,7 +117,7 @@ def main(arguments: list[str]) -> int:
     if known <= set(measured):
         status.record_versions()
     status.main()
-    overview.main()
+    chapter_map.main()
     equations.main()
     one_page.main()
     paper_map.main()

@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import nbformat
-from cell_outputs import Sanitize, printed_texts, project_sanitize
-from chapters import Chapter
-from printed_numbers import allowed
-from project import ROOT
+from paths import ROOT
+from text.chapters import Chapter
 
-RECORD = ROOT / "book" / "arithmetics.json"
+from comparison.cell_outputs import Sanitize, printed_texts, project_sanitize
+from comparison.printed_numbers import allowed
+
+RECORD = ROOT / "book" / "_data" / "arithmetics.json"
 HEADING = ("arithmetic", "chapters", "numbers", "one unit off", "other differences", "processor", "date")
 
 

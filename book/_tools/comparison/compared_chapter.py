@@ -9,9 +9,10 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import pytest
-from cell_outputs import Numbers, compare_cell
 from nbval.plugin import IPyNbCell, IPyNbFile
-from printed_numbers import allowed
+
+from comparison.cell_outputs import Numbers, compare_cell
+from comparison.printed_numbers import allowed
 
 #: By this name a cell's report takes what was off to the process that prints it.
 PROPERTY = "numbers one unit off"

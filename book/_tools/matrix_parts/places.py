@@ -9,8 +9,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-from matrix_rows import COLAB
-from project import ROOT
+from paths import ROOT
+
+from matrix_parts.rows import COLAB
 
 #: Environments take minutes and gigabytes to make: they are kept, until this folder is deleted.
 KEPT = ROOT / ".venv-matrix"

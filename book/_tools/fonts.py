@@ -1,4 +1,4 @@
-"""The fonts of the pages, cut to the characters that they need: ``python book/fonts.py NODE_MODULES``.
+"""The fonts of the pages, cut to the characters that they need: ``python book/_tools/fonts.py NODE_MODULES``.
 
 Text is set in Arimo and code in Cousine, whose letters are as wide as those of Arial and Liberation Mono. The few signs
 that neither has come from DejaVu, which matplotlib brings along; its cut has a name of its own, as its license asks.
@@ -8,7 +8,7 @@ again when a page uses a character that none of them has (``tests/test_fonts.py`
     npm install --prefix /tmp/fonts @expo-google-fonts/arimo@0.4.3 @expo-google-fonts/cousine@0.4.3
     make book
     .venv/bin/pip install brotli
-    .venv/bin/python book/fonts.py /tmp/fonts/node_modules
+    .venv/bin/python book/_tools/fonts.py /tmp/fonts/node_modules
 
 It does not depend on what else is in ``_build``: a character is kept if it is on a page or in ``ALWAYS``.
 """
@@ -23,7 +23,7 @@ import matplotlib
 from bs4 import BeautifulSoup
 from fontTools.subset import Options, Subsetter, load_font, save_font
 from fontTools.ttLib import TTFont
-from project import ROOT
+from paths import ROOT
 
 FONTS = ROOT / "book" / "_static" / "fonts"
 FLAVOR: str | None = "woff2"

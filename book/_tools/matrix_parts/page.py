@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from matrix_rows import ROWS, SELECTIONS
-from project import ROOT
+from paths import ROOT
 
-RECORD = ROOT / "book" / "matrix.json"
+from matrix_parts.rows import ROWS, SELECTIONS
+
+RECORD = ROOT / "book" / "_data" / "matrix.json"
 RESULTS = ("passed", "failed", "not here")
 HEADINGS = ("row", "what is different", "ran", "result", "seconds", "Python, torch, numpy", "day, commit")
 

@@ -2,18 +2,18 @@
 
 Its words are written by hand. Between its marks (``marks.py``) stand the formulas, copied from the chapters that derive
 them, and what the runs of record came to: the picture and the numbers. ``make notebooks`` writes them; so does
-``python book/one_page.py`` alone.
+``python book/_tools/one_page.py`` alone.
 """
 
 import re
 import statistics
 from typing import Any
 
-import equations
-from chapters import chapters
-from charts import Scale, drawing, line, marker, text, through_zero
-from marks import fill
-from project import ROOT, write
+from paths import ROOT, write
+from text import equations
+from text.chapters import chapters
+from text.charts import Scale, drawing, line, marker, text, through_zero
+from text.placeholders import fill
 
 from snf_lite.analysis.figures import GREY, ORANGE, SERIES
 from snf_lite.benchmarks.record import read_bench

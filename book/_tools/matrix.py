@@ -6,8 +6,8 @@
     make matrix ROWS="zip --whole"      this row, with all of ``make test`` in place of what it runs
 
 What is committed is tested, in checkouts made for it. Environments with other versions are made once and kept in
-``.venv-matrix``, some gigabytes each; the logs lie there too. What each row came to is kept in ``book/matrix.json``,
-which the status page shows.
+``.venv-matrix``, some gigabytes each; the logs lie there too. What each row came to is kept in
+``book/_data/matrix.json``, which the status page shows.
 """
 
 import argparse
@@ -23,12 +23,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import matrix_places as places
+import matrix_parts.places as places
 import status
-from matrix_page import RECORD, RESULTS, recorded, words
-from matrix_places import NotHere
-from matrix_rows import ROWS, SELECTIONS, Row
-from project import ROOT, write
+from matrix_parts.page import RECORD, RESULTS, recorded, words
+from matrix_parts.places import NotHere
+from matrix_parts.rows import ROWS, SELECTIONS, Row
+from paths import ROOT, write
 
 WHOLE = [["-m", "ruff", "check", "."], ["-m", "mypy"], ["-m", "pytest", "-n", "2", "--dist", "loadscope"]]
 LIMIT = 2 * 3600  # seconds for one command of a row

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import status
-from marks import fill, marks
-from project import ROOT, cell_names, public_address, text_files, unpublished, write
+from paths import ROOT, cell_names, public_address, text_files, unpublished, write
+from text.placeholders import fill, marks
 
 WANTED = "https://github.com/OWNER/NAME, without .git or a slash at its end"
 FORM = re.compile(r"https://github\.com/([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)/([\w.-]*[\w-])", re.ASCII | re.IGNORECASE)

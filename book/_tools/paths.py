@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
-RUNTIMES = ROOT / "book" / "runtimes.json"
+ROOT = Path(__file__).resolve().parents[2]
+RUNTIMES = ROOT / "book" / "_data" / "runtimes.json"
 #: A chapter's record at full size, by its name, in the folder of the runs.
 FULL_RUN = "full-{}/full.json"
 

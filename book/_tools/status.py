@@ -1,9 +1,10 @@
 """The status page: what each chapter holds, its seconds, what the tests do not compare, its run at full size,
 how far its numbers moved under other arithmetic (``spread.py``), and how the tests went on other machines
-(``matrix_page.py``).
+(``matrix_parts/page.py``).
 
-``make notebooks`` writes the page; so does this file alone, without running a chapter: ``python book/status.py``.
-The words of ``status.md`` are written by hand, its table between marks (``marks.py``) from the stored notebooks.
+``make notebooks`` writes the page; so does this file alone, without running a chapter:
+``python book/_tools/status.py``.
+The words of ``status.md`` are written by hand, its table between marks (``text/placeholders.py``) from the stored notebooks.
 """
 
 import json
@@ -13,14 +14,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import spread
-from chapters import Chapter, chapters
-from marks import fill
-from matrix_page import section as matrix
-from project import FULL_RUN, ROOT, RUNTIMES, write
+from comparison import spread
+from matrix_parts.page import section as matrix
+from paths import FULL_RUN, ROOT, RUNTIMES, write
+from text.chapters import Chapter, chapters
+from text.placeholders import fill
 
 PAGE = ROOT / "book" / "status.md"
-VERSIONS = ROOT / "book" / "versions.json"
+VERSIONS = ROOT / "book" / "_data" / "versions.json"
 LIBRARIES = ("torch", "numpy", "matplotlib")
 HEADINGS = ("code cells", "not compared", "moving figures", "exercises", "equations")
 

@@ -6,9 +6,10 @@ the links in its line ``**You need**``. ``make notebooks`` writes the map betwee
 
 import html
 
-from chapters import Chapter, chapters
-from marks import fill
-from project import ROOT, public_address, unpublished, write
+from paths import ROOT, public_address, unpublished, write
+
+from text.chapters import Chapter, chapters
+from text.placeholders import fill
 
 PAGE = ROOT / "book" / "welcome.md"
 TITLE = "Which chapter builds on which"

@@ -2,7 +2,7 @@
 
 ``paper-map.yml`` says which is which. Where a line names a numbered equation, its section is the one in which the
 equation stands, its function and tests those of ``equations.yml``. ``make notebooks`` writes the page; so does
-``python book/paper_map.py`` alone.
+``python book/_tools/paper_map.py`` alone.
 """
 
 import functools
@@ -10,13 +10,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import equations
 import yaml
-from chapters import Chapter, chapters
 from docutils.nodes import make_id
-from project import ROOT, write
+from paths import ROOT, write
+from text import equations
+from text.chapters import Chapter, chapters
 
-SOURCE, PAGE = ROOT / "book" / "paper-map.yml", ROOT / "book" / "paper-map.md"
+SOURCE, PAGE = ROOT / "book" / "_data" / "paper-map.yml", ROOT / "book" / "paper-map.md"
 FIELDS = {"place", "says", "equation", "section", "function", "test", "absent", "rows"}
 HEAD = """\
 # From paper to book

@@ -1,8 +1,8 @@
 """Run the chapters under several arithmetics, and record how far their printed numbers move.
 
-``python book/arithmetics.py [CHAPTER.ipynb ...] [--only NAME ...]``. Libraries order their sums by what the processor
-offers: its widest instructions, its maker, the number of threads. Environment variables hold them to another order, so
-that one machine computes as several do. Each chapter runs in a fresh kernel with the variables of the arithmetic, in an
+``python book/_tools/arithmetics.py [CHAPTER.ipynb ...] [--only NAME ...]``. Libraries order their sums by what the
+processor offers: its widest instructions, its maker, the number of threads. Environment variables hold them to another
+order, so that one machine computes as several do. Each chapter runs in a fresh kernel with the variables of the arithmetic, in an
 empty folder, and what its cells print is compared with what is stored as its test does (``printed_numbers.py``). The
 notebooks stay as they are.
 
@@ -28,15 +28,15 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-import spread
 import status
 import torch
-from cell_outputs import Numbers, compare_cell, differences, project_sanitize
-from chapters import is_compared
+from comparison import spread
+from comparison.cell_outputs import Numbers, compare_cell, differences, project_sanitize
 from nbclient.exceptions import CellExecutionError
 from nbval.plugin import coalesce_streams
-from project import notebooks, write
-from refresh import execute
+from paths import notebooks, write
+from run_notebooks import execute
+from text.chapters import is_compared
 
 from snf_lite.runtime.devices import device_name
 from snf_lite.runtime.provenance import library_versions
@@ -103,7 +103,7 @@ ARITHMETICS = {
         "MKL told it is an Intel, AVX2", {**AVX2, "MKL_ENABLE_INSTRUCTIONS": "AVX2"}, as_intel=True
     ),
 }
-COMMAND = "python book/arithmetics.py"
+COMMAND = "python book/_tools/arithmetics.py"
 SET_BY_US = {name for arithmetic in ARITHMETICS.values() for name in arithmetic.variables} | {"LD_PRELOAD"}
 
 

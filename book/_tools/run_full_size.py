@@ -1,4 +1,4 @@
-"""Run a chapter at full size, and keep what it printed: ``python book/full.py book/mnist-dense.ipynb``.
+"""Run a chapter at full size, and keep what it printed: ``python book/_tools/run_full_size.py book/mnist-dense.ipynb``.
 
 The notebook runs as it stands with ``SNF_FULL=1``, in the folder ``full-CHAPTER`` under ``data/runs``, where its
 checkpoints stay if it is interrupted. The chapter's file is not touched. When it has run to its end, ``full.json``
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
-from chapters import Chapter
-from project import FULL_RUN, ROOT
-from refresh import execute, joined
+from paths import FULL_RUN, ROOT
+from run_notebooks import execute, joined
+from text.chapters import Chapter
 
 from snf_lite.runtime import files, provenance
 from snf_lite.runtime.devices import choose_device
@@ -29,7 +29,7 @@ def printed(notebook: nbformat.NotebookNode) -> list[str]:
 def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> dict[str, Any]:
     """What ``full.json`` holds."""
     return {
-        "command": f"python book/full.py book/{path.name}",
+        "command": f"python book/_tools/run_full_size.py book/{path.name}",
         "chapter": path.stem,
         "code_sha256": Chapter(path, notebook).code_sha256,
         "printed": printed(notebook),

@@ -1,4 +1,4 @@
-"""The built book as one file for paper: ``python book/pdf.py`` (or ``make pdf``), beside the pages.
+"""The built book as one file for paper: ``python book/_tools/pdf.py`` (or ``make pdf``), beside the pages.
 
 Chromium prints each page as a reader would, its maths set and its moving figures at their first frame; the files are
 then joined in the book's order, with an outline, and the links from page to page lead to places in the file.
@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chromium import FLAGS, go, installed, served
+from paths import ROOT, pages
 from playwright.sync_api import Browser, Page, sync_playwright
-from project import ROOT, pages
 from pypdf import PageObject, PdfReader, PdfWriter
 from pypdf.annotations import Link
 from pypdf.generic import Fit

@@ -7,9 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 import nbformat
-from marks import RUNTIME, marks
 from nbval.plugin import find_comment_markers, find_metadata_tags
-from project import notebooks
+from paths import notebooks
+
+from text.placeholders import RUNTIME, marks
 
 LABELLED = re.compile(r"\$\$\s*\((eq-[\w-]+)\)")
 REFERRED = re.compile(r"\]\(#(eq-[\w-]+)\)")

@@ -14,10 +14,10 @@ from types import CodeType
 from typing import Any
 
 import yaml
-from chapters import chapters
-from project import ROOT, write
+from paths import ROOT, write
 
 import snf_lite
+from text.chapters import chapters
 
 DEFINITION = "definition"
 HEAD = """\
@@ -34,7 +34,7 @@ A test of this list has to enter the function; if it does not, it fails. This pa
 @functools.cache
 def registry() -> dict[str, dict[str, str]]:
     """Label → ``says``, what the equation states, and ``function``, its dotted name, or ``definition``."""
-    return yaml.safe_load((ROOT / "book" / "equations.yml").read_text("utf-8"))
+    return yaml.safe_load((ROOT / "book" / "_data" / "equations.yml").read_text("utf-8"))
 
 
 def resolved(name: str) -> Any:

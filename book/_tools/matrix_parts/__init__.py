@@ -1,0 +1,1 @@
+"""The rows of ``make matrix``, where they run, and their page."""

@@ -1,0 +1,1 @@
+"""What pages are written from: chapters, equations, placeholders, the map of chapters, charts."""
