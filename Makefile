@@ -26,18 +26,17 @@ pdf: book ## the same as one file for paper, beside the pages
 	$(BIN)/python book/_tools/pdf.py
 
 # What a change of a layer or of linear algebra can break first: the theory, the layers, the matrices.
-FAST := layers round_trips prior_layers change_of_variables elementwise general gradient_of_log_det flow lu convolutions \
-  four_convolutions conv_rivals emerging exponential toeplitz cyclic spline glow_equations
+FAST := theory layers linalg
 PYTEST := $(BIN)/pytest -n 2 --dist loadscope
 
 test: lint ## lint, types, package, notebooks, the book's build, its pages in a browser
 	$(PYTEST)
 
 test-fast: lint ## lint, theory, layers and linear algebra: less than a minute
-	$(PYTEST) $(FAST:%=tests/test_%.py)
+	$(PYTEST) $(FAST:%=tests/%)
 
 mutants: $(READY) ## wrong lines in the package alone: the test named for each has to find it
-	$(PYTEST) tests/test_mutants.py
+	$(PYTEST) tests/tools/test_mutants.py
 
 test-nightly: lint ## everything, with more seeds and 500 examples where hypothesis draws them
 	$(PYTEST) -m "" --hypothesis-profile nightly

@@ -1,4 +1,4 @@
-"""Notebooks are compared as a reader runs them: with the package alone (``tests/reader.py``), in an empty folder."""
+"""Notebooks are compared as a reader runs them: in an empty folder, with the package alone (``fixtures/reader.py``)."""
 
 import os
 import tempfile

@@ -137,7 +137,8 @@ def in_child(answer: Connection, killers: list[str], wrong: tuple[str, str] | No
 
 def find_project() -> None:
     """Let this process import the package and the tests of this checkout, and pytest start without plugins."""
-    sys.path[:0] = [str(ROOT), str(TESTS), str(ROOT / "book")]
+    folders = (ROOT, ROOT / "book", ROOT / "book" / "_tools", TESTS, TESTS / "fixtures", TESTS / "pages")
+    sys.path[:0] = map(str, folders)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tests need none, and loading them takes a second
 
 
@@ -188,11 +189,11 @@ def search_in_child(answer: Connection, mutant: Mutant, files: list[str], most: 
 
 
 def main(arguments: list[str]) -> None:
-    """Print the tests that find mutants: ``NAME … [FILE …]``; the files are tests, test_layers.py unless told."""
+    """Print the tests that find mutants: ``NAME … [FILE …]``, by default in theory/test_layers.py."""
     from mutants import MUTANTS
 
-    files = [Path(argument).name for argument in arguments if argument.endswith(".py")] or ["test_layers.py"]
-    names = [argument for argument in arguments if not argument.endswith(".py")]
+    files = [word.removeprefix("tests/") for word in arguments if word.endswith(".py")] or ["theory/test_layers.py"]
+    names = [word for word in arguments if not word.endswith(".py")]
     if unknown := [name for name in names if name not in MUTANTS]:
         raise SystemExit(f"Expected names of mutants, got {', '.join(map(repr, unknown))}.")
     for name in names:

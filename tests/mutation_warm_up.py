@@ -13,5 +13,5 @@ import torch.utils.checkpoint  # noqa: E402, F401
 from torch import _dynamo  # noqa: E402, F401  # checkpoints and transforms load it at their first use
 
 with redirect_stdout(io.StringIO()):
-    pytest.main([*OPTIONS, "--collect-only", str(TESTS / "test_layers.py")])
+    pytest.main([*OPTIONS, "--collect-only", str(TESTS / "theory/test_layers.py")])
 forget_project()

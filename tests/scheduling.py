@@ -15,7 +15,7 @@ import pytest
 
 DURATIONS = Path(__file__).with_name("durations.json")
 #: Files whose tests share nothing and take long: each test is a block of its own.
-APART = ("test_mutants.py",)
+APART = ("tools/test_mutants.py",)
 
 
 def block(nodeid: str) -> str:

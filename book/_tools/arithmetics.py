@@ -2,9 +2,9 @@
 
 ``python book/_tools/arithmetics.py [CHAPTER.ipynb ...] [--only NAME ...]``. Libraries order their sums by what the
 processor offers: its widest instructions, its maker, the number of threads. Environment variables hold them to another
-order, so that one machine computes as several do. Each chapter runs in a fresh kernel with the variables of the arithmetic, in an
-empty folder, and what its cells print is compared with what is stored as its test does (``printed_numbers.py``). The
-notebooks stay as they are.
+order, so that one machine computes as several do. Each chapter runs in a fresh kernel with the variables of the
+arithmetic, in an empty folder, and what its cells print is compared with what is stored as its test does
+(``comparison/printed_numbers.py``). The notebooks stay as they are.
 
 What was found goes into ``arithmetics.json``, chapter by chapter, and the status page shows it. Started again, the
 command goes on where it was stopped; what was run on another processor, with other versions, or of a chapter that has

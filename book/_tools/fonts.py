@@ -3,7 +3,7 @@
 Text is set in Arimo and code in Cousine, whose letters are as wide as those of Arial and Liberation Mono. The few signs
 that neither has come from DejaVu, which matplotlib brings along; its cut has a name of its own, as its license asks.
 Every page brings these files, so a line breaks in the same place whatever fonts a machine has. They have to be made
-again when a page uses a character that none of them has (``tests/test_fonts.py`` names it). In the book's folder:
+again when a page uses a character that none of them has (``tests/pages/test_fonts.py`` names it). In the book's folder:
 
     npm install --prefix /tmp/fonts @expo-google-fonts/arimo@0.4.3 @expo-google-fonts/cousine@0.4.3
     make book

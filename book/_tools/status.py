@@ -3,8 +3,8 @@ how far its numbers moved under other arithmetic (``spread.py``), and how the te
 (``matrix_parts/page.py``).
 
 ``make notebooks`` writes the page; so does this file alone, without running a chapter:
-``python book/_tools/status.py``.
-The words of ``status.md`` are written by hand, its table between marks (``text/placeholders.py``) from the stored notebooks.
+``python book/_tools/status.py``. The words of ``status.md`` are written by hand, its table between marks
+(``text/placeholders.py``) from the stored notebooks.
 """
 
 import json

@@ -7,24 +7,24 @@ MUTANTS: dict[str, Mutant] = {
         "snf_lite/experiments/ablation.py",
         "- 0.5 * sum(turns)",
         "- 1.0 * sum(turns)",
-        "test_forks.py::test_the_exact_volume_replaces_the_stand_in_and_nothing_else[SelfNormLinear-gaussian]",
+        "experiments/test_ablation.py::test_the_exact_volume_replaces_the_stand_in_and_nothing_else[SelfNormLinear-gaussian]",
     ),
     "fork: λ as it was": Mutant(
         "snf_lite/experiments/ablation.py",
         "*= branch.factor",
         "*= 1",
-        "test_forks.py::test_all_branches_start_from_one_flow_and_part",
+        "experiments/test_ablation.py::test_all_branches_start_from_one_flow_and_part",
     ),
     "fork: exact branch follows the stand-in": Mutant(
         "snf_lite/experiments/ablation.py",
         "-flow.log_prob(x).mean()",
         "flow.loss(x)",
-        "test_forks.py::test_the_exact_branch_is_that_of_the_exact_twin",
+        "experiments/test_ablation.py::test_the_exact_branch_is_that_of_the_exact_twin",
     ),
     "fork: sum in place of the error": Mutant(
         "snf_lite/analysis/learned_inverse.py",
         "(guess - exact).norm()",
         "(guess + exact).norm()",
-        "test_forks.py::test_volume_errors_compare_what_stands_in_for_the_inverse[SelfNormLinear-gaussian]",
+        "experiments/test_ablation.py::test_volume_errors_compare_what_stands_in_for_the_inverse[SelfNormLinear-gaussian]",
     ),
 }

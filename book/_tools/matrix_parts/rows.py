@@ -12,23 +12,25 @@ from dataclasses import dataclass, field
 SELECTIONS: dict[str, tuple[str, ...]] = {
     # What reads and writes files, starts programs, asks git and builds the book; the chapter that reads most records.
     "files": (
-        "tests/test_book.py", "tests/test_cli.py::test_list_names_models_and_data",
-        "tests/test_cli.py::test_train_writes_record_picture_and_checkpoint", "tests/test_platforms.py",
-        "tests/test_readme.py", "tests/test_results.py", "tests/test_runs.py", "tests/test_status.py",
-        "tests/test_stored.py", "book/the-results.ipynb",
+        "tests/book/test_book.py", "tests/experiments/test_cli.py::test_list_names_models_and_data",
+        "tests/experiments/test_cli.py::test_train_writes_record_picture_and_checkpoint",
+        "tests/tools/test_platforms.py", "tests/tools/test_readme.py", "tests/experiments/test_results.py",
+        "tests/experiments/test_record.py", "tests/experiments/test_archive.py", "tests/book/test_status.py",
+        "book/the-results.ipynb",
     ),
     # Every layer against autograd, whole flows, a short chapter that trains.
-    "numbers": ("tests/test_layers.py", "tests/test_flow.py", "book/your-own-data.ipynb"),
+    "numbers": ("tests/theory/test_layers.py", "tests/theory/test_flow.py", "book/your-own-data.ipynb"),
     # What other versions of Python, torch or matplotlib may change, beside the above.
     "versions": (
-        "tests/test_layers.py", "tests/test_step.py", "tests/test_training_graph.py", "tests/test_distributed.py",
-        "tests/test_prior_layers.py", "tests/test_explore.py", "tests/test_plane.py", "tests/test_runs.py",
-        "tests/test_stored.py", "tests/test_wheel.py", "book/your-own-data.ipynb",
+        "tests/theory/test_layers.py", "tests/theory/test_training_graph.py", "tests/training/test_step.py",
+        "tests/training/test_distributed.py", "tests/chapters/test_prior_layers.py", "tests/chapters/test_slider.py",
+        "tests/chapters/test_plane.py", "tests/experiments/test_record.py", "tests/experiments/test_archive.py",
+        "tests/tools/test_wheel.py", "book/your-own-data.ipynb",
     ),
-    "chapters": ("book", "tests/test_wheel.py"),
+    "chapters": ("book", "tests/tools/test_wheel.py"),
     "pages": (
-        "tests/test_page.py", "tests/test_anywhere.py", "tests/test_one_page.py", "tests/test_pdf.py",
-        "tests/test_book.py",
+        "tests/pages/test_page.py", "tests/pages/test_offline.py", "tests/pages/test_pdf.py",
+        "tests/book/test_one_page.py", "tests/book/test_book.py",
     ),
 }  # fmt: skip
 
@@ -132,5 +134,5 @@ ROWS: dict[str, Row] = {
         "no browser", "pages", "__import__('chromium').installed() is None",
         without=("chromium", "chrome", "firefox", "msedge"),
     ),
-    "fonts": Row("the pages with other sets of fonts", "tests/font_sets.py"),
+    "fonts": Row("the pages with other sets of fonts", "tests/pages/font_sets.py"),
 }  # fmt: skip

@@ -60,9 +60,9 @@ def code_of(label: str) -> CodeType:
 def proofs() -> dict[str, list[str]]:
     """Label → the tests marked with it, as file and function."""
     found: dict[str, list[str]] = {}
-    for path in sorted((ROOT / "tests").glob("test_*.py")):
+    for path in sorted((ROOT / "tests").glob("*/test_*.py")):
         for label, name in _marked(ast.parse(path.read_text("utf-8"))):
-            found.setdefault(label, []).append(f"{path.name}::{name}")
+            found.setdefault(label, []).append(f"{path.parent.name}/{path.name}::{name}")
     return found
 
 

@@ -8,5 +8,5 @@ from pathlib import Path
 from typing import Any
 
 WRONG: dict[str, dict[str, tuple[Any, ...]]] = {}
-for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
-    WRONG |= import_module(f"{__name__}.{path.stem}").WRONG
+for path in sorted(Path(__file__).parent.glob("*/[a-z]*.py")):
+    WRONG |= import_module(f"{__name__}.{path.parent.name}.{path.stem}").WRONG

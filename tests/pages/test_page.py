@@ -131,7 +131,7 @@ def sent(file: Path) -> int:
 
 
 def fonts_come_from_here(visit: Visit) -> None:
-    """All of them, for every character of the page; a page that lacks some is to be named in ``book/_tools/fonts.py``."""
+    """All of them, for every character of the page; a page that lacks some is to be named in ``fonts.py``."""
     home = visit.page.evaluate("() => location.origin")
     fonts = visit.page.evaluate(ADDRESSES)
     assert fonts and not [font for font in fonts if not font.startswith((f"{home}/", "data:"))]

@@ -1,5 +1,5 @@
 """The equations of *Densities that move*: densities from conserved mass, log-determinants in a row, the likelihood's
-floor. (That samples follow a flow's density, and that it integrates to one, stands in test_flow.py.)"""
+floor. (That samples follow a flow's density, and that it integrates to one, stands in theory/test_flow.py.)"""
 
 import math
 

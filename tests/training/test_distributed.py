@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import joint_runs
+import distributed_runs
 import pytest
 import torch
 from paths import ROOT
@@ -25,9 +25,9 @@ pytestmark = pytest.mark.skipif(
 
 
 def torchrun(folder: Path) -> subprocess.CompletedProcess[str]:
-    """``joint_runs.py`` by two processes on this machine, which talk over its loopback: the only start of torchrun."""
+    """``distributed_runs.py`` by two processes on this machine, over its loopback: the only start of torchrun."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    script = ROOT / "tests" / "joint_runs.py"
+    script = ROOT / "tests" / "fixtures" / "distributed_runs.py"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": LOOPBACK}
     environment["PYTHONWARNINGS"] = "ignore:Guards may run slower:RuntimeWarning"  # of Python 3.13.0 alone
     return subprocess.run(
@@ -47,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def both(folder: Path) -> list[dict[str, Any]]:
     """What each of two processes came to."""
-    joint_runs.pixels(folder / "one.pt", [2])  # the run of one process, for two to take over
+    distributed_runs.pixels(folder / "one.pt", [2])  # the run of one process, for two to take over
     done = torchrun(folder)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "Warning" not in done.stderr, done.stderr
@@ -57,10 +57,10 @@ def both(folder: Path) -> list[dict[str, Any]]:
 # ---- the same steps --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", joint_runs.SAME)
+@pytest.mark.parametrize("name", distributed_runs.SAME)
 def test_two_processes_end_where_one_does(name: str, both: list[dict[str, Any]]) -> None:
     """With batches of uneven shares, and last ones of which a process gets no event at all."""
-    one, (first, second) = joint_runs.SAME[name](), (found[name] for found in both)
+    one, (first, second) = distributed_runs.SAME[name](), (found[name] for found in both)
     assert torch.equal(first["weights"], second["weights"]) and first["nats"] == second["nats"]
     assert torch.allclose(first["weights"], one["weights"], rtol=0, atol=1e-12)
     assert first["nats"] == pytest.approx(one["nats"], abs=1e-10) and len(set(one["nats"])) > 1
@@ -116,7 +116,7 @@ def test_two_processes_take_over_the_run_of_one_and_one_theirs(both: list[dict[s
     history = checkpoints.read(folder / "one.pt")["training"]["history"]
     assert (history["epochs"], history["resumed_at"]) == ([0, 1, 2, 3], [2])
     assert history["settings"]["processes"] == 2 and history["validation_nats"] == both[1]["taken over"]["nats"]
-    assert "processes" not in joint_runs.pixels(folder / "one.pt", [4])["settings"]
+    assert "processes" not in distributed_runs.pixels(folder / "one.pt", [4])["settings"]
 
 
 def test_the_command_line_trains_and_writes_once(both: list[dict[str, Any]], folder: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from made_records import put, record_of, template
 from paths import ROOT
+from record_fixtures import put, record_of, template
 
 from snf_lite.cli import main
 from snf_lite.experiments import manifest, results

@@ -12,7 +12,7 @@ import pytest
 from mutants import MUTANTS
 from mutation import FORKS, Mutant, answer_of, run
 
-KILLER = "test_layers.py::test_log_det_without_gradient_is_the_same[ExactLinear]"
+KILLER = "theory/test_layers.py::test_log_det_without_gradient_is_the_same[ExactLinear]"
 
 
 @pytest.mark.parametrize("name", MUTANTS)
@@ -57,7 +57,7 @@ def test_a_package_that_cannot_be_imported_is_not_taken_for_a_failing_test() -> 
 
 
 def test_a_killer_that_is_not_there_is_not_taken_for_a_failing_test() -> None:
-    assert run(["test_layers.py::test_of_nothing"]).status == pytest.ExitCode.USAGE_ERROR
+    assert run(["theory/test_layers.py::test_of_nothing"]).status == pytest.ExitCode.USAGE_ERROR
 
 
 def test_a_child_that_never_ends_is_stopped() -> None:

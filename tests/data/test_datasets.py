@@ -21,7 +21,7 @@ from snf_lite.data.datasets import DataError, dataset_names, density_names, load
 from snf_lite.data.registry import IMAGE_SETS, SPLITS, ImageSet, Part
 
 pytestmark = pytest.mark.usefixtures("bare_environment")
-README = Path(__file__).parents[1] / "data" / "README.md"
+README = Path(__file__).parents[2] / "data" / "README.md"
 
 
 def test_names_are_images_first_then_densities() -> None:

@@ -33,7 +33,7 @@ def log(request):
 def test_blocks_are_files_and_notebooks_but_for_files_of_long_tests() -> None:
     assert scheduling.block("tests/test_a.py::test_one[x::y]") == "tests/test_a.py"
     assert scheduling.block("book/a.ipynb::Cell 3") == "book/a.ipynb"
-    assert scheduling.block("tests/test_mutants.py::test_one[x]") == "tests/test_mutants.py::test_one[x]"
+    assert scheduling.block("tests/tools/test_mutants.py::test_one[x]") == "tests/tools/test_mutants.py::test_one[x]"
 
 
 def test_the_longest_comes_first_and_the_unknown_count_as_long_as_the_mean() -> None:

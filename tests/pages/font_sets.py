@@ -1,4 +1,4 @@
-"""The page tests on machines with other fonts: ``python tests/font_sets.py [SET ...] [-- TEST ...]``.
+"""The page tests on machines with other fonts: ``python tests/pages/font_sets.py [SET ...] [-- TEST ...]``.
 
 Each set is unpacked from Debian's packages into a folder (nothing is installed) and is then all that the browser finds,
 through ``FONTCONFIG_FILE``. That works on Debian and Ubuntu; macOS and Windows have no fontconfig.
@@ -14,8 +14,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-TESTS = ["tests/test_page.py", "tests/test_anywhere.py", "tests/test_pdf.py", "tests/test_one_page.py"]
+ROOT = Path(__file__).resolve().parents[2]
+TESTS = [
+    "tests/pages/test_page.py",
+    "tests/pages/test_offline.py",
+    "tests/pages/test_pdf.py",
+    "tests/book/test_one_page.py",
+]
 TOOLS = ("apt-get", "dpkg-deb")
 
 

@@ -52,7 +52,6 @@ SLIPS = {
 }
 
 
-
 def exact(data: float = 1, log_det: float = 1) -> Answer:
     """The exact gradient of log p_g by R with its two parts multiplied."""
 
