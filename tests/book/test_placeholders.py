@@ -65,6 +65,6 @@ def test_the_comparison_sees_what_was_measured(
     notebook = nbformat.from_dict(ran)
     notebook.cells[0].outputs[0].data = {"application/papermill.record/text/plain": stored}
     nbformat.write(notebook, pytester.path / "chapter.ipynb")
-    options = ["--nbval", "--nbval-current-env", "-p", "compared_chapter", "-p", "no:cacheprovider"]
+    options = ["--nbval", "--nbval-current-env", "-p", "comparison.compared_chapter", "-p", "no:cacheprovider"]
     done = pytester.runpytest_subprocess(*options, "chapter.ipynb")
     done.assert_outcomes(**{outcome: 1})

@@ -185,7 +185,7 @@ def test_a_notebook_is_red_for_what_rounding_does_not_explain(
     for name, made in notebooks.items():
         nbformat.write(made, pytester.path / f"{name}.ipynb")
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "book"))
-    options = ["--nbval", "--nbval-current-env", "-p", "compared_chapter", "-p", "no:cacheprovider", "-n", str(workers)]
+    options = ["--nbval", "--nbval-current-env", "-p", "comparison.compared_chapter", "-p", "no:cacheprovider", "-n", str(workers)]
     done = pytester.runpytest_subprocess(*options, "--dist=loadscope", "-rA", "--color=no")
     found = [re.fullmatch(r"(PASSED|FAILED) (\S+::Cell \d+)(?: - .*)?", line) for line in done.stdout.lines]
     outcomes = {one[2]: one[1] for one in found if one}
