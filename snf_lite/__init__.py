@@ -18,7 +18,7 @@ from snf_lite.models import build, model_names
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.surrogate import self_norm_log_det
 from snf_lite.training.checkpoints import CheckpointError, restore, save
-from snf_lite.training.evaluation import Result, evaluate
+from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
 from snf_lite.training.history import History
 
@@ -32,6 +32,7 @@ __all__ = [
     "DataError",
     "Dequantize",
     "EmergingConv2d",
+    "Evaluation",
     "ExactConv2d",
     "ExactLinear",
     "Flatten",
@@ -43,7 +44,6 @@ __all__ = [
     "NotInvertibleError",
     "RationalQuadraticSpline",
     "RelativeGradientLinear",
-    "Result",
     "SelfNormConv2d",
     "SelfNormLinear",
     "SmoothLeakyReLU",

@@ -10,24 +10,24 @@ from snf_lite.layer import FlowLayer
 from snf_lite.runtime import checks
 
 
-class Row(nn.Module):
+class Chain(nn.Module):
     """Layers in a row, data side first, walked forwards, backwards and in training.
 
     ``Flow`` is a row with a base density behind it; a layer made of layers is a row that is itself a ``FlowLayer``.
     """
 
     layers: nn.ModuleList
-    _teams: tuple[tuple[Hashable, list[int]], ...] = ()
+    _groups: tuple[tuple[Hashable, list[int]], ...] = ()
 
     def chain(self) -> list[FlowLayer]:
         """The layers, data side first, typed as what they are."""
         return cast("list[FlowLayer]", list(self.layers))  # a string: torch 2.6 cannot compile the type
 
-    def walk(self, event_shape: tuple[int, ...]) -> Iterator[tuple[FlowLayer, tuple[int, ...]]]:
+    def iter_layers(self, event_shape: tuple[int, ...]) -> Iterator[tuple[FlowLayer, tuple[int, ...]]]:
         """Each layer with the event shape that it takes; of a layer made of layers first those, then itself."""
         for layer in self.chain():
-            if isinstance(layer, Row):
-                yield from layer.walk(event_shape)
+            if isinstance(layer, Chain):
+                yield from layer.iter_layers(event_shape)
             yield layer, event_shape
             event_shape = layer.output_shape(event_shape)
 
@@ -43,26 +43,26 @@ class Row(nn.Module):
                 raise TypeError(f"{owner}: expected layers[{index}] to be a FlowLayer, got {type(layer).__name__}.")
             layer.label = f"{prefix}layers[{index}] {type(layer).__name__}"
             event_shape = layer.bind(event_shape)
-        self._teams = tuple(self._find_teams())
+        self._groups = tuple(self._find_groups())
         return event_shape
 
-    def _find_teams(self) -> list[tuple[Hashable, list[int]]]:
+    def _find_groups(self) -> list[tuple[Hashable, list[int]]]:
         """Key and positions of layers whose log-determinants are computed in one go."""
         teams: dict[tuple[type, Hashable], list[int]] = {}
         for index, layer in enumerate(self.chain()):
-            if layer.volume_key() is not None:
-                teams.setdefault((type(layer), layer.volume_key()), []).append(index)
+            if layer.log_det_group() is not None:
+                teams.setdefault((type(layer), layer.log_det_group()), []).append(index)
         return [(key, team) for (_, key), team in teams.items()]
 
     def _volumes(self, device: torch.device, dtype: torch.dtype) -> dict[int, Tensor]:
         """By position the log|det| () of each layer in a team."""
         found: dict[int, Tensor] = {}
-        for key, team in self._teams:
+        for key, team in self._groups:
             layers = [self.chain()[index] for index in team]
-            found.update(zip(team, type(layers[0]).volumes(layers, key).to(device, dtype), strict=True))
+            found.update(zip(team, type(layers[0]).grouped_log_dets(layers, key).to(device, dtype), strict=True))
         return found
 
-    def through(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward_layers(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """z, and the sum of the layers' exact log|det|, (B,) in nats."""
         log_det = torch.zeros(len(x), dtype=dtype, device=x.device)
         for layer in self.chain():
@@ -70,7 +70,7 @@ class Row(nn.Module):
             log_det = log_det + term
         return x, log_det
 
-    def back(self, z: Tensor, exact: bool) -> Tensor:
+    def inverse_layers(self, z: Tensor, exact: bool) -> Tensor:
         """x from z, layer by layer."""
         for layer in reversed(self.chain()):
             z = layer.inverse(z, exact=exact)
@@ -100,7 +100,7 @@ class Row(nn.Module):
         largest = (0.0, "Flow")
         for layer in self.chain():
             results = layer.surrogate(x)
-            if isinstance(layer, Row) and not all(result is None or checks.all_finite(result) for result in results):
+            if isinstance(layer, Chain) and not all(result is None or checks.all_finite(result) for result in results):
                 layer.name_non_finite(x)
             for result, what in zip(results, ("z", "the log-determinant", "the reconstruction penalty"), strict=True):
                 if result is not None:
@@ -109,7 +109,7 @@ class Row(nn.Module):
             largest = max(largest, (float(x.abs().max()), layer.label))
         return largest
 
-    def prepare(self, x: Tensor, whiten: bool) -> None:
+    def initialise_layers(self, x: Tensor, whiten: bool) -> None:
         """Initialise layer after layer from a batch of the first one's inputs."""
         for index, layer in enumerate(self.chain()):
             if index:
@@ -117,12 +117,12 @@ class Row(nn.Module):
             layer.initialise(x, whiten)
 
     @torch.no_grad()
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         """Let the layers change what they change by themselves after a training step; ``fit`` does so after each."""
         for layer in self.chain():
-            layer.adapt()
+            layer.after_step()
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop what the layers remember from their weights; ``fit`` does so after each step."""
         for layer in self.chain():
-            layer.forget()
+            layer.clear_cache()

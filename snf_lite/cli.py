@@ -15,13 +15,13 @@ from snf_lite.benchmarks.command import run_bench
 from snf_lite.benchmarks.suites import SUITES
 from snf_lite.data.datasets import DataError, dataset_names, image_set_names
 from snf_lite.experiments import manifest
-from snf_lite.experiments.archive import home
+from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.paper_tables import PRESETS, ROWS
-from snf_lite.experiments.reproduce import Wish, default_minutes, plan_name, reproduce
+from snf_lite.experiments.reproduce import ReproduceConfig, default_minutes, plan_name, reproduce
 from snf_lite.experiments.results import grouped, read_all, report
-from snf_lite.experiments.run import Recipe, draw, run
+from snf_lite.experiments.run import RunConfig, draw, run
 from snf_lite.runtime import checks, distributed
-from snf_lite.runtime.devices import choose_device, keep_freed_memory
+from snf_lite.runtime.devices import choose_device, tune_malloc
 from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import evaluate
 from snf_lite.training.step import PRECISIONS
@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream_out, io.TextIOWrapper):
             stream_out.reconfigure(errors="replace")  # a terminal without λ shows a question mark, and goes on
     args = _parser().parse_args(arguments)
-    keep_freed_memory()
+    tune_malloc()
     try:
         _meet_the_others(args)
         args.run(args)
@@ -102,7 +102,7 @@ def reproduce_rows(args: argparse.Namespace) -> None:
     """Run the rows of the paper's tables again, as far as the minutes go, and write their records."""
     minutes = args.minutes or default_minutes(args.data)
     rows = tuple(args.rows or ())
-    wish = Wish(rows, args.data, args.preset, minutes, args.epochs, args.seed, args.repeats, dict(args.set))
+    wish = ReproduceConfig(rows, args.data, args.preset, minutes, args.epochs, args.seed, args.repeats, dict(args.set))
     name = args.name or plan_name(args.preset, args.data, rows)
     reproduce(wish, args.out, name, args.device, args.restart, _say)
 
@@ -129,18 +129,18 @@ def _meet_the_others(args: argparse.Namespace) -> None:
         return
     if args.run not in (train, reproduce_rows):
         raise ValueError(f"torchrun is for train and reproduce; {args.parser.prog.split()[-1]} takes one process.")
-    distributed.start(choose_device(args.device))
+    distributed.init(choose_device(args.device))
 
 
 def _say(line: object) -> None:
-    if distributed.is_writer():
+    if distributed.is_main_process():
         print(line, flush=True)
 
 
-def _recipe(args: argparse.Namespace) -> Recipe:
+def _recipe(args: argparse.Namespace) -> RunConfig:
     weight = {} if args.recon_weight is None else {"recon_weight": args.recon_weight}
-    given = {choice.name: getattr(args, choice.name) for choice in fields(Recipe) if choice.name != "settings"}
-    return Recipe(settings={**dict(args.set), **weight}, **given)
+    given = {choice.name: getattr(args, choice.name) for choice in fields(RunConfig) if choice.name != "settings"}
+    return RunConfig(settings={**dict(args.set), **weight}, **given)
 
 
 def _data_of(checkpoint: Path) -> str:
@@ -253,7 +253,7 @@ def _add_bench(commands: Any) -> None:
 def _add_results(commands: Any) -> None:
     parser = _add(commands, "results", show_results)
     add = parser.add_argument
-    add("--runs", type=Path, default=home(), metavar="FOLDER", help="where the runs of record are")
+    add("--runs", type=Path, default=records_root(), metavar="FOLDER", help="where the runs of record are")
     add("--check", action="store_true", help="print no tables: read every record again; 1 if one is missing or altered")
     add("--seal", action="store_true", help="take the records as they are now for right")
 

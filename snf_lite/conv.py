@@ -59,7 +59,7 @@ class ConvLayer(ImageConv):
         noise = initial_noise(channels, kernel_size)
         self.weight = nn.Parameter(nn.init.dirac_(torch.empty_like(noise)) + noise)
         self.bias = nn.Parameter(torch.zeros(channels))
-        self._factor: dense_matrix.Remembered[toeplitz.Factors] = dense_matrix.Remembered()
+        self._factor: dense_matrix.WeightCache[toeplitz.Factors] = dense_matrix.WeightCache()
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         log_det = self.log_abs_det(*x.shape[2:]).to(x.device, x.dtype)
@@ -67,7 +67,7 @@ class ConvLayer(ImageConv):
 
     def log_abs_det(self, height: int, width: int) -> Tensor:
         """log|det T(w)| in nats for images of height × width (eq-block-banded), float64."""
-        if dense_matrix.gradient_wanted(self.weight) or not checks.values_are_readable(self.weight):
+        if dense_matrix.gradient_wanted(self.weight) or not checks.is_eager(self.weight):
             return toeplitz.log_abs_det(self.weight, height, width, self.label)
         return self.elimination(height, width).log_abs_det
 
@@ -87,7 +87,7 @@ class ConvLayer(ImageConv):
             factors = self.elimination(height, width)
         return factors.solve(centred).to(z.device, z.dtype)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         self._factor.clear()
 
 
@@ -115,16 +115,16 @@ class ExactConv2d(ConvLayer):
 
     def map(self, x: Tensor) -> Tensor:
         """w ⋆ x + b, laid out in memory as is fastest."""
-        images = in_fast_layout(x)
+        images = as_channels_last(x)
         z = convolve(images, self.weight) if self.kernel_size > 1 else mix_channels(images, self.weight[:, :, 0, 0])
         return z + self.bias[:, None, None]
 
-    def volume_key(self) -> Hashable | None:
+    def log_det_group(self) -> Hashable | None:
         """Layers of one shape of kernel and image: their matrices are eliminated in one batch."""
         return None if self.image_size is None else (self.image_size, self.weight.shape)
 
     @classmethod
-    def volumes(cls, layers: Sequence["ExactConv2d"], key: Any) -> Tensor:
+    def grouped_log_dets(cls, layers: Sequence["ExactConv2d"], key: Any) -> Tensor:
         (height, width), _ = key  # of the flow that asks: its layers may stand in another one too, for other images
         owners = [layer.label for layer in layers]
         return toeplitz.log_abs_dets(torch.stack([layer.weight for layer in layers]), height, width, owners)
@@ -139,7 +139,7 @@ class SelfNormConv2d(ConvLayer):
         channels: C.
         kernel_size: k, odd.
         recon_weight: λ ≥ 0, the weight of ‖r ⋆ (w ⋆ x) − x‖², a sum over all numbers of an image.
-        tolerance: let λ follow the mean of that error, so that it comes near this (``AdaptedWeight``); None: λ fixed.
+        tolerance: let λ follow the mean of that error, so that it comes near this (``AdaptiveWeight``); None: λ fixed.
 
     Attributes:
         inverse_weight: r (C, C, k, k), at first flip(w).
@@ -161,16 +161,16 @@ class SelfNormConv2d(ConvLayer):
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         counts = self.tap_counts(x.shape[2], x.shape[3])
         z, log_det, recon, _, _ = _SelfNormConvStep.apply(x, self.weight, self.inverse_weight, self.bias, counts)
-        return z, log_det, geco.weighed(recon, self.recon_weight, self.adapted)
+        return z, log_det, geco.weighted(recon, self.recon_weight, self.adapted)
 
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         if self.adapted is not None:
-            self.adapted.adapt()
+            self.adapted.after_step()
 
     def tap_counts(self, height: int, width: int) -> Tensor:
         """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
         # nothing is kept from inside a trace, nor what autograd could not use later
-        if not checks.values_are_readable(self.weight) or torch.is_inference_mode_enabled():
+        if not checks.is_eager(self.weight) or torch.is_inference_mode_enabled():
             return toeplitz.tap_counts(self.weight, height, width)
         key = (height, width, self.weight.dtype, self.weight.device)
         if self._counts is None or self._counts[0] != key:
@@ -186,7 +186,7 @@ class SelfNormConv2d(ConvLayer):
         return {**super().settings(), **geco.settings(self.recon_weight, self.adapted)}
 
 
-def readable_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def reference_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The self-normalising training pass of a convolution (eq-conv-gradients) in plain autograd, for reading.
 
     The layer uses the fused ``_SelfNormConvStep``, which gives the same gradients in six convolutions.
@@ -208,7 +208,7 @@ def readable_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tup
 
 
 class _SelfNormConvStep(torch.autograd.Function):
-    """``readable_self_norm_conv2d`` in six convolutions: two forward, four backward.
+    """``reference_self_norm_conv2d`` in six convolutions: two forward, four backward.
 
     A transposed convolution with w is a convolution with flip(w), which libraries compute faster.
     """
@@ -220,7 +220,7 @@ class _SelfNormConvStep(torch.autograd.Function):
         x: Tensor, w: Tensor, r: Tensor, b: Tensor, counts: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         dtype = dense_matrix.product_dtype(x)
-        low = in_fast_layout(x).to(dtype)
+        low = as_channels_last(x).to(dtype)
         code = convolve(low, w.to(dtype))
         error = convolve(code, r.to(dtype)).sub_(low)
         recon = error.to(x.dtype).square().sum((1, 2, 3))
@@ -240,7 +240,7 @@ class _SelfNormConvStep(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         x, w, r, counts, code, error = ctx.saved_tensors
         own, dtype = x.dtype, code.dtype
-        delta, pull = in_fast_layout(grad_z).to(dtype), (2 * grad_recon[:, None, None, None] * error).to(dtype)
+        delta, pull = as_channels_last(grad_z).to(dtype), (2 * grad_recon[:, None, None, None] * error).to(dtype)
         w_mirrored, r_mirrored = toeplitz.flip(w), toeplitz.flip(r)
         grad_x = convolve(delta, w_mirrored.to(dtype))
         to_code = convolve(pull, r_mirrored.to(dtype)).add_(delta, alpha=0.5)
@@ -267,7 +267,7 @@ def mix_channels(images: Tensor, matrix: Tensor) -> Tensor:
 
 def tap_gradient(x: Tensor, grad_z: Tensor, weight: Tensor) -> Tensor:
     """δz ⋆ x for the taps of ``weight``."""
-    x, padding = in_fast_layout(x), weight.shape[-1] // 2
+    x, padding = as_channels_last(x), weight.shape[-1] // 2
     if not _one_channel_on_cpu(x):
         return conv2d_weight(x, weight.shape, grad_z, padding=padding)
     images, pulls, count = x.transpose(0, 1), grad_z.transpose(0, 1), len(x)
@@ -277,11 +277,11 @@ def tap_gradient(x: Tensor, grad_z: Tensor, weight: Tensor) -> Tensor:
 
 def _one_channel_on_cpu(x: Tensor) -> bool:
     """Images of one channel then change places with the batch: as so many channels they take a third of the time."""
-    return x.shape[1] == 1 < len(x) and x.device.type == "cpu" and not checks.transformed()
+    return x.shape[1] == 1 < len(x) and x.device.type == "cpu" and not checks.under_functorch()
 
 
-def in_fast_layout(images: Tensor) -> Tensor:
+def as_channels_last(images: Tensor) -> Tensor:
     """On a CPU the same images with their channels last in memory, where convolutions take up to half the time less."""
-    if images.device.type != "cpu" or checks.transformed():
+    if images.device.type != "cpu" or checks.under_functorch():
         return images
     return images.contiguous(memory_format=torch.channels_last)

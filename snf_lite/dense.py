@@ -30,7 +30,7 @@ class DenseLayer(FlowLayer):
         noise = torch.randn(features, features) * (INITIAL_NOISE / (2 * features**0.5))
         self.weight = nn.Parameter(torch.eye(features) + noise)
         self.bias = nn.Parameter(torch.zeros(features))
-        self._factor: dense_matrix.Remembered[dense_matrix.Factor] = dense_matrix.Remembered()
+        self._factor: dense_matrix.WeightCache[dense_matrix.Factor] = dense_matrix.WeightCache()
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         if event_shape != (self.features,):
@@ -42,7 +42,7 @@ class DenseLayer(FlowLayer):
 
     def log_abs_det(self) -> Tensor:
         """log|det W| in nats; differentiable, or remembered where no gradient is asked for. O(D³)."""
-        if dense_matrix.gradient_wanted(self.weight) or not checks.values_are_readable(self.weight):
+        if dense_matrix.gradient_wanted(self.weight) or not checks.is_eager(self.weight):
             return dense_matrix.log_abs_det(self.weight, self.label)
         return self.factor().log_abs_det
 
@@ -68,7 +68,7 @@ class DenseLayer(FlowLayer):
         self.weight.copy_(directions / deviations @ directions.mT)
         self.bias.copy_(-(dense_matrix.precise(self.weight) @ mean))
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         self._factor.clear()
 
     def settings(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ class SelfNormLinear(DenseLayer):
     Args:
         features: D.
         recon_weight: λ ≥ 0, the weight of ‖R W x − x‖², a sum over dimensions.
-        tolerance: let λ follow the mean of ‖R W x − x‖², so that it comes near this (``AdaptedWeight``); None: λ fixed.
+        tolerance: mean of ‖R W x − x‖² that λ is adapted to reach (``AdaptiveWeight``); None keeps λ fixed.
 
     Attributes:
         inverse_weight: R (D, D), at first Wᵀ. Its memory holds Rᵀ row by row, so that the step adds it without a copy.
@@ -111,11 +111,11 @@ class SelfNormLinear(DenseLayer):
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         z, log_det, recon, _, _ = _SelfNormLinearStep.apply(x, self.weight, self.inverse_weight, self.bias)
-        return z, log_det, geco.weighed(recon, self.recon_weight, self.adapted)
+        return z, log_det, geco.weighted(recon, self.recon_weight, self.adapted)
 
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         if self.adapted is not None:
-            self.adapted.adapt()
+            self.adapted.after_step()
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         return super().invert(z, exact) if exact else linear(z - self.bias, self.inverse_weight)
@@ -129,7 +129,7 @@ class SelfNormLinear(DenseLayer):
         return {"features": self.features, **geco.settings(self.recon_weight, self.adapted)}
 
 
-def readable_self_norm_linear(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def reference_self_norm_linear(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The self-normalising training pass of a dense layer (eq-dense-gradients) in plain autograd, for reading.
 
     The layer uses the fused ``_SelfNormLinearStep``, which gives the same gradients in six matrix products.
@@ -149,7 +149,7 @@ def readable_self_norm_linear(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tup
 
 
 class _SelfNormLinearStep(torch.autograd.Function):
-    """``readable_self_norm_linear`` in six products of B·D²: two forward, four backward.
+    """``reference_self_norm_linear`` in six products of B·D²: two forward, four backward.
 
     Under ``torch.autocast`` the products are of lower precision; sums, and what is added to weights, are not.
     """

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from snf_lite.chain import Row
+from snf_lite.chain import Chain
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime import checks
 
 
-class Flow(Row):
+class Flow(Chain):
     """Layers in a row and the base density N(0, I): log p(x) = log N(f(x); 0, I) + Σ_k log|det J_k|   (eq-change).
 
     Args:
@@ -41,7 +41,7 @@ class Flow(Row):
         self.register_buffer("_anchor", torch.empty(0, dtype=self._common_dtype()), persistent=False)
 
     def _common_dtype(self) -> torch.dtype:
-        layers = [layer for layer, _ in self.walk(self.event_shape)]
+        layers = [layer for layer, _ in self.iter_layers(self.event_shape)]
         found = {layer.dtype: layer.label for layer in reversed(layers) if layer.dtype is not None}
         if len(found) > 1:
             described = ", ".join(f"{label} has {dtype}" for dtype, label in found.items())
@@ -71,7 +71,7 @@ class Flow(Row):
             TypeError, ValueError, FloatingPointError: as ``FlowLayer.forward``; the message names the layer.
         """
         self._check_input(x)
-        return self.through(x, self.dtype)
+        return self.forward_layers(x, self.dtype)
 
     def inverse(self, z: Tensor, exact: bool = True) -> Tensor:
         """x with f(x) = z, layer by layer; ``exact=False`` goes through the learned inverses in one pass.
@@ -81,7 +81,7 @@ class Flow(Row):
         checks.require_tensor(z, "Flow.inverse")
         checks.require_dtype(z, self.dtype, "Flow.inverse")
         checks.require_batch_of(z, self.z_shape, "Flow.inverse")
-        return self.back(z, exact)
+        return self.inverse_layers(z, exact)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """g(f(x)): through the layers and back through their learned inverses; equal to x where g = f⁻¹.
@@ -151,7 +151,7 @@ class Flow(Row):
             ValueError: whitening needs more events in the batch than features.
         """
         self._check_input(batch)
-        self.prepare(batch, whiten)
+        self.initialise_layers(batch, whiten)
         self.initialised.fill_(True)
         return self
 

@@ -13,7 +13,7 @@ RATE = 1e-3
 FURTHEST = 1e6
 
 
-class AdaptedWeight(nn.Module):
+class AdaptiveWeight(nn.Module):
     """λ of a layer's reconstruction term, which follows whether the error keeps within a tolerance (eq-geco).
 
     After each step the average error e ← 0.99 e + 0.01 · (the batch mean of ‖g(f(x)) − x‖²), and
@@ -47,28 +47,28 @@ class AdaptedWeight(nn.Module):
 
     def weigh(self, errors: Tensor) -> Tensor:
         """λ times the errors (B,) of a training pass, whose mean is noted for ``adapt``."""
-        if torch.is_grad_enabled() and not checks.transformed() and len(errors):
+        if torch.is_grad_enabled() and not checks.under_functorch() and len(errors):
             self.latest.copy_(errors.detach().mean())
         return self.weight * errors
 
     @torch.no_grad()
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         """Move the average and λ by one step."""
         self.average.lerp_(self.latest, 1 - DECAY)
         above = (self.average / self.tolerance - 1).clamp_max(1.0)  # below it is -1 at the least
         self.weight.mul_((RATE * above).exp()).clamp_(self.start / FURTHEST, self.start * FURTHEST)
 
 
-def adapted(start: float, tolerance: float | None, owner: str) -> AdaptedWeight | None:
+def adapted(start: float, tolerance: float | None, owner: str) -> AdaptiveWeight | None:
     """None without a tolerance: λ is fixed then."""
-    return None if tolerance is None else AdaptedWeight(start, tolerance, owner)
+    return None if tolerance is None else AdaptiveWeight(start, tolerance, owner)
 
 
-def weighed(errors: Tensor, fixed: float, weight: AdaptedWeight | None) -> Tensor:
+def weighted(errors: Tensor, fixed: float, weight: AdaptiveWeight | None) -> Tensor:
     """The penalty (B,): λ times the errors, of a training pass."""
     return fixed * errors if weight is None else weight.weigh(errors)
 
 
-def settings(recon_weight: float, weight: AdaptedWeight | None) -> dict[str, float]:
+def settings(recon_weight: float, weight: AdaptiveWeight | None) -> dict[str, float]:
     """What of it belongs to a layer's settings; without a tolerance the same as before there was one."""
     return {"recon_weight": recon_weight, **({} if weight is None else {"tolerance": weight.tolerance})}

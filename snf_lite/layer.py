@@ -62,26 +62,26 @@ class FlowLayer(nn.Module):
         z, log_det = self.transform(x)
         return z, log_det, None
 
-    def volume_key(self) -> Hashable | None:
+    def log_det_group(self) -> Hashable | None:
         """Equal for layers of one class whose log-determinants are computed in one go; None: each its own, from x."""
         return None
 
     @classmethod
-    def volumes(cls, layers: Sequence[Any], key: Any) -> Tensor:
+    def grouped_log_dets(cls, layers: Sequence[Any], key: Any) -> Tensor:
         """log|det| (N,) in nats of layers that gave the flow this one key, from their weights alone, differentiable."""
         raise NotImplementedError(f"{cls.__name__} has no volumes.")
 
     def map(self, x: Tensor) -> Tensor:
-        """z alone, for a layer with a ``volume_key``."""
+        """z alone, for a layer with a ``log_det_group``."""
         raise NotImplementedError(f"{type(self).__name__} has no map.")
 
     def initialise(self, x: Tensor, whiten: bool) -> None:
         """Set parameters from a batch of the layer's own inputs, where the layer has such a rule."""
 
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         """What a layer changes by itself after each training step, without a gradient; of tensors, in place."""
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         """Drop whatever was remembered from the weights, for a writer that changes them unseen."""
 
     def settings(self) -> dict[str, Any]:

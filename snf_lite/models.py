@@ -11,7 +11,7 @@ from snf_lite.layer import FlowLayer
 from snf_lite.layers.activations import SmoothLeakyReLU
 from snf_lite.layers.conv_exponential import ConvExponential2d
 from snf_lite.layers.emerging import EmergingConv2d
-from snf_lite.layers.glow import ActNorm, AffineCoupling, SplitPrior, orthogonal
+from snf_lite.layers.glow import ActNorm, AffineCoupling, SplitPrior, init_orthogonal_
 from snf_lite.layers.lu import LULinear
 from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize, Whiten
 from snf_lite.layers.reshape import Flatten, Squeeze
@@ -80,7 +80,7 @@ def glow(
         raise ValueError(f"build: expected {wanted}, got {event_shape}.")
 
     def step(channels: int) -> list[FlowLayer]:
-        mixing = orthogonal(convolution(channels))
+        mixing = init_orthogonal_(convolution(channels))
         return [ActNorm(channels), mixing, AffineCoupling(channels, width, checkpointing)]
 
     def scale(channels: int, left: int) -> list[FlowLayer]:

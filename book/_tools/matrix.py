@@ -27,7 +27,7 @@ import matrix_parts.places as places
 import status
 from matrix_parts.page import RECORD, RESULTS, recorded, words
 from matrix_parts.places import NotHere
-from matrix_parts.rows import ROWS, SELECTIONS, Row
+from matrix_parts.rows import ROWS, SELECTIONS, MatrixRow
 from paths import ROOT, write
 
 WHOLE = [["-m", "ruff", "check", "."], ["-m", "mypy"], ["-m", "pytest", "-n", "2", "--dist", "loadscope"]]
@@ -41,7 +41,7 @@ print(json.dumps([bool(%s), {"python": platform.python_version(), **found}]))
 """
 
 
-def variables(row: Row, scratch: Path) -> dict[str, str]:
+def variables(row: MatrixRow, scratch: Path) -> dict[str, str]:
     """The environment variables of a row: none of this project's, one thread, and what makes the row."""
     kept = {} if row.other_user else {
         name: value for name, value in os.environ.items()
@@ -56,7 +56,7 @@ def variables(row: Row, scratch: Path) -> dict[str, str]:
     return found
 
 
-def commands(row: Row, whole: bool, scratch: Path) -> list[list[str]]:
+def commands(row: MatrixRow, whole: bool, scratch: Path) -> list[list[str]]:
     """What the row runs, each a list of arguments for its Python."""
     apart = ["-p", "no:cacheprovider", f"--basetemp={scratch / 'tests'}"]
     if whole:
@@ -67,7 +67,7 @@ def commands(row: Row, whole: bool, scratch: Path) -> list[list[str]]:
     return [[row.runs]]
 
 
-def startable(row: Row, before: list[str]) -> str:
+def startable(row: MatrixRow, before: list[str]) -> str:
     """The Python whose packages the row takes: another user has to be able to start it too."""
     if not (row.other_user and before):
         return places.environment(row.python, row.versions)
@@ -79,7 +79,7 @@ def startable(row: Row, before: list[str]) -> str:
     raise NotHere("no Python that another user than root may start")
 
 
-def run(name: str, row: Row, whole: bool, log: Path) -> dict[str, Any]:
+def run(name: str, row: MatrixRow, whole: bool, log: Path) -> dict[str, Any]:
     """Run one row; what it came to."""
     start = time.monotonic()
     try:
@@ -92,7 +92,7 @@ def run(name: str, row: Row, whole: bool, log: Path) -> dict[str, Any]:
     return {**result, "seconds": round(time.monotonic() - start), "runs": "make test" if whole else row.runs}
 
 
-def in_its_place(row: Row, whole: bool, log: Path) -> dict[str, Any]:
+def in_its_place(row: MatrixRow, whole: bool, log: Path) -> dict[str, Any]:
     """The row's tests in the row's checkout, by the row's user."""
     if row.runs not in SELECTIONS and not (ROOT / row.runs).exists():
         raise NotHere(f"no {row.runs} in this checkout")

@@ -17,8 +17,8 @@ from text.placeholders import fill
 
 from snf_lite.analysis.figures import GREY, ORANGE, SERIES
 from snf_lite.benchmarks.record import read_bench
-from snf_lite.experiments.archive import home, stored_run
-from snf_lite.experiments.paper_tables import ROWS, TWINS, Row
+from snf_lite.experiments.archive import record_dir, records_root
+from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow
 from snf_lite.experiments.results import Parity, grouped, parities, read_all
 
 PAGE = ROOT / "book" / "one-page.md"
@@ -54,13 +54,13 @@ def shown(label: str) -> str:
 def pairs() -> dict[Place, list[Parity]]:
     """The twins of the record, by family and data, the longest training last; a place is empty if none was run."""
     found: dict[Place, list[Parity]] = {(family, data): [] for family in FAMILIES for data in DATA}
-    for pair in sorted(parities(grouped(read_all(home()))), key=lambda pair: pair.learned.epochs):
+    for pair in sorted(parities(grouped(read_all(records_root()))), key=lambda pair: pair.learned.epochs):
         if (place := (pair.learned.row.family, pair.learned.data)) in found:
             found[place].append(pair)
     return found
 
 
-def reported(family: str) -> tuple[Row, Row]:
+def reported(family: str) -> tuple[PaperRow, PaperRow]:
     """The paper's self-normalizing row of a family on MNIST, and its exact one."""
     learned, exact = f"{family}-selfnorm", TWINS[f"{family}-selfnorm"]
     return ROWS[learned], ROWS[exact]
@@ -75,7 +75,7 @@ def cases() -> dict[tuple[int, int], float]:
     """(batch, D) → the time of the exact dense step over that of the self-normalizing one, by the records."""
     found = {}
     for run in ("bench-batches", "bench-dense"):
-        for case in read_bench(stored_run(run) / "bench.json")["cases"].values():
+        for case in read_bench(record_dir(run) / "bench.json")["cases"].values():
             found[case["batch"], case["event_shape"][0]] = _over(case, "exact", "selfnorm")
     return found
 
@@ -86,7 +86,7 @@ def _over(case: dict[str, Any], one: str, other: str) -> float:
 
 def whole_models() -> dict[str, float]:
     """Family → the time of the exact model's step over that of the self-normalizing one, pictures of 28×28 pixels."""
-    record = read_bench(stored_run("bench-models") / "bench.json")
+    record = read_bench(record_dir("bench-models") / "bench.json")
     timed = {case["model"]: case for case in record["cases"].values()}
     return {family: _over(case, f"{family}-exact", f"{family}-selfnorm") for family, case in timed.items()}
 

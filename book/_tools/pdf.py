@@ -20,7 +20,7 @@ from pypdf import PageObject, PdfReader, PdfWriter
 from pypdf.annotations import Link
 from pypdf.generic import Fit
 
-from snf_lite.runtime.files import write_whole
+from snf_lite.runtime.files import atomic_write
 
 #: Some eighty pages of reference, better searched on a screen.
 LEFT_OUT = {"book/api"}
@@ -91,7 +91,7 @@ def main() -> None:
         sys.exit("Chromium or Chrome prints the pages, and neither is installed.")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=installed(), args=FLAGS)
-        write_whole(built / NAME, joined(browser, built, [name for name in pages() if name not in LEFT_OUT]))
+        atomic_write(built / NAME, joined(browser, built, [name for name in pages() if name not in LEFT_OUT]))
     print(built / NAME)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from snf_lite.analysis.figures import picture
+from snf_lite.analysis.figures import figure_png
 
 Draw = Callable[[Any], Figure]
 Describe = Callable[[Any], str]
@@ -96,7 +96,7 @@ def explore(
         raise ValueError(f"explore: expected a name of small letters, digits and hyphens, got {name!r}.")
     if os.environ.get("SNF_FULL") == "1" if live is None else live:
         return _widget(draw, values, control, label)
-    pictures = [picture(draw(value)) for value in values]
+    pictures = [figure_png(draw(value)) for value in values]
     return Frames(name, control, [label(value) for value in values], [alt(value) for value in values], pictures)
 
 
@@ -106,10 +106,10 @@ def _widget(draw: Draw, values: Sequence[Any], control: str, label: Describe) ->
 
     options = [(label(value), index) for index, value in enumerate(values)]
     slider = ipywidgets.SelectionSlider(options=options, description=control, continuous_update=False)
-    image = ipywidgets.Image(value=picture(draw(values[0])), format="png")
+    image = ipywidgets.Image(value=figure_png(draw(values[0])), format="png")
 
     def redraw(change: dict[str, Any]) -> None:
-        image.value = picture(draw(values[change["new"]]))
+        image.value = figure_png(draw(values[change["new"]]))
 
     slider.observe(redraw, names="value")
     return ipywidgets.VBox([image, slider])

@@ -102,7 +102,7 @@ def _clouds(pair: SamplePair) -> SampleFigure:
 COLOURS = 256
 
 
-def picture(figure: Figure) -> bytes:
+def figure_png(figure: Figure) -> bytes:
     """A matplotlib figure as a PNG of few colours on opaque white."""
     raw = io.BytesIO()
     figure.savefig(raw, format="png", dpi=90, facecolor="white")
@@ -117,14 +117,14 @@ BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#
 SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PINK, "D"))
 
 
-class Drawing(Figure):
+class InlineFigure(Figure):
     """A figure that shows itself as the last value of a notebook's cell, as ``explore`` would show it."""
 
     def _repr_png_(self) -> bytes:
-        return picture(self)
+        return figure_png(self)
 
 
 def panels(count: int = 2, height: float = 3.2, width: float = 7.0) -> tuple[Figure, Any]:
     """A figure of the book's width on white, and its ``count`` axes side by side (one axes if 1)."""
-    figure = Drawing(figsize=(width, height), facecolor="white", layout="constrained")
+    figure = InlineFigure(figsize=(width, height), facecolor="white", layout="constrained")
     return figure, figure.subplots(1, count)

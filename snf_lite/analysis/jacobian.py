@@ -31,7 +31,7 @@ def log_volume(f: Map, x: Tensor) -> Tensor:
     return torch.linalg.slogdet(jacobians).logabsdet
 
 
-def code_and_jacobian(code: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
+def latent_and_jacobian(code: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:
     """code(x) (B, D) and its Jacobians ∂z_i/∂x_j (B, D, D) by automatic differentiation, a backward pass for each i.
 
     Works for any code that treats events one by one, also where transforms of torch.func do not.

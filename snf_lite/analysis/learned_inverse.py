@@ -5,11 +5,11 @@ import math
 import torch
 from torch import Tensor
 
-from snf_lite.chain import Row
+from snf_lite.chain import Chain
 from snf_lite.flow import Flow, standard_normal_log_prob
 from snf_lite.layer import FlowLayer
 from snf_lite.linalg import dense_matrix
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 
 
 def learned_layers(flow: Flow) -> list[FlowLayer]:
@@ -19,8 +19,8 @@ def learned_layers(flow: Flow) -> list[FlowLayer]:
 
 def _learned(flow: Flow) -> list[tuple[FlowLayer, tuple[int, ...]]]:
     """The same with the event shapes that they take."""
-    found = flow.walk(flow.event_shape)
-    return [(layer, shape) for layer, shape in found if layer.learned_inverse and not isinstance(layer, Row)]
+    found = flow.iter_layers(flow.event_shape)
+    return [(layer, shape) for layer, shape in found if layer.learned_inverse and not isinstance(layer, Chain)]
 
 
 @torch.no_grad()
@@ -91,14 +91,14 @@ def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     weights = [layer.get_parameter("weight") for layer in learned_layers(flow)]
     if not weights:
         return []
-    with stream(x.device, "weight_gradients"):
+    with isolated_rng(x.device, "weight_gradients"):
         exact = torch.autograd.grad(flow.log_prob(x).mean(), weights)
-    with stream(x.device, "weight_gradients"):
+    with isolated_rng(x.device, "weight_gradients"):
         halves = torch.autograd.grad(_self_normalised_objective(flow, x), weights)
     return [(2 * half, whole) for half, whole in zip(halves, exact, strict=True)]
 
 
-def volume_errors(flow: Flow, x: Tensor) -> list[float]:
+def log_det_gradient_errors(flow: Flow, x: Tensor) -> list[float]:
     """How far off each learned inverse is where it counts, in the gradient of log|det J| by w; data side first.
 
     ‖G̃ − G‖_F over the norm of the exact gradient of log|det J|, with G̃ and G of ``weight_gradients``: what the data say
@@ -163,7 +163,7 @@ def _self_normalised_objective(flow: Flow, x: Tensor) -> Tensor:
     return (standard_normal_log_prob(z) + total).mean()
 
 
-def slope_and_floor(W: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:
+def ascent_bound(W: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:
     """How steeply log|det W| rises along Rᵀ, and the least that ‖E‖ allows (eq-ascent).
 
     Args:

@@ -3,14 +3,14 @@
 import torch
 from torch import Tensor
 
-from snf_lite.data.source import Data, events_of
+from snf_lite.data.source import Data, as_source
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.rng import require_seed
 from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fit
 
 
-def event_nats(
+def nats_per_example(
     flow: Flow, data: Data, split: str = "test", batch_size: int = EVALUATION_BATCH, seed: int = 0
 ) -> Tensor:
     """-log p of each event, (N,) in nats, float64, exact; ``evaluate`` gives the mean of these.
@@ -22,13 +22,13 @@ def event_nats(
     Raises:
         ValueError, TypeError, NotInvertibleError, FloatingPointError: as ``evaluate``.
     """
-    checks.positive_integer(batch_size, "batch_size", "event_nats")
-    events = events_of(data, split)
+    checks.positive_integer(batch_size, "batch_size", "nats_per_example")
+    events = as_source(data, split)
     require_fit(events, flow)
-    return -log_probs(flow, events, batch_size, require_seed(seed, "event_nats"))
+    return -log_probs(flow, events, batch_size, require_seed(seed, "nats_per_example"))
 
 
-def alarm_level(scores: Tensor, share: float = 0.05) -> float:
+def detection_threshold(scores: Tensor, share: float = 0.05) -> float:
     """The level t that a share of the known events exceeds: P(s > t) = share on those given (eq-alarm).
 
     Args:
@@ -38,8 +38,8 @@ def alarm_level(scores: Tensor, share: float = 0.05) -> float:
     Raises:
         ValueError: share is out of range, or there are no scores or some that are not finite.
     """
-    checks.number_between(share, 0, 1, "share", "alarm_level")
-    return float(torch.quantile(_scores(scores, "alarm_level"), 1 - share))
+    checks.number_between(share, 0, 1, "share", "detection_threshold")
+    return float(torch.quantile(_scores(scores, "detection_threshold"), 1 - share))
 
 
 def typicality(nats: Tensor, reference: Tensor) -> Tensor:
@@ -55,8 +55,8 @@ def typicality(nats: Tensor, reference: Tensor) -> Tensor:
     return (nats - _scores(reference, "typicality").mean()).abs()
 
 
-def auc(known: Tensor, foreign: Tensor) -> float:
-    """The probability that a foreign event scores above a known one, ties counted half (eq-auc): scikit-learn's.
+def auroc(known: Tensor, foreign: Tensor) -> float:
+    """The probability that a foreign event scores above a known one, ties counted half (eq-auroc): scikit-learn's.
 
     1 where the scores part them, 1/2 where they say nothing, 0 where the foreign ones lie below without exception.
 
@@ -68,7 +68,7 @@ def auc(known: Tensor, foreign: Tensor) -> float:
     """
     from sklearn.metrics import roc_auc_score  # a second of import that only its users pay
 
-    known, foreign = _scores(known, "auc"), _scores(foreign, "auc")
+    known, foreign = _scores(known, "auroc"), _scores(foreign, "auroc")
     labels = torch.cat([torch.zeros(len(known)), torch.ones(len(foreign))])
     return float(roc_auc_score(labels.numpy(), torch.cat([known, foreign]).numpy()))
 

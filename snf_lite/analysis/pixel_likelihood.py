@@ -8,11 +8,11 @@ from torch import Tensor
 from snf_lite.flow import Flow
 from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
-from snf_lite.runtime.rng import require_seed, stream
+from snf_lite.runtime.rng import isolated_rng, require_seed
 
 
 @torch.no_grad()
-def log_mass(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -> Tensor:
+def log_prob_pixels(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -> Tensor:
     """log of the mean of p(x + u) over ``draws`` noises u ~ U[0, 1)^D: (N,) in nats, float64 (eq-mass).
 
     Its expectation is below log P(x), the log-probability that rounding down an event of the flow gives x, and rises to
@@ -29,10 +29,10 @@ def log_mass(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -> Tenso
         TypeError: pixels that are not uint8, to which no noise would be added.
         ValueError: a bad number of draws, or a bad seed.
     """
-    checks.positive_integer(draws, "draws", "log_mass")
+    checks.positive_integer(draws, "draws", "log_prob_pixels")
     if pixels.dtype != torch.uint8:
-        raise TypeError(f"log_mass: expected pixels as torch.uint8, got {pixels.dtype}.")
-    with stream(flow.device, require_seed(seed, "log_mass"), "log_mass"):
+        raise TypeError(f"log_prob_pixels: expected pixels as torch.uint8, got {pixels.dtype}.")
+    with isolated_rng(flow.device, require_seed(seed, "log_prob_pixels"), "log_prob_pixels"):
         each = torch.stack([dense_matrix.precise(flow.log_prob(pixels)) for _ in range(draws)])
     return each.logsumexp(0) - math.log(draws)
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite.chain import Row
+from snf_lite.chain import Chain
 from snf_lite.flow import Flow
 from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
-from snf_lite.runtime.devices import wait_for
-from snf_lite.runtime.rng import require_seed, stream
+from snf_lite.runtime.devices import synchronize
+from snf_lite.runtime.rng import isolated_rng, require_seed
 
 
 @dataclass(frozen=True)
@@ -71,20 +71,20 @@ def sample_pair(flow: Flow, n: int, seed: int = 0) -> SamplePair:
     """
     if n == 0:
         raise ValueError("sample_pair: expected at least 1 sample, got 0.")
-    with stream(flow.device, require_seed(seed, "sample_pair"), "sample"):
+    with isolated_rng(flow.device, require_seed(seed, "sample_pair"), "sample"):
         z = flow.sample_base(n)
     flow.inverse(z[:1], exact=False)  # the first call of a process also pays for loading
     learned, learned_seconds = _timed(flow, z, exact=False)
-    flow.forget()
+    flow.clear_cache()
     exact, exact_seconds = _timed(flow, z, exact=True)
     return SamplePair(learned, exact, learned_seconds, exact_seconds)
 
 
 def _timed(flow: Flow, z: Tensor, exact: bool) -> tuple[Tensor, float]:
-    wait_for(flow.device)
+    synchronize(flow.device)
     started = time.perf_counter()
     x = flow.inverse(z, exact=exact)
-    wait_for(flow.device)
+    synchronize(flow.device)
     return x, time.perf_counter() - started
 
 
@@ -115,7 +115,7 @@ class LayerGap:
 
 
 @torch.no_grad()
-def layer_gaps(flow: Row, z: Tensor) -> list[LayerGap]:
+def layer_gaps(flow: Chain, z: Tensor) -> list[LayerGap]:
     """How the learned and the exact way back part, layer by layer, code side first.
 
     Args:
@@ -143,7 +143,7 @@ def _apart(a: Tensor, b: Tensor) -> Tensor:
     return (dense_matrix.precise(a) - dense_matrix.precise(b)).flatten(1).norm(dim=1)
 
 
-def compounded(own: Sequence[Tensor], stretch: Sequence[Tensor | float]) -> Tensor:
+def error_bound(own: Sequence[Tensor], stretch: Sequence[Tensor | float]) -> Tensor:
     """The most that the layers' own errors can come to at the event: Σ_k ε_k Π_{j<k} s_j   (eq-compound).
 
     Args:
@@ -166,7 +166,7 @@ def compounded(own: Sequence[Tensor], stretch: Sequence[Tensor | float]) -> Tens
 
 
 @torch.no_grad()
-def refined(flow: Row, z: Tensor, passes: int) -> Tensor:
+def refine(flow: Chain, z: Tensor, passes: int) -> Tensor:
     """The learned way back, each layer's result mended ``passes`` times without a solve (eq-refine).
 
     At a layer with a learned inverse x ← x + g(z) − g(f(x)). Where f and g have linear parts W and R, the distance from

@@ -10,16 +10,16 @@ from typing import Any
 import torch
 
 from snf_lite.benchmarks.record import FITTED_FROM, case_name, make_bench_record, suites, write_bench
-from snf_lite.benchmarks.suites import SUITES, Choices
+from snf_lite.benchmarks.suites import SUITES, SuiteOptions
 from snf_lite.benchmarks.timing import run_races
 from snf_lite.runtime.devices import choose_device, device_name
-from snf_lite.runtime.files import write_whole
+from snf_lite.runtime.files import atomic_write
 
 
 def run_bench(args: argparse.Namespace) -> None:
     """Time layers, log-determinants, sampling and whole models against each other, and write a record and figures."""
     device = choose_device(args.device)
-    choices = Choices(args.features, args.shapes, args.batch, device, args.seed, args.compile)
+    choices = SuiteOptions(args.features, args.shapes, args.batch, device, args.seed, args.compile)
     folder = args.out / (args.name or default_name(args, device))
     if (folder / "bench.json").exists() and not args.restart:
         raise ValueError(f"{folder}: holds a record already. Give another --name, or --restart to measure anew.")
@@ -32,7 +32,7 @@ def run_bench(args: argparse.Namespace) -> None:
     write_all(record, folder)
 
 
-def _run_suite(suite: str, choices: Choices, seconds: float) -> Iterator[dict[str, Any]]:
+def _run_suite(suite: str, choices: SuiteOptions, seconds: float) -> Iterator[dict[str, Any]]:
     for entry in run_races(SUITES[suite](choices), seconds):
         print(f"\n{table(entry)}", flush=True)
         yield entry
@@ -48,7 +48,7 @@ def write_all(record: dict[str, Any], folder: Path) -> None:
     pictures = {suite: png(bench_figure(record, suite)) for suite in suites(record)}
     write_bench(record, folder / "bench.json")
     for suite, picture in pictures.items():
-        write_whole(folder / f"{suite}.png", picture)
+        atomic_write(folder / f"{suite}.png", picture)
     print(f"\n{folder}: bench.json, {', '.join(f'{suite}.png' for suite in pictures)}")
 
 

@@ -9,7 +9,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from snf_lite.analysis.figures import BLUE, GREEN, GREY, ORANGE, PINK, Drawing, picture
+from snf_lite.analysis.figures import BLUE, GREEN, GREY, ORANGE, PINK, InlineFigure, figure_png
 
 COLOURS = (BLUE, ORANGE, GREEN, PINK, "black")
 #: Seven markers and five colours: the pairs repeat after 35 contenders only.
@@ -32,7 +32,7 @@ def bench_figure(record: dict[str, Any], suite: str) -> Figure:
 
 def png(figure: Figure) -> bytes:
     """The picture, on opaque white."""
-    return picture(figure)
+    return figure_png(figure)
 
 
 def styles(names: list[str], floor: str) -> dict[str, Style]:
@@ -50,7 +50,7 @@ def styles(names: list[str], floor: str) -> dict[str, Style]:
 def _over_features(cases: dict[str, Any]) -> Figure:
     """Two panels a batch size: milliseconds a step, and the ratio to the floor."""
     batches = list(dict.fromkeys(case["batch"] for case in cases.values()))
-    figure = Drawing(figsize=(8.0, 3.6 * len(batches)), facecolor="white", layout="constrained")
+    figure = InlineFigure(figsize=(8.0, 3.6 * len(batches)), facecolor="white", layout="constrained")
     rows = figure.subplots(len(batches), 2, squeeze=False)
     for (times, ratios), batch in zip(rows, batches, strict=True):
         chosen = [case for case in cases.values() if case["batch"] == batch]
@@ -91,7 +91,7 @@ def _by_case(cases: dict[str, Any]) -> Figure:
     names = list(dict.fromkeys(name for case in cases.values() for name in case["contenders"]))
     columns = 2
     lines = -(-len(cases) // columns)
-    figure = Drawing(figsize=(8.0, 0.6 + 1.9 * lines), facecolor="white", layout="constrained")
+    figure = InlineFigure(figsize=(8.0, 0.6 + 1.9 * lines), facecolor="white", layout="constrained")
     panels = list(figure.subplots(lines, columns, squeeze=False, sharex=True).flat)
     for axes, (name, case) in zip(panels, cases.items(), strict=False):
         _rows(axes, case, styles(names, case["floor"]))

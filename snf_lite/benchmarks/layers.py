@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from snf_lite.benchmarks.timing import Case, Contender, Step
+from snf_lite.benchmarks.timing import Case, Method, TimedCall
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.layer import FlowLayer
@@ -22,14 +22,14 @@ from snf_lite.linalg import toeplitz
 Surrogate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]]
 
 
-def training_step(case: Case, surrogate: Surrogate, parameters: Iterable[Tensor]) -> Step:
+def training_step(case: Case, surrogate: Surrogate, parameters: Iterable[Tensor]) -> TimedCall:
     """One forward and one backward pass of a layer over fresh events."""
     leaves = (case.events(), *parameters)
 
     def run() -> tuple[Tensor, ...]:
         return torch.autograd.grad(objective(*surrogate(leaves[0])), leaves)
 
-    return Step(run, leaves, surrogate=surrogate)
+    return TimedCall(run, leaves, surrogate=surrogate)
 
 
 def objective(z: Tensor, log_det: Tensor, penalty: Tensor | None = None) -> Tensor:
@@ -38,49 +38,49 @@ def objective(z: Tensor, log_det: Tensor, penalty: Tensor | None = None) -> Tens
     return (loss if penalty is None else loss + penalty).mean()
 
 
-def _of_layer(case: Case, make: Callable[[], FlowLayer]) -> Step:
+def _of_layer(case: Case, make: Callable[[], FlowLayer]) -> TimedCall:
     layer = case.fresh(make)
     return training_step(case, layer.surrogate, layer.parameters())
 
 
-def _without_log_det(case: Case, layer: nn.Module) -> Step:
+def _without_log_det(case: Case, layer: nn.Module) -> TimedCall:
     return training_step(case, lambda x: (layer(x), x.new_zeros(len(x)), None), layer.parameters())
 
 
 # ---- dense -----------------------------------------------------------------------------------------------------------
 
 
-def plain_linear(case: Case) -> Step:
+def plain_linear(case: Case) -> TimedCall:
     """torch.nn.Linear: three products of B·D² and no log-determinant."""
     return _without_log_det(case, case.fresh(lambda: nn.Linear(case.features, case.features)))
 
 
-def self_norm_linear(case: Case) -> Step:
+def self_norm_linear(case: Case) -> TimedCall:
     """snf.SelfNormLinear: likelihood and reconstruction together in six products of B·D²."""
     return _of_layer(case, lambda: SelfNormLinear(case.features))
 
 
-def self_norm_linear_two_pass(case: Case) -> Step:
+def self_norm_linear_two_pass(case: Case) -> TimedCall:
     """The same gradients with a second forward and backward pass for the reconstruction: nine products of B·D²."""
     return _two_passes(case, case.fresh(lambda: SelfNormLinear(case.features)), _DenseLikelihood, linear)
 
 
-def relative_linear(case: Case) -> Step:
+def relative_linear(case: Case) -> TimedCall:
     """snf.RelativeGradientLinear: the gradient times WᵀW in four products of B·D²."""
     return _of_layer(case, lambda: RelativeGradientLinear(case.features))
 
 
-def lu_linear(case: Case) -> Step:
+def lu_linear(case: Case) -> TimedCall:
     """snf.LULinear: W = L U, exact, six products of B·D² and no O(D³)."""
     return _of_layer(case, lambda: LULinear(case.features))
 
 
-def exact_linear(case: Case) -> Step:
+def exact_linear(case: Case) -> TimedCall:
     """snf.ExactLinear: one LU factorisation, O(D³), shared by log|det W| and its gradient."""
     return _of_layer(case, lambda: ExactLinear(case.features))
 
 
-def slogdet_linear(case: Case) -> Step:
+def slogdet_linear(case: Case) -> TimedCall:
     """torch.linalg.slogdet of W with its own gradient, O(D³)."""
     layer = case.fresh(lambda: ExactLinear(case.features))
 
@@ -94,30 +94,30 @@ def slogdet_linear(case: Case) -> Step:
 # ---- convolutions ----------------------------------------------------------------------------------------------------
 
 
-def plain_conv2d(case: Case) -> Step:
+def plain_conv2d(case: Case) -> TimedCall:
     """torch.nn.Conv2d: three convolutions and no log-determinant."""
     channels, kernel = case.event_shape[0], _kernel(case)
     return _without_log_det(case, case.fresh(lambda: nn.Conv2d(channels, channels, kernel, padding=kernel // 2)))
 
 
-def self_norm_conv2d(case: Case) -> Step:
+def self_norm_conv2d(case: Case) -> TimedCall:
     """snf.SelfNormConv2d: likelihood and reconstruction together in six convolutions."""
     return _of_layer(case, lambda: SelfNormConv2d(case.event_shape[0], _kernel(case)))
 
 
-def self_norm_conv2d_two_pass(case: Case) -> Step:
+def self_norm_conv2d_two_pass(case: Case) -> TimedCall:
     """The same gradients with a second forward and backward pass for the reconstruction: nine convolutions."""
     kernel = _kernel(case)
     layer = case.fresh(lambda: SelfNormConv2d(case.event_shape[0], kernel))
     return _two_passes(case, layer, _ConvLikelihood, lambda x, w: conv2d(x, w, padding=kernel // 2))
 
 
-def exact_conv2d(case: Case) -> Step:
+def exact_conv2d(case: Case) -> TimedCall:
     """snf.ExactConv2d: the log-determinant by block-banded elimination in float64."""
     return _of_layer(case, lambda: ExactConv2d(case.event_shape[0], _kernel(case)))
 
 
-def exact_conv2d_dense(case: Case) -> Step:
+def exact_conv2d_dense(case: Case) -> TimedCall:
     """The log-determinant by slogdet of the dense matrix T(w) in float64, as in the paper, O((C·H·W)³)."""
     layer = case.fresh(lambda: ExactConv2d(case.event_shape[0], _kernel(case)))
 
@@ -143,7 +143,7 @@ def _kernel(case: Case) -> int:
 
 def _two_passes(
     case: Case, layer: SelfNormLinear | SelfNormConv2d, likelihood: Any, product: Callable[[Tensor, Tensor], Tensor]
-) -> Step:
+) -> TimedCall:
     """First the likelihood's half gradients, then ‖R W x − x‖² by plain autograd with the input stopped."""
     x, W, b, R = leaves = (case.events(), layer.weight, layer.bias, layer.inverse_weight)
 
@@ -154,7 +154,7 @@ def _two_passes(
         second = torch.autograd.grad(layer.recon_weight * error.flatten(1).square().sum(1).mean(), (W, R))
         return first[0], first[1] + second[0], first[2], first[3] + second[1]
 
-    return Step(run, leaves)
+    return TimedCall(run, leaves)
 
 
 class _DenseLikelihood(torch.autograd.Function):
@@ -195,7 +195,7 @@ class _ConvLikelihood(torch.autograd.Function):
         return grad_x, grad_w, grad_r, grad_z.sum((0, 2, 3))
 
 
-DENSE: dict[str, Contender] = {
+DENSE: dict[str, Method] = {
     "linear": plain_linear,
     "selfnorm": self_norm_linear,
     "selfnorm-two-pass": self_norm_linear_two_pass,
@@ -204,7 +204,7 @@ DENSE: dict[str, Contender] = {
     "exact": exact_linear,
     "slogdet": slogdet_linear,
 }
-CONV: dict[str, Contender] = {
+CONV: dict[str, Method] = {
     "conv2d": plain_conv2d,
     "selfnorm": self_norm_conv2d,
     "selfnorm-two-pass": self_norm_conv2d_two_pass,

@@ -8,13 +8,13 @@ from torch import Tensor, nn
 
 from snf_lite import models
 from snf_lite.benchmarks.layers import objective
-from snf_lite.benchmarks.timing import Case, Contender, Step, UnavailableError
+from snf_lite.benchmarks.timing import Case, Method, TimedCall, UnavailableError
 from snf_lite.conv import SelfNormConv2d
 from snf_lite.dense import SelfNormLinear
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.spline import RationalQuadraticSpline
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.step import adam
 
 #: How many values a pixel takes.
@@ -41,17 +41,17 @@ class PlainNet(nn.Module):
         return objective(x, total)
 
 
-def plain_dense(case: Case) -> Step:
+def plain_dense(case: Case) -> TimedCall:
     """The net of dense-selfnorm with torch.nn.Linear: no log-determinant of its dense layers."""
     return _training(case, lambda: PlainNet(_replaced("dense-selfnorm", case)))
 
 
-def plain_conv(case: Case) -> Step:
+def plain_conv(case: Case) -> TimedCall:
     """The net of conv-selfnorm with torch.nn.Conv2d and without its splines."""
     return _training(case, lambda: PlainNet(_replaced("conv-selfnorm", case, but=RationalQuadraticSpline)))
 
 
-def plain_conv_splines(case: Case) -> Step:
+def plain_conv_splines(case: Case) -> TimedCall:
     """The net of conv-selfnorm with torch.nn.Conv2d, splines included: no log-determinant of its convolutions."""
     return _training(case, lambda: PlainNet(_replaced("conv-selfnorm", case)))
 
@@ -70,27 +70,27 @@ def _ordinary(layer: FlowLayer) -> nn.Module:
     return layer
 
 
-def _model(name: str) -> Contender:
-    def step(case: Case) -> Step:
+def _model(name: str) -> Method:
+    def step(case: Case) -> TimedCall:
         return _training(case, lambda: models.build(name, case.event_shape, LEVELS))
 
     step.__doc__ = f"snf.build({name!r}), as train trains it."
     return step
 
 
-def compiled(name: str, contender: Contender) -> Contender:
+def compiled(name: str, contender: Method) -> Method:
     """The same step with its loss through torch.compile, without graph breaks."""
 
-    def step(case: Case) -> Step:
+    def step(case: Case) -> TimedCall:
         return contender(replace(case, compiled=True))
 
     step.__doc__ = f"{name}, its loss through torch.compile(fullgraph=True)."
     return step
 
 
-def _training(case: Case, make: Callable[[], PlainNet | Flow]) -> Step:
+def _training(case: Case, make: Callable[[], PlainNet | Flow]) -> TimedCall:
     net = case.fresh(make)
-    with stream("cpu", case.seed, "bench pixels"):
+    with isolated_rng("cpu", case.seed, "bench pixels"):
         pixels = torch.randint(LEVELS, (case.batch, *case.event_shape), dtype=torch.uint8).to(case.device)
     optimiser = adam(list(net.parameters()), LEARNING_RATE)
     loss = _compile(net.loss, pixels) if case.compiled else net.loss
@@ -100,7 +100,7 @@ def _training(case: Case, make: Callable[[], PlainNet | Flow]) -> Step:
         loss(pixels).backward()
         optimiser.step()
 
-    return Step(run, (pixels, *net.parameters()), eager=not case.compiled)
+    return TimedCall(run, (pixels, *net.parameters()), eager=not case.compiled)
 
 
 def _compile(loss: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[[Tensor], Tensor]:
@@ -114,7 +114,7 @@ def _compile(loss: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[[Tens
     return faster
 
 
-TABLES: dict[str, dict[str, Contender]] = {
+TABLES: dict[str, dict[str, Method]] = {
     "dense": {
         "plain": plain_dense,
         **{name: _model(name) for name in ("dense-selfnorm", "dense-exact", "dense-relative")},

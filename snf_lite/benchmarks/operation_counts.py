@@ -59,9 +59,9 @@ class Counts:
 
 def count(run: Callable[[], Any], leaves: Iterable[Tensor] = (), device: torch.device | None = None) -> Counts:
     """Run once and count; ``leaves``: input and parameters, which do not count as kept."""
-    ledger = Ledger(leaves)
+    ledger = SavedTensorTracker(leaves)
     before = _start_peak(device)
-    with WorkCounter() as work, saved_tensors_hooks(ledger.keep, Kept.tensor_of):
+    with WorkCounter() as work, saved_tensors_hooks(ledger.keep, SavedTensor.tensor_of):
         run()
     peak = None if before is None else torch.cuda.max_memory_allocated(device) - before
     return Counts(
@@ -109,7 +109,7 @@ class WorkCounter(TorchDispatchMode):
         self.solver_multiply_adds += math.prod(matrix.shape[:-2]) * SOLVERS[operation](size, columns)
 
 
-class Ledger:
+class SavedTensorTracker:
     """How many bytes are kept for the backward pass, each storage once; ``most``: the largest total so far."""
 
     def __init__(self, leaves: Iterable[Tensor]) -> None:
@@ -117,8 +117,8 @@ class Ledger:
         self.holders: Counter[int] = Counter()
         self.total = self.most = 0
 
-    def keep(self, tensor: Tensor) -> "Kept":
-        return Kept(self, tensor)
+    def keep(self, tensor: Tensor) -> "SavedTensor":
+        return SavedTensor(self, tensor)
 
     def add(self, storage: torch.UntypedStorage) -> None:
         if self.holders[storage.data_ptr()] == 0 and storage.data_ptr() not in self.free:
@@ -132,10 +132,10 @@ class Ledger:
             self.total -= storage.nbytes()
 
 
-class Kept:
+class SavedTensor:
     """A tensor kept for the backward pass; when autograd lets go of it, the ledger hears of it."""
 
-    def __init__(self, ledger: Ledger, tensor: Tensor) -> None:
+    def __init__(self, ledger: SavedTensorTracker, tensor: Tensor) -> None:
         self.ledger, self.tensor = ledger, tensor.detach()  # attached, a kept result would keep its own node alive
         ledger.add(self.tensor.untyped_storage())
 

@@ -104,7 +104,7 @@ def _times_over_features(cases: list[dict[str, Any]]) -> list[tuple[str, int, di
 
 
 def write_bench(record: dict[str, Any], path: str | Path) -> None:
-    """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
+    """Write a record as JSON, whole or not at all; OSError as ``atomic_write``."""
     files.write_json(record, path, depth=4)
 
 

@@ -9,14 +9,14 @@ from torch import Tensor
 
 from snf_lite.benchmarks import models, third_party
 from snf_lite.benchmarks.layers import CONV, DENSE, dense_log_abs_det
-from snf_lite.benchmarks.timing import Case, Contender, Race, Step
+from snf_lite.benchmarks.timing import Case, Comparison, Method, TimedCall
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.dense import SelfNormLinear
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.linalg import toeplitz
 from snf_lite.models import build
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 
 Shape = tuple[int, ...]
 
@@ -28,7 +28,7 @@ IMAGE = (1, 28, 28)
 
 
 @dataclass(frozen=True)
-class Choices:
+class SuiteOptions:
     """What the command line may narrow down; None leaves a suite its own."""
 
     features: Sequence[int] | None = None
@@ -47,41 +47,41 @@ class Choices:
 # ---- single layers ---------------------------------------------------------------------------------------------------
 
 
-def dense_races(choices: Choices) -> list[Race]:
+def dense_races(choices: SuiteOptions) -> list[Comparison]:
     """A training step of one dense layer, over D."""
     shapes = [(features,) for features in choices.features or FEATURES]
-    return [Race(case, {**DENSE, **third_party.DENSE}) for case in choices.cases("dense", shapes, 128)]
+    return [Comparison(case, {**DENSE, **third_party.DENSE}) for case in choices.cases("dense", shapes, 128)]
 
 
-def conv_races(choices: Choices) -> list[Race]:
+def conv_races(choices: SuiteOptions) -> list[Comparison]:
     """A training step of one convolution, 3×3 and, where there is more than one channel, 1×1."""
     shapes = choices.shapes or CONV_SHAPES
     pointwise = {name: run for name, run in CONV.items() if name != "exact-dense"} | third_party.POINTWISE
     wide = [shape for shape in shapes if shape[0] > 1]
-    return [Race(case, CONV) for case in choices.cases("conv", shapes, 100, kernel_size=3)] + [
-        Race(case, pointwise) for case in choices.cases("conv", wide, 100, kernel_size=1)
+    return [Comparison(case, CONV) for case in choices.cases("conv", shapes, 100, kernel_size=3)] + [
+        Comparison(case, pointwise) for case in choices.cases("conv", wide, 100, kernel_size=1)
     ]
 
 
-def log_det_races(choices: Choices) -> list[Race]:
+def log_det_races(choices: SuiteOptions) -> list[Comparison]:
     """The exact log-determinant of a 3×3 convolution and its gradient, without a batch."""
     cases = replace(choices, batches=None).cases("logdet", choices.shapes or LOG_DET_SHAPES, 0, kernel_size=3)
-    return [Race(case, LOG_DET) for case in cases]
+    return [Comparison(case, LOG_DET) for case in cases]
 
 
-def block_banded(case: Case) -> Step:
+def block_banded(case: Case) -> TimedCall:
     """toeplitz.log_abs_det in float64 for a kernel near the identity, as a fresh layer has it."""
     return _log_det_step(case, _fresh_kernel(case), toeplitz.log_abs_det)
 
 
-def block_banded_gaussian(case: Case) -> Step:
+def block_banded_gaussian(case: Case) -> TimedCall:
     """toeplitz.log_abs_det in float64 for a kernel of Gaussian numbers, where elimination may have to pivot."""
-    with stream("cpu", case.seed, "bench kernel"):
+    with isolated_rng("cpu", case.seed, "bench kernel"):
         kernel = torch.randn(case.event_shape[0], case.event_shape[0], 3, 3)
     return _log_det_step(case, kernel.to(case.device), toeplitz.log_abs_det)
 
 
-def dense_matrix(case: Case) -> Step:
+def dense_matrix(case: Case) -> TimedCall:
     """slogdet of the dense matrix T(w) in float64, for the same kernel near the identity."""
     return _log_det_step(case, _fresh_kernel(case), dense_log_abs_det)
 
@@ -90,12 +90,12 @@ def _fresh_kernel(case: Case) -> Tensor:
     return case.fresh(lambda: ExactConv2d(case.event_shape[0], 3)).weight.detach()
 
 
-def _log_det_step(case: Case, kernel: Tensor, log_abs_det: Callable[[Tensor, int, int], Tensor]) -> Step:
+def _log_det_step(case: Case, kernel: Tensor, log_abs_det: Callable[[Tensor, int, int], Tensor]) -> TimedCall:
     weight, (height, width) = kernel.requires_grad_(), case.event_shape[1:]
-    return Step(lambda: torch.autograd.grad(log_abs_det(weight, height, width), weight), (weight,))
+    return TimedCall(lambda: torch.autograd.grad(log_abs_det(weight, height, width), weight), (weight,))
 
 
-LOG_DET: dict[str, Contender] = {
+LOG_DET: dict[str, Method] = {
     "block-banded": block_banded,
     "block-banded-gaussian": block_banded_gaussian,
     "dense-matrix": dense_matrix,
@@ -105,7 +105,7 @@ LOG_DET: dict[str, Contender] = {
 # ---- sampling --------------------------------------------------------------------------------------------------------
 
 
-def sampling_races(choices: Choices) -> list[Race]:
+def sampling_races(choices: SuiteOptions) -> list[Comparison]:
     """From codes to samples: the time is that of one sample."""
     chosen: list[Shape] = [(features,) for features in choices.features or ()]
     shapes = [*chosen, *(choices.shapes or ())] or SAMPLED
@@ -117,35 +117,35 @@ def sampling_races(choices: Choices) -> list[Race]:
         for model in ("dense-selfnorm", "conv-selfnorm")
         for case in choices.cases("sampling", images, 100, model=model)
     ]
-    return [Race(case, SAMPLING) for case in (*layers, *flows)]
+    return [Comparison(case, SAMPLING) for case in (*layers, *flows)]
 
 
-def learned(case: Case) -> Step:
+def learned(case: Case) -> TimedCall:
     """The learned inverse of all samples in one pass."""
     return _sampling(case, case.batch, exact=False)
 
 
-def learned_single(case: Case) -> Step:
+def learned_single(case: Case) -> TimedCall:
     """The learned inverse, one sample at a time."""
     return _sampling(case, 1, exact=False)
 
 
-def exact(case: Case) -> Step:
+def exact(case: Case) -> TimedCall:
     """The exact inverse of all samples in one pass, the factorisation remembered."""
     return _sampling(case, case.batch, exact=True)
 
 
-def exact_single(case: Case) -> Step:
+def exact_single(case: Case) -> TimedCall:
     """The exact inverse, one sample at a time, the factorisation remembered."""
     return _sampling(case, 1, exact=True)
 
 
-def exact_single_fresh(case: Case) -> Step:
+def exact_single_fresh(case: Case) -> TimedCall:
     """The exact inverse, one sample at a time, factorised anew for each."""
     return _sampling(case, 1, exact=True, fresh=True)
 
 
-def _sampling(case: Case, count: int, exact: bool, fresh: bool = False) -> Step:
+def _sampling(case: Case, count: int, exact: bool, fresh: bool = False) -> TimedCall:
     made = case.fresh(lambda: _inverted(case))
     z = case.events().detach()[:count].reshape(count, *(made.z_shape if isinstance(made, Flow) else case.event_shape))
     if exact:
@@ -154,10 +154,10 @@ def _sampling(case: Case, count: int, exact: bool, fresh: bool = False) -> Step:
     @torch.no_grad()
     def run() -> Tensor:
         if fresh:
-            made.forget()
+            made.clear_cache()
         return made.inverse(z, exact=exact)
 
-    return Step(run, (z, *made.parameters()), per=count)
+    return TimedCall(run, (z, *made.parameters()), per=count)
 
 
 def _inverted(case: Case) -> Flow | FlowLayer:
@@ -168,7 +168,7 @@ def _inverted(case: Case) -> Flow | FlowLayer:
     return SelfNormLinear(case.features)
 
 
-SAMPLING: dict[str, Contender] = {
+SAMPLING: dict[str, Method] = {
     "learned": learned,
     "learned-single": learned_single,
     "exact": exact,
@@ -180,17 +180,17 @@ SAMPLING: dict[str, Contender] = {
 # ---- whole models ----------------------------------------------------------------------------------------------------
 
 
-def model_races(choices: Choices) -> list[Race]:
+def model_races(choices: SuiteOptions) -> list[Comparison]:
     """A whole training step over pixels: preprocessing, loss, backward pass, Adam."""
     races = []
     for kind, table in models.TABLES.items():
         faster = {f"{name}-compiled": models.compiled(name, run) for name, run in table.items()}
         cases = choices.cases("models", choices.shapes or [IMAGE], 100, model=kind)
-        races += [Race(case, {**table, **(faster if choices.compiled else {})}) for case in cases]
+        races += [Comparison(case, {**table, **(faster if choices.compiled else {})}) for case in cases]
     return races
 
 
-SUITES: dict[str, Callable[[Choices], list[Race]]] = {
+SUITES: dict[str, Callable[[SuiteOptions], list[Comparison]]] = {
     "dense": dense_races,
     "conv": conv_races,
     "logdet": log_det_races,

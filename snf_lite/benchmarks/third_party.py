@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from snf_lite.benchmarks.layers import training_step
-from snf_lite.benchmarks.timing import Case, Contender, Step, UnavailableError
+from snf_lite.benchmarks.timing import Case, Method, TimedCall, UnavailableError
 
 LIBRARIES = ("nflows", "normflows", "zuko")
 
@@ -28,19 +28,19 @@ def library(name: str) -> Any:
         raise UnavailableError(f"{name.partition('.')[0]} is not installed: pip install -e .[bench]") from None
 
 
-def nflows_lu(case: Case) -> Step:
+def nflows_lu(case: Case) -> TimedCall:
     """nflows.transforms.LULinear: W = L U from packed triangles, two products with them forward, four backward."""
     transforms = library("nflows.transforms")
     return _step(case, lambda: transforms.LULinear(case.features))
 
 
-def normflows_lu(case: Case) -> Step:
+def normflows_lu(case: Case) -> TimedCall:
     """normflows.flows.LULinearPermute: a fixed permutation, then W = L U as in nflows."""
     flows = library("normflows.flows")
     return _step(case, lambda: flows.LULinearPermute(case.features), to_code="inverse")
 
 
-def zuko_lu(case: Case) -> Step:
+def zuko_lu(case: Case) -> TimedCall:
     """zuko.transforms.LULinearTransform and a bias: multiplies L and U, O(D³), then once with the batch."""
     transforms = library("zuko.transforms")
     return _step(case, lambda: _ZukoLinear(transforms.LULinearTransform, case.features))
@@ -60,19 +60,19 @@ class _ZukoLinear(nn.Module):
         return z + self.bias, log_det
 
 
-def normflows_1x1(case: Case) -> Step:
+def normflows_1x1(case: Case) -> TimedCall:
     """normflows.flows.Invertible1x1Conv: the C×C determinant by slogdet, once for all pixels; no bias."""
     flows = library("normflows.flows")
     return _step(case, lambda: flows.Invertible1x1Conv(case.event_shape[0]), to_code="inverse")
 
 
-def normflows_1x1_lu(case: Case) -> Step:
+def normflows_1x1_lu(case: Case) -> TimedCall:
     """normflows.flows.Invertible1x1Conv(use_lu=True): W = P L U; no bias."""
     flows = library("normflows.flows")
     return _step(case, lambda: flows.Invertible1x1Conv(case.event_shape[0], use_lu=True), to_code="inverse")
 
 
-def _step(case: Case, make: Callable[[], nn.Module], to_code: str = "forward") -> Step:
+def _step(case: Case, make: Callable[[], nn.Module], to_code: str = "forward") -> TimedCall:
     """A training step; ``to_code`` names the method from data to code, which normflows calls the inverse."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what a library has to say to its own authors
@@ -85,5 +85,5 @@ def _step(case: Case, make: Callable[[], nn.Module], to_code: str = "forward") -
     return training_step(case, surrogate, layer.parameters())
 
 
-DENSE: dict[str, Contender] = {"nflows-lu": nflows_lu, "normflows-lu": normflows_lu, "zuko-lu": zuko_lu}
-POINTWISE: dict[str, Contender] = {"normflows-1x1": normflows_1x1, "normflows-1x1-lu": normflows_1x1_lu}
+DENSE: dict[str, Method] = {"nflows-lu": nflows_lu, "normflows-lu": normflows_lu, "zuko-lu": zuko_lu}
+POINTWISE: dict[str, Method] = {"normflows-1x1": normflows_1x1, "normflows-1x1-lu": normflows_1x1_lu}

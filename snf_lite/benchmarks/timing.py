@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from snf_lite.benchmarks.operation_counts import Counts, count
-from snf_lite.runtime.devices import wait_for
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.devices import synchronize
+from snf_lite.runtime.rng import isolated_rng
 
 Net = TypeVar("Net", bound=nn.Module)
 
 #: However short the budget, a median is of at least so many rounds; however long, of at most so many.
-FEWEST, MOST = 3, 500
+MIN_ROUNDS, MAX_ROUNDS = 3, 500
 #: A first turn of so many times the longest, and this many seconds for loading, needs no second.
 HOPELESS, LOADING = 2.0, 2.0
 #: A contender whose single turn takes more than this share of its suite's seconds is left out.
@@ -69,18 +69,18 @@ class Case:
 
     def fresh(self, make: Callable[[], Net]) -> Net:
         """What ``make`` builds, from random numbers that every contender of the case gets the same."""
-        with stream("cpu", self.seed, "bench weights"):
+        with isolated_rng("cpu", self.seed, "bench weights"):
             return make().to(self.device, self.dtype)
 
     def events(self) -> Tensor:
         """x (B, *event_shape), standard normal, which needs its gradient, as inside a deeper net."""
-        with stream("cpu", self.seed, "bench events"):
+        with isolated_rng("cpu", self.seed, "bench events"):
             x = torch.randn(self.batch, *self.event_shape, dtype=self.dtype)
         return x.to(self.device).requires_grad_()
 
 
 @dataclass(frozen=True)
-class Step:
+class TimedCall:
     """What one contender does in its turn.
 
     Attributes:
@@ -98,22 +98,22 @@ class Step:
     surrogate: Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]] | None = None
 
 
-Contender = Callable[[Case], Step]
+Method = Callable[[Case], TimedCall]
 
 
 @dataclass(frozen=True)
-class Race:
+class Comparison:
     """A case and those who run in it, by name; the first is the floor, to which the others' times are divided."""
 
     case: Case
-    contenders: dict[str, Contender]
+    contenders: dict[str, Method]
 
 
 @dataclass
-class Lane:
+class Measurement:
     """One contender of a race while it runs: its step, what was counted, and the seconds of its turns."""
 
-    step: Step
+    step: TimedCall
     counts: Counts | None
     probe: float
     seconds: list[float] = field(default_factory=list)
@@ -150,13 +150,13 @@ class Budget:
         size, fastest = self.seen.get((name, *case.kind), (0, math.inf))
         self.seen[name, *case.kind] = case.features, min(seconds, fastest) if size == case.features else seconds
 
-    def rounds(self, lanes: Iterable[Lane]) -> int:
+    def rounds(self, lanes: Iterable[Measurement]) -> int:
         """How many rounds fit in the race's share of the seconds."""
         share = self.seconds / self.races
-        return max(FEWEST, min(MOST, int(share / max(sum(lane.probe for lane in lanes), 1e-9))))
+        return max(MIN_ROUNDS, min(MAX_ROUNDS, int(share / max(sum(lane.probe for lane in lanes), 1e-9))))
 
 
-def run_races(races: list[Race], seconds: float) -> Iterator[dict[str, Any]]:
+def run_races(races: list[Comparison], seconds: float) -> Iterator[dict[str, Any]]:
     """Run one suite's races, smallest first, within about ``seconds``; yield each case's entry for the record."""
     budget = Budget(seconds, len(races))
     count(lambda: torch.zeros(1))  # the first count loads what counts, in no contender's time
@@ -164,18 +164,18 @@ def run_races(races: list[Race], seconds: float) -> Iterator[dict[str, Any]]:
         yield run_race(race, budget)
 
 
-def run_race(race: Race, budget: Budget) -> dict[str, Any]:
+def run_race(race: Comparison, budget: Budget) -> dict[str, Any]:
     """Warm up, time in rounds, and return the entry of the case: see ``bench_record``."""
     lanes, skipped = _line_up(race, budget)
     if lanes:
         order = random.Random(repr((race.case.seed, race.case.kind)))
-        take_turns(lanes, budget.rounds(lanes.values()), race.case.device, order)
+        interleave(lanes, budget.rounds(lanes.values()), race.case.device, order)
     for name, lane in lanes.items():
         budget.remember(name, race.case, min(lane.seconds))
     return _entry(race, lanes, skipped)
 
 
-def _line_up(race: Race, budget: Budget) -> tuple[dict[str, Lane], dict[str, str]]:
+def _line_up(race: Comparison, budget: Budget) -> tuple[dict[str, Measurement], dict[str, str]]:
     """The lanes of those who can run, warmed up, and why the others cannot."""
     lanes, skipped = {}, {}
     for name, contender in race.contenders.items():
@@ -188,7 +188,7 @@ def _line_up(race: Race, budget: Budget) -> tuple[dict[str, Lane], dict[str, str
     return lanes, skipped
 
 
-def _warm_up(name: str, contender: Contender, case: Case, budget: Budget) -> Lane:
+def _warm_up(name: str, contender: Method, case: Case, budget: Budget) -> Measurement:
     """Two turns, because the first also pays for loading: in the first the work is counted, the second tells its time.
 
     A first turn that takes many times what is allowed is the last: loading does not take that long, compiling might.
@@ -201,7 +201,7 @@ def _warm_up(name: str, contender: Contender, case: Case, budget: Budget) -> Lan
         _refuse_if(budget.too_slow(name, case, first))
     probe = timed(step, case.device)
     _refuse_if(budget.too_slow(name, case, probe))
-    return Lane(step, counts, probe)
+    return Measurement(step, counts, probe)
 
 
 def _refuse_if(reason: str | None) -> None:
@@ -209,7 +209,7 @@ def _refuse_if(reason: str | None) -> None:
         raise UnavailableError(reason)
 
 
-def take_turns(lanes: dict[str, Lane], rounds: int, device: torch.device, order: random.Random) -> None:
+def interleave(lanes: dict[str, Measurement], rounds: int, device: torch.device, order: random.Random) -> None:
     """Each round every lane runs once, in an order drawn anew; the seconds are kept in the lanes."""
     names = list(lanes)
     for _ in range(rounds):
@@ -218,7 +218,7 @@ def take_turns(lanes: dict[str, Lane], rounds: int, device: torch.device, order:
             lanes[name].seconds.append(timed(lanes[name].step, device))
 
 
-def timed(step: Step, device: torch.device) -> float:
+def timed(step: TimedCall, device: torch.device) -> float:
     """Seconds of one turn: by the clock on the CPU, by events on the device's own stream with CUDA."""
     if device.type == "cuda":
         return _timed_by_events(step, device)
@@ -227,8 +227,8 @@ def timed(step: Step, device: torch.device) -> float:
     return time.perf_counter() - started
 
 
-def _timed_by_events(step: Step, device: torch.device) -> float:
-    wait_for(device)
+def _timed_by_events(step: TimedCall, device: torch.device) -> float:
+    synchronize(device)
     with torch.cuda.device(device):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
         start.record()
@@ -241,7 +241,7 @@ def _timed_by_events(step: Step, device: torch.device) -> float:
 # ---- the entry of a case -------------------------------------------------------------------------------------------
 
 
-def _entry(race: Race, lanes: dict[str, Lane], skipped: dict[str, str]) -> dict[str, Any]:
+def _entry(race: Comparison, lanes: dict[str, Measurement], skipped: dict[str, str]) -> dict[str, Any]:
     case, floor = race.case, next(iter(race.contenders))
     return {
         "suite": case.suite,
@@ -258,7 +258,7 @@ def _entry(race: Race, lanes: dict[str, Lane], skipped: dict[str, str]) -> dict[
     }  # fmt: skip
 
 
-def _result(contender: Contender, lane: Lane, floor: Lane | None) -> dict[str, Any]:
+def _result(contender: Method, lane: Measurement, floor: Measurement | None) -> dict[str, Any]:
     """Seconds a step or sample: median and quartiles; the ratio of medians; quartiles of the ratio round by round."""
     seconds = [taken / lane.step.per for taken in lane.seconds]
     base = None if floor is None else [taken / floor.step.per for taken in floor.seconds]

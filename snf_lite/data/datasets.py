@@ -30,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 
 from snf_lite.data.densities import density_names, mixture_log_prob, sample_density
-from snf_lite.data.image_files import DataError, Pixels, Shape, damaged, read_images
+from snf_lite.data.image_files import DataError, Pixels, Shape, bad_file_error, read_images
 from snf_lite.data.registry import IMAGE_SETS, SPLITS, Part
 
 __all__ = [
@@ -171,10 +171,10 @@ def _found(folder: Path, files: Sequence[str]) -> Path:
 def _read_part(path: Path, part: Part, shape: Shape) -> Pixels:
     pixels = read_images(path, shape, part.member)
     if len(pixels) != part.count:
-        raise damaged(path, f"{len(pixels)} images", f"{part.count}")
+        raise bad_file_error(path, f"{len(pixels)} images", f"{part.count}")
     digest = _sha256(pixels)
     if digest != part.pixels:
-        raise damaged(path, f"pixels with SHA-256 {digest}", f"{part.pixels}, the original's")
+        raise bad_file_error(path, f"pixels with SHA-256 {digest}", f"{part.pixels}, the original's")
     return pixels
 
 

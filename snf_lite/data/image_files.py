@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DataError", "Pixels", "Shape", "damaged", "read_images"]
+__all__ = ["DataError", "Pixels", "Shape", "bad_file_error", "read_images"]
 
 Pixels = NDArray[np.uint8]
 Shape = tuple[int, int, int]
@@ -30,7 +30,7 @@ class DataError(RuntimeError):
     """A data file is missing, damaged or another than the one wanted; the message names it and says what to do."""
 
 
-def damaged(path: Path, got: str, wanted: str) -> DataError:
+def bad_file_error(path: Path, got: str, wanted: str) -> DataError:
     """The error for a file that is there but is not what it should be."""
     return DataError(
         f"{path}: got {got}, wanted {wanted}. Put the original file in its place or delete it"
@@ -63,7 +63,9 @@ def _naming(path: Path) -> Iterator[None]:
         raise
     # zlib, lzma, tarfile, zipfile and pickle each raise their own kinds, and pickle nearly any.
     except Exception as error:
-        raise damaged(path, f"{type(error).__name__} on reading ({error})", "a complete, readable file") from error
+        raise bad_file_error(
+            path, f"{type(error).__name__} on reading ({error})", "a complete, readable file"
+        ) from error
 
 
 def _reader(path: Path) -> Callable[[Path, str], Any]:
@@ -78,7 +80,7 @@ def _channels_first(array: Any, shape: Shape, path: Path) -> Pixels:
     layouts = [(height, width, channels), (channels * height * width,)] + [(height, width)] * (channels == 1)
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.shape[1:] not in layouts:
         found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise damaged(path, found, f"uint8 of shape {' or '.join(str(('N', *layout)) for layout in layouts)}")
+        raise bad_file_error(path, found, f"uint8 of shape {' or '.join(str(('N', *layout)) for layout in layouts)}")
     if array.ndim == 4:
         array = array.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(array).reshape(len(array), *shape)
@@ -88,12 +90,12 @@ def _read_idx(path: Path, _: str) -> Pixels:
     """IDX: four big-endian integers (2051, N, rows, columns), then the pixels."""
     data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     if len(data) < 16:
-        raise damaged(path, f"{len(data)} bytes", "16 of an IDX header, then the pixels")
+        raise bad_file_error(path, f"{len(data)} bytes", "16 of an IDX header, then the pixels")
     magic, count, rows, columns = struct.unpack_from(">4I", data)
     if magic != IDX_IMAGES:
-        raise damaged(path, f"magic number {magic}", f"{IDX_IMAGES}, that of IDX images")
+        raise bad_file_error(path, f"magic number {magic}", f"{IDX_IMAGES}, that of IDX images")
     if len(data) != 16 + count * rows * columns:
-        raise damaged(path, f"{len(data) - 16} pixel bytes", f"{count} x {rows} x {columns}")
+        raise bad_file_error(path, f"{len(data) - 16} pixel bytes", f"{count} x {rows} x {columns}")
     return np.frombuffer(data, np.uint8, offset=16).reshape(count, rows, columns)
 
 
@@ -118,7 +120,7 @@ def _read_archive(path: Path, member: str) -> Any:
         for entry in archive:
             if entry.name == member and (file := archive.extractfile(entry)) is not None:
                 return _batch_data(io.BytesIO(file.read()))
-    raise damaged(path, f"no {member} inside", "the original archive")
+    raise bad_file_error(path, f"no {member} inside", "the original archive")
 
 
 _READERS: dict[str, Callable[[Path, str], Any]] = {

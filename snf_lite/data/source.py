@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from snf_lite.data.datasets import load
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 
 #: What ``fit`` and ``evaluate`` take as data.
 Data = str | Tensor | Dataset[Any]
@@ -20,7 +20,7 @@ HASHED_ITEMS = 100
 
 
 @dataclass(frozen=True)
-class Events:
+class DataSource:
     """Events by index, and where they come from.
 
     Attributes:
@@ -39,7 +39,7 @@ class Events:
 
     @property
     def count(self) -> int:
-        assert isinstance(self.source, Sized)  # events_of let nothing else in
+        assert isinstance(self.source, Sized)  # as_source let nothing else in
         return len(self.source)
 
     def at(self, indices: Tensor, device: torch.device) -> Tensor:
@@ -57,11 +57,11 @@ class Events:
             raise TypeError(f"{self}: expected items that are tensors, or tuples that begin with one, got {got}.")
         return event
 
-    def on(self, device: torch.device) -> "Events":
+    def on(self, device: torch.device) -> "DataSource":
         """The same events, moved to the device at once where they are one tensor."""
         return replace(self, source=self.source.to(device)) if isinstance(self.source, Tensor) else self
 
-    def part(self, start: int, stop: int) -> "Events":
+    def part(self, start: int, stop: int) -> "DataSource":
         """The events from ``start`` up to ``stop``."""
         split = f"{self.split}[{start}:{stop}]"
         if isinstance(self.source, Tensor):
@@ -77,15 +77,15 @@ class Events:
         if isinstance(self.source, Tensor):
             return sha256_of(self.source)
         indices = torch.linspace(0, self.count - 1, min(self.count, HASHED_ITEMS), dtype=torch.float64).long()
-        with stream("cpu", "hash"):  # a Dataset may draw random augmentations
+        with isolated_rng("cpu", "hash"):  # a Dataset may draw random augmentations
             return sha256_of(self.at(indices, torch.device("cpu")))
 
     def __str__(self) -> str:
         return f"{self.name} {self.split}"
 
 
-def events_of(data: Data, split: str) -> Events:
-    """Whatever was given, as ``Events``; a name is loaded, ``split`` says which part of it.
+def as_source(data: Data, split: str) -> DataSource:
+    """Whatever was given, as ``DataSource``; a name is loaded, ``split`` says which part of it.
 
     Raises:
         TypeError: neither a name, a tensor nor a map-style Dataset.
@@ -103,23 +103,23 @@ def events_of(data: Data, split: str) -> Events:
     return _described(data, split)
 
 
-def _described(data: Tensor | Dataset[Any], split: str) -> Events:
+def _described(data: Tensor | Dataset[Any], split: str) -> DataSource:
     # ``or``: a plain tensor has a ``name`` of torch's own, which is None
     name = getattr(data, "name", None) or f"a {type(data).__name__}"
     levels, says_levels = getattr(data, "levels", None), hasattr(data, "levels")
-    return Events(data, name, getattr(data, "split_name", split), levels, says_levels)
+    return DataSource(data, name, getattr(data, "split_name", split), levels, says_levels)
 
 
-def training_and_validation(data: Data, validation: Data | None) -> tuple[Events, Events]:
+def training_and_validation(data: Data, validation: Data | None) -> tuple[DataSource, DataSource]:
     """The events to train on, and those to choose the best weights by.
 
     Without ``validation`` a name brings its own validation split; of a tensor or Dataset the last tenth is held out.
     """
-    training = events_of(data, "train")
+    training = as_source(data, "train")
     if validation is not None:
-        return training, events_of(validation, "validation")
+        return training, as_source(validation, "validation")
     if isinstance(data, str):
-        return training, events_of(data, "validation")
+        return training, as_source(data, "validation")
     if training.count < 2:
         raise ValueError(f"{training}: holding out the last tenth needs at least 2 events, got {training.count}.")
     cut = training.count - -(-training.count // 10)

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite.analysis.learned_inverse import learned_layers, volume_errors, weight_gradients
-from snf_lite.data.source import Events, events_of
+from snf_lite.analysis.learned_inverse import learned_layers, log_det_gradient_errors, weight_gradients
+from snf_lite.data.source import DataSource, as_source
 from snf_lite.experiments.record import read_record
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, files, provenance
 from snf_lite.runtime.devices import choose_device
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import evaluate, log_probs
 from snf_lite.training.settings import Settings
@@ -38,7 +38,7 @@ def own_loss(flow: Flow, x: Tensor) -> Tensor:
     return flow.loss(x)
 
 
-def exact_volume_loss(flow: Flow, x: Tensor) -> Tensor:
+def exact_log_det_loss(flow: Flow, x: Tensor) -> Tensor:
     """The same, but with ½ J⁻ᵀ in place of ½ Rᵀ in the gradient by every W; only the tie of the reconstruction stands.
 
     The data's part is the same in both gradients of ``weight_gradients`` and falls out of their difference.
@@ -54,7 +54,7 @@ def exact_loss(flow: Flow, x: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Branch:
+class Variant:
     """One way to go on: in words, its loss, and a factor on every λ."""
 
     words: str
@@ -62,17 +62,17 @@ class Branch:
     factor: float = 1.0
 
 
-BRANCHES = {
-    "own": Branch("as before", own_loss),
-    "tenth": Branch("λ a tenth", own_loss, 0.1),
-    "tenfold": Branch("λ ten times", own_loss, 10.0),
-    "exact-volume": Branch("exact inverse, tie kept", exact_volume_loss),
-    "exact": Branch("exact, no tie", exact_loss),
+VARIANTS = {
+    "own": Variant("as before", own_loss),
+    "tenth": Variant("λ a tenth", own_loss, 0.1),
+    "tenfold": Variant("λ ten times", own_loss, 10.0),
+    "exact-volume": Variant("exact inverse, tie kept", exact_log_det_loss),
+    "exact": Variant("exact, no tie", exact_loss),
 }
 
 
 @dataclass(frozen=True)
-class Fork:
+class AblationRecord:
     """Where one branch led.
 
     Attributes:
@@ -83,7 +83,7 @@ class Fork:
         data: for each split used its name, count and SHA-256.
         steps, validation_nats: how many steps had been taken, and the exact validation value there.
         test_nats: exact, before and after.
-        volume_errors: by layer, before and after, as ``diagnose.volume_errors`` has them.
+        log_det_gradient_errors: by layer, before and after, as ``diagnose.log_det_gradient_errors`` has them.
         package, libraries, device, threads, date, seconds: as in ``runs.Record``.
     """
 
@@ -98,7 +98,7 @@ class Fork:
     steps: list[int]
     validation_nats: list[float]
     test_nats: list[float]
-    volume_errors: list[list[float]]
+    log_det_gradient_errors: list[list[float]]
     package: dict[str, Any]
     libraries: dict[str, str]
     device: str
@@ -107,7 +107,7 @@ class Fork:
     seconds: float
 
 
-def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0) -> Fork:
+def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0) -> AblationRecord:
     """Go on from a run's best weights by one branch.
 
     Args:
@@ -122,29 +122,29 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
         ValueError: an unknown branch, a setting that does not fit, or a flow that learns no inverse or adapts λ.
         FileNotFoundError, CheckpointError: the run's files are missing or damaged.
     """
-    if name not in BRANCHES:
-        raise ValueError(f"fork: expected a branch out of {', '.join(BRANCHES)}, got {name!r}.")
+    if name not in VARIANTS:
+        raise ValueError(f"fork: expected a branch out of {', '.join(VARIANTS)}, got {name!r}.")
     started, record = time.perf_counter(), read_record(run / "record.json")
     flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(None))
     if not learned_layers(flow) or any(getattr(layer, "adapted", None) for layer in learned_layers(flow)):
         raise ValueError(f"fork: expected a run that learns inverses, with a fixed λ, got {record.model}.")
     data, weights = record.data["train"]["name"], checkpoints.digest(flow.state_dict())
-    splits = {split: events_of(data, split) for split in ("train", "validation", "test")}
+    splits = {split: as_source(data, split) for split in ("train", "validation", "test")}
     before, test_before = _errors(flow, splits["validation"]), evaluate(flow, data).nats
-    marks, nats = _follow(flow, BRANCHES[name], splits, steps, lr, every, seed)
-    return Fork(
+    marks, nats = _follow(flow, VARIANTS[name], splits, steps, lr, every, seed)
+    return AblationRecord(
         command=f"python -m snf_lite.experiments.ablation {run.name} --branch {name} --steps {steps} --lr {lr:g} "
         f"--seed {seed}",
         branch=name, run=run.name, run_command=record.command, weights=weights, seed=seed, lr=lr,
         data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
         test_nats=[test_before, evaluate(flow, data).nats],
-        volume_errors=[before, _errors(flow, splits["validation"])],
+        log_det_gradient_errors=[before, _errors(flow, splits["validation"])],
         **provenance.provenance(flow.device), seconds=time.perf_counter() - started,
     )  # fmt: skip
 
 
 def _follow(
-    flow: Flow, branch: Branch, splits: dict[str, Events], steps: int, lr: float, every: int, seed: int
+    flow: Flow, branch: Variant, splits: dict[str, DataSource], steps: int, lr: float, every: int, seed: int
 ) -> tuple[list[int], list[float]]:
     """Train along one branch; where it was validated, and the values."""
     checks.positive_integer(steps, "steps", "fork")
@@ -156,42 +156,42 @@ def _follow(
     for layer in layers:
         layer.recon_weight *= branch.factor
     for step in range(steps):
-        with stream(flow.device, seed, "fork", step):
+        with isolated_rng(flow.device, seed, "fork", step):
             chosen = torch.randint(splits["train"].count, (BATCH,))
             flow.zero_grad()
             branch.loss(flow, splits["train"].at(chosen, flow.device)).backward()
         optimizer.param_groups[0]["lr"] = schedule.learning_rate(step, steps)
         optimizer.step()
-        flow.forget()
+        flow.clear_cache()
         if (step + 1) % every == 0 or step + 1 == steps:
             marks.append(step + 1)
             nats.append(_validated(flow, splits["validation"], seed))
     return marks, nats
 
 
-def _validated(flow: Flow, events: Events, seed: int) -> float:
+def _validated(flow: Flow, events: DataSource, seed: int) -> float:
     return -float(log_probs(flow, events, 1000, seed).mean())
 
 
-def _errors(flow: Flow, events: Events) -> list[float]:
-    return volume_errors(flow, events.at(torch.arange(2), flow.device))
+def _errors(flow: Flow, events: DataSource) -> list[float]:
+    return log_det_gradient_errors(flow, events.at(torch.arange(2), flow.device))
 
 
-def write(made: Fork, folder: Path) -> Path:
+def write(made: AblationRecord, folder: Path) -> Path:
     """Write a branch's record into a folder, whole or not at all; its path."""
     path = folder / FILE.format(made.branch)
     files.write_json({"format": FORMAT, **asdict(made)}, path)
     return path
 
 
-def read(folder: str | Path) -> dict[str, Fork]:
+def read(folder: str | Path) -> dict[str, AblationRecord]:
     """The branches of one run that a folder holds, by name, in the order of ``BRANCHES``.
 
     Raises:
         FileNotFoundError: it holds none.
         ValueError: a file is no such record, or the branches are not of one run and one setting; the message says what.
     """
-    paths = [Path(folder) / FILE.format(name) for name in BRANCHES]
+    paths = [Path(folder) / FILE.format(name) for name in VARIANTS]
     found = {fork.branch: fork for fork in map(_read, filter(Path.exists, paths))}
     if not found:
         raise FileNotFoundError(f"{folder}: there are no forks of a run here.")
@@ -201,8 +201,8 @@ def read(folder: str | Path) -> dict[str, Fork]:
     return found
 
 
-def _read(path: Path) -> Fork:
-    made = files.read_entries(path, Fork, "fork of a run", FORMAT)
+def _read(path: Path) -> AblationRecord:
+    made = files.read_entries(path, AblationRecord, "fork of a run", FORMAT)
     fine = {
         "its branch is not the file's": path.name == FILE.format(made.branch),
         "its steps and values differ in number": len(made.steps) == len(made.validation_nats),
@@ -227,14 +227,14 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m snf_lite.experiments.ablation", description=str(main.__doc__).splitlines()[0]
     )
     parser.add_argument("run", help="folder of a run with its checkpoint, in --out")
-    parser.add_argument("--branch", choices=BRANCHES, help="only this one, anew")
+    parser.add_argument("--branch", choices=VARIANTS, help="only this one, anew")
     parser.add_argument("--steps", type=int, default=1000, help=f"of {BATCH} events each")
     parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
     parser.add_argument("--seed", type=int, default=0, help="of order and noise")
     parser.add_argument("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
     args = parser.parse_args(arguments)
     folder, failed = args.out / f"forks-{args.run}", []
-    wanted = [args.branch] if args.branch else [n for n in BRANCHES if not (folder / FILE.format(n)).exists()]
+    wanted = [args.branch] if args.branch else [n for n in VARIANTS if not (folder / FILE.format(n)).exists()]
     for name in wanted:
         try:
             made = fork(args.out / args.run, name, args.steps, args.lr, seed=args.seed)

@@ -9,37 +9,37 @@ from snf_lite.runtime import files
 RECORDS = ("record.json", "bench.json", "preprocessing.json", "prior.json", "fork-*.json")
 
 
-def stored_run(name: str) -> Path:
+def record_dir(name: str) -> Path:
     """The folder of a run of record: in ``data/runs`` of the repository, or its copy inside the installed package.
 
     Raises:
         FileNotFoundError: no run has that name; the message lists those that are here.
     """
-    folders = {record.parent.name: record.parent for file in RECORDS for record in home().glob(f"*/{file}")}
+    folders = {record.parent.name: record.parent for file in RECORDS for record in records_root().glob(f"*/{file}")}
     if name not in folders:
         raise FileNotFoundError(f"Expected a stored run out of {', '.join(sorted(folders)) or 'none'}; got {name!r}.")
     return folders[name]
 
 
-def stored_picture(name: str, file: str = "samples.png") -> bytes:
+def record_image(name: str, file: str = "samples.png") -> bytes:
     """A picture that a run of record left, as PNG: g(z) above f⁻¹(z), unless another file is asked for.
 
     Raises:
         FileNotFoundError: no such run, or it has no such picture.
         ValueError: the picture is not the one whose SHA-256 stands in the index of the runs.
     """
-    path = stored_run(name) / file
+    path = record_dir(name) / file
     if not path.is_file():
         raise FileNotFoundError(f"{name}: expected a picture {file}, got none.")
     picture = path.read_bytes()
     found = hashlib.sha256(picture).hexdigest()
-    wanted = files.read_json(home() / "index.json", "index of runs").get(name, {}).get(file)
+    wanted = files.read_json(records_root() / "index.json", "index of runs").get(name, {}).get(file)
     if found != wanted:
         raise ValueError(f"{name}/{file}: expected the picture with SHA-256 {wanted}, got one with {found}.")
     return picture
 
 
-def home() -> Path:
+def records_root() -> Path:
     """The folder of all of them."""
     installed = Path(__file__).parents[1] / "stored_runs"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "data" / "runs"

@@ -13,7 +13,7 @@ INDEX = "index.json"
 KEPT = (".json", ".png")
 
 
-def sealed(folder: Path) -> dict[str, dict[str, str]]:
+def checksums(folder: Path) -> dict[str, dict[str, str]]:
     """SHA-256 of each kept file by run and name."""
     files = sorted(path for path in folder.glob("*/*") if path.suffix in KEPT and not path.name.startswith("."))
     index: dict[str, dict[str, str]] = {}
@@ -25,7 +25,7 @@ def sealed(folder: Path) -> dict[str, dict[str, str]]:
 def write_index(folder: Path) -> Path:
     """Take the files as they are for the runs of record."""
     path = folder / INDEX
-    files.write_json(sealed(folder), path)
+    files.write_json(checksums(folder), path)
     return path
 
 
@@ -37,7 +37,7 @@ def check(folder: Path) -> list[str]:
     Raises:
         FileNotFoundError, ValueError: there is no index, or it is no JSON.
     """
-    index, found = files.read_json(folder / INDEX, "index of runs"), sealed(folder)
+    index, found = files.read_json(folder / INDEX, "index of runs"), checksums(folder)
     wrong = [problem for name in sorted({*index, *found}) for problem in _compared(name, index, found)]
     return wrong + [problem for name in found for problem in _unread(folder / name)]
 

@@ -16,10 +16,10 @@ from torch import Tensor
 from snf_lite.analysis.pixel_likelihood import level_counts, level_log_dets
 from snf_lite.data.datasets import image_set_names, load
 from snf_lite.data.registry import SPLITS
-from snf_lite.data.source import events_of
+from snf_lite.data.source import as_source
 from snf_lite.layers.preprocessing import Dequantize, Logit
 from snf_lite.runtime import files, provenance
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 
 FORMAT, FILE = 1, "preprocessing.json"
 #: Pictures at a time.
@@ -69,7 +69,7 @@ def measure(data: str, alpha: float = 1e-6, seed: int = 0) -> PixelRecord:
         levels=levels,
         features=math.prod(splits["train"].shape[1:]),
         alpha=alpha,
-        data={split: events_of(data, split).identity() for split in SPLITS},
+        data={split: as_source(data, split).identity() for split in SPLITS},
         results={split: _measured(pixels, levels, alpha, (seed, split)) for split, pixels in splits.items()},
         **provenance.provenance(torch.device("cpu")),
         seconds=time.perf_counter() - started,
@@ -79,7 +79,7 @@ def measure(data: str, alpha: float = 1e-6, seed: int = 0) -> PixelRecord:
 def _measured(pixels: Tensor, levels: int, alpha: float, key: tuple[int | str, ...]) -> dict[str, Any]:
     scale, logit = Dequantize(levels).double(), Logit(alpha).double()
     table, found = level_log_dets(levels, alpha), []
-    with stream("cpu", *key, "preprocessing"):
+    with isolated_rng("cpu", *key, "preprocessing"):
         for batch in pixels.split(_BATCH):
             spread, scaled = scale(batch)
             without_noise = table[batch.long()].flatten(1).sum(1)
@@ -103,7 +103,7 @@ def expected_total(record: PixelRecord, split: str) -> float:
 
 
 def write(record: PixelRecord, path: str | Path) -> None:
-    """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
+    """Write a record as JSON, whole or not at all; OSError as ``atomic_write``."""
     files.write_json({"format": FORMAT, **asdict(record)}, path, depth=3)
 
 

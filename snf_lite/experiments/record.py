@@ -8,7 +8,7 @@ from snf_lite.analysis.sampling import SamplePair
 from snf_lite.flow import Flow
 from snf_lite.runtime.files import read_json, write_json
 from snf_lite.runtime.provenance import provenance
-from snf_lite.training.evaluation import Result
+from snf_lite.training.evaluation import Evaluation
 from snf_lite.training.history import History
 
 FORMAT = 1
@@ -50,7 +50,7 @@ class Record:
 
 
 def make_record(
-    command: str, model: str, settings: dict[str, Any], flow: Flow, history: History, test: Result, pair: SamplePair
+    command: str, model: str, settings: dict[str, Any], flow: Flow, history: History, test: Evaluation, pair: SamplePair
 ) -> Record:
     """The record of a finished run, made by the process that ran it.
 
@@ -75,7 +75,7 @@ def make_record(
 
 
 def write_record(record: Record, path: str | Path) -> None:
-    """Write a record as JSON, whole or not at all; OSError as ``write_whole``."""
+    """Write a record as JSON, whole or not at all; OSError as ``atomic_write``."""
     write_json({"format": FORMAT, **asdict(record)}, path)
 
 

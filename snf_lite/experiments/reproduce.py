@@ -12,22 +12,22 @@ import torch
 
 from snf_lite.data.datasets import load
 from snf_lite.experiments.paper_tables import ROWS, rows_for
-from snf_lite.experiments.run import Recipe, run
+from snf_lite.experiments.run import RunConfig, run
 from snf_lite.models import known_settings
 from snf_lite.runtime import distributed, files
 from snf_lite.runtime.checks import NotInvertibleError
-from snf_lite.runtime.devices import choose_device, wait_for
+from snf_lite.runtime.devices import choose_device, synchronize
 from snf_lite.training.evaluation import EVALUATION_BATCH
-from snf_lite.training.step import Means, Step
+from snf_lite.training.step import StepOptions, TrainingStep
 
 #: Steps of which the median says how long one takes.
 TIMED_STEPS = 5
 #: The part of the time that goes into epochs; the rest is for tests, samples and what machines do besides.
-USED = 0.9
+TIME_FRACTION = 0.9
 
 
 @dataclass(frozen=True)
-class Wish:
+class ReproduceConfig:
     """What the user asked for; what decides the plan.
 
     Attributes:
@@ -52,7 +52,7 @@ class Wish:
     def chosen(self) -> list[str]:
         return list(self.rows or rows_for(self.data))
 
-    def recipe(self, row: str, epochs: int, seed: int | None = None) -> Recipe:
+    def recipe(self, row: str, epochs: int, seed: int | None = None) -> RunConfig:
         """How a row is run under this wish."""
         known = {key: value for key, value in self.settings.items() if _knows(row, key)}
         return ROWS[row].recipe(self.preset, self.data, self.seed if seed is None else seed, epochs, **known)
@@ -67,7 +67,9 @@ def _knows(row: str, setting: str) -> bool:
     return setting in known_settings(ROWS[row].model)
 
 
-def reproduce(wish: Wish, out: Path, name: str, device: str | None, restart: bool, say: Callable[[str], None]) -> None:
+def reproduce(
+    wish: ReproduceConfig, out: Path, name: str, device: str | None, restart: bool, say: Callable[[str], None]
+) -> None:
     """Make the plan, or take up the one in ``out/name``, and run it; what is done already is not done again.
 
     Args:
@@ -84,12 +86,12 @@ def reproduce(wish: Wish, out: Path, name: str, device: str | None, restart: boo
     """
     _require_possible(wish)
     path = out / name / "plan.json"
-    kept = distributed.from_writer(lambda: read_plan(path, wish) if path.exists() and not restart else None)
+    kept = distributed.on_main_process(lambda: read_plan(path, wish) if path.exists() and not restart else None)
     plan = kept or make_plan(wish, choose_device(device), say)
     jobs = [(row, wish.seed + k) for k in range(wish.repeats) for row in wish.chosen]
     if restart:  # all of them now: an interrupted restart goes on without throwing away what it has done
-        distributed.from_writer(lambda: _throw_away([out / run_name(wish, *job) for job in jobs]))
-    distributed.from_writer(lambda: files.write_json(plan, path, depth=3))
+        distributed.on_main_process(lambda: _throw_away([out / run_name(wish, *job) for job in jobs]))
+    distributed.on_main_process(lambda: files.write_json(plan, path, depth=3))
     say(f"{path}: {len(jobs)} runs, {_minutes(plan)}")
     failed = []
     for number, (row, seed) in enumerate(jobs, start=1):
@@ -104,7 +106,7 @@ def reproduce(wish: Wish, out: Path, name: str, device: str | None, restart: boo
         raise FloatingPointError(f"reproduce: {len(failed)} of {len(jobs)} runs failed: {', '.join(failed)}.")
 
 
-def run_name(wish: Wish, row: str, seed: int) -> str:
+def run_name(wish: ReproduceConfig, row: str, seed: int) -> str:
     """The folder of one run."""
     return f"{wish.preset}-{ROWS[row].model}-{wish.data}-seed{seed}"
 
@@ -115,7 +117,7 @@ def _throw_away(folders: Sequence[Path]) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
-def _require_possible(wish: Wish) -> None:
+def _require_possible(wish: ReproduceConfig) -> None:
     for row in wish.chosen:
         if row not in ROWS:
             raise ValueError(f"reproduce: expected rows out of {', '.join(ROWS)}, got {row!r}.")
@@ -130,7 +132,7 @@ def _require_possible(wish: Wish) -> None:
 # ---- the plan --------------------------------------------------------------------------------------------------------
 
 
-def make_plan(wish: Wish, device: torch.device, say: Callable[[str], None]) -> dict[str, Any]:
+def make_plan(wish: ReproduceConfig, device: torch.device, say: Callable[[str], None]) -> dict[str, Any]:
     """Epochs for each row: as asked, or as many as fit into the minutes by a short timing of each row."""
     rows: dict[str, dict[str, Any]] = {}
     for row in wish.chosen:
@@ -138,13 +140,15 @@ def make_plan(wish: Wish, device: torch.device, say: Callable[[str], None]) -> d
         say(f"{row}: about {seconds:.3g} s an epoch")
         rows[row] = {"family": ROWS[row].family, "seconds_per_epoch": seconds}
     given = wish.epochs or 0
-    epochs = {} if given else epochs_that_fit(rows, _most_epochs(wish), 60 * USED * wish.minutes / wish.repeats)
+    epochs = (
+        {} if given else epochs_that_fit(rows, _most_epochs(wish), 60 * TIME_FRACTION * wish.minutes / wish.repeats)
+    )
     for entry in rows.values():
         entry["epochs"] = given or epochs[entry["family"]]
     return {"wish": wish.described(), "device": str(device), "rows": rows}
 
 
-def _most_epochs(wish: Wish) -> dict[str, float]:
+def _most_epochs(wish: ReproduceConfig) -> dict[str, float]:
     """By family how many epochs are worth having."""
     return {ROWS[row].family: ROWS[row].most_epochs(wish.preset) or float("inf") for row in wish.chosen}
 
@@ -169,34 +173,34 @@ def epochs_that_fit(rows: dict[str, dict[str, Any]], most: dict[str, float], sec
     return epochs
 
 
-def seconds_per_epoch(recipe: Recipe, device: torch.device) -> float:
+def seconds_per_epoch(recipe: RunConfig, device: torch.device) -> float:
     """About how long an epoch of a run takes, its validation included; from a few steps on a flow of its own.
 
     Several processes take those steps together, and believe the clock of the one that writes.
     """
     flow = recipe.fresh_flow().to(device)
     training, validation = (load(recipe.data, split) for split in ("train", "validation"))
-    mine, weight = distributed.share(torch.arange(min(recipe.batch_size, len(training))))
+    mine, weight = distributed.shard(torch.arange(min(recipe.batch_size, len(training))))
     batch = torch.Tensor.as_subclass(training[mine], torch.Tensor).to(device)
     judged = torch.Tensor.as_subclass(validation[:EVALUATION_BATCH], torch.Tensor).to(device)
-    step = Step(flow, recipe.lr, len(batch), recipe.clip, Means(precision=recipe.precision))
+    step = TrainingStep(flow, recipe.lr, len(batch), recipe.clip, StepOptions(precision=recipe.precision))
     step.join()
     times = sorted(_seconds(lambda: step(batch, 0.0, weight), device) for _ in range(1 + TIMED_STEPS))
     with torch.no_grad():
         judging = _seconds(lambda: flow.log_prob(judged), device) / len(judged)
     seconds = times[len(times) // 2] * -(-len(training) // recipe.batch_size) + judging * len(validation)
-    return distributed.from_writer(lambda: seconds)
+    return distributed.on_main_process(lambda: seconds)
 
 
 def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    wait_for(device)
+    synchronize(device)
     started = time.perf_counter()
     work()
-    wait_for(device)
+    synchronize(device)
     return time.perf_counter() - started
 
 
-def read_plan(path: Path, wish: Wish) -> dict[str, Any]:
+def read_plan(path: Path, wish: ReproduceConfig) -> dict[str, Any]:
     """The plan that was made for this wish; ValueError for another one's."""
     plan: dict[str, Any] = files.read_json(path, "plan")
     there, here = plan["wish"], wish.described()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from snf_lite.experiments.paper_tables import ROWS, TWINS, Row, row_of
+from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow, row_of
 from snf_lite.experiments.record import Record, read_record
 from snf_lite.models import known_settings
 
@@ -23,7 +23,7 @@ class Group:
         records: by the name of their folder.
     """
 
-    row: Row
+    row: PaperRow
     records: dict[str, Record]
 
     @property
@@ -212,12 +212,12 @@ def _lines(group: Group) -> list[str]:
     return [_aligned(*cells), *(f"    {line}" for line in (*told, group.row.note) if line)]
 
 
-def _value(row: Row, mean: float, deviation: float | None) -> str:
+def _value(row: PaperRow, mean: float, deviation: float | None) -> str:
     digits = 1 if row.unit == "nats" else 3
     return f"{mean:.{digits}f}" + ("" if deviation is None else f" ± {deviation:.{digits}f}")
 
 
-def _reported(row: Row) -> str:
+def _reported(row: PaperRow) -> str:
     return _value(row, row.reported.value, row.reported.deviation)
 
 
@@ -225,7 +225,7 @@ def _known(number: float | None, compared: bool) -> str:
     return "–" if number is None or not compared else f"{number:g}"
 
 
-def _not_run(row: Row) -> list[str]:
+def _not_run(row: PaperRow) -> list[str]:
     command = f"python -m snf_lite reproduce --rows {row.name} --data {row.data} --preset paper"
     told = [command, row.note] if row.note else [command]
     return [_aligned(row.title, _reported(row), "not run"), *(f"    {line}" for line in told)]

@@ -13,9 +13,9 @@ from snf_lite.data.datasets import load
 from snf_lite.experiments.record import make_record, read_record, write_record
 from snf_lite.flow import Flow
 from snf_lite.runtime import distributed
-from snf_lite.runtime.files import write_whole
-from snf_lite.runtime.rng import stream
-from snf_lite.training.evaluation import Result, evaluate
+from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.rng import isolated_rng
+from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
 from snf_lite.training.history import History
 
@@ -24,7 +24,7 @@ RECORDED_SAMPLES = 100
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RunConfig:
     """All that decides a run on data with a name; two runs of one recipe on one machine are the same run.
 
     Attributes:
@@ -70,8 +70,8 @@ class Recipe:
 
     def fresh_flow(self) -> Flow:
         """The model for the data, its weights decided by the seed alone; ValueError or TypeError for a bad setting."""
-        training = distributed.first_here(lambda: load(self.data, "train"))
-        with stream("cpu", self.seed, "weights"):
+        training = distributed.local_main_process_first(lambda: load(self.data, "train"))
+        with isolated_rng("cpu", self.seed, "weights"):
             return models.build(self.model, tuple(training.shape[1:]), training.levels, **self.settings)
 
     def train(self, flow: Flow, device: torch.device | str | None, checkpoint: Path, restart: bool) -> History:
@@ -85,12 +85,12 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """What a finished run came to."""
 
     folder: Path
     history: History
-    test: Result
+    test: Evaluation
     pair: SamplePair
 
     def __str__(self) -> str:
@@ -100,8 +100,8 @@ class Outcome:
 
 
 def run(
-    recipe: Recipe, flow: Flow, folder: Path, device: torch.device | str | None = None, restart: bool = False
-) -> Outcome:
+    recipe: RunConfig, flow: Flow, folder: Path, device: torch.device | str | None = None, restart: bool = False
+) -> RunResult:
     """Train by a recipe, or go on where its folder stands; leaves checkpoint, record and picture there.
 
     Of several processes one tests, samples and writes; all are given the outcome.
@@ -117,20 +117,20 @@ def run(
         ValueError: the folder holds a record of another recipe, and no checkpoint. Else the errors of ``fit``.
     """
     if not restart:
-        distributed.from_writer(lambda: require_same_command(folder, recipe.command))
+        distributed.on_main_process(lambda: require_same_command(folder, recipe.command))
     history = recipe.train(flow, device, folder / "checkpoint.pt", restart)
-    return distributed.from_writer(lambda: _outcome(recipe, flow, folder, history))
+    return distributed.on_main_process(lambda: _outcome(recipe, flow, folder, history))
 
 
-def _outcome(recipe: Recipe, flow: Flow, folder: Path, history: History) -> Outcome:
+def _outcome(recipe: RunConfig, flow: Flow, folder: Path, history: History) -> RunResult:
     test = evaluate(flow, recipe.data, "test", seed=recipe.seed)
     pair = sample_pair(flow, RECORDED_SAMPLES, recipe.seed)
-    outcome = Outcome(folder, history, test, replace(pair, learned=pair.learned.cpu(), exact=pair.exact.cpu()))
+    outcome = RunResult(folder, history, test, replace(pair, learned=pair.learned.cpu(), exact=pair.exact.cpu()))
     _write(recipe, flow, outcome)
     return outcome
 
 
-def _write(recipe: Recipe, flow: Flow, outcome: Outcome) -> None:
+def _write(recipe: RunConfig, flow: Flow, outcome: RunResult) -> None:
     path = outcome.folder / "record.json"
     # A finished run that is asked for again keeps its record: it says which code and machine did the work.
     if not path.exists() or read_record(path).history != outcome.history.as_dict():
@@ -146,7 +146,7 @@ def draw(flow: Flow, seed: int, path: Path, count: int | None = None) -> float:
     from snf_lite.analysis.figures import sample_grid  # matplotlib, which only those who draw wait for
 
     figure = sample_grid(flow, count, seed)
-    write_whole(path, figure.png())
+    atomic_write(path, figure.png())
     return figure.relative_distance
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snf_lite.conv import ImageConv, convolve, in_fast_layout, initial_noise, tap_gradient
+from snf_lite.conv import ImageConv, as_channels_last, convolve, initial_noise, tap_gradient
 from snf_lite.linalg import dense_matrix, toeplitz
 from snf_lite.runtime import checks
 
@@ -65,7 +65,7 @@ class ConvExponential2d(ImageConv):
         self.register_buffer("left", torch.empty(0))
         self.register_buffer("norm_gradient", torch.zeros_like(self.weight))
         self._restart()
-        self._bound: dense_matrix.Remembered[float] = dense_matrix.Remembered()
+        self._bound: dense_matrix.WeightCache[float] = dense_matrix.WeightCache()
 
     # ---- w̃ -----------------------------------------------------------------------------------------------------------
 
@@ -81,10 +81,10 @@ class ConvExponential2d(ImageConv):
         count = self.channels * math.prod(self.image_size)
         start = torch.arange(count, dtype=self.weight.dtype, device=self.weight.device).square().cos()
         self.left = start.reshape(1, self.channels, *self.image_size) / start.norm()
-        self.adapt()
+        self.after_step()
 
     @torch.no_grad()
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         """One step of the power iteration, v ∝ T(w)ᵀ u, u ∝ T(w) v; and ∂(uᵀ T(w) v)/∂w."""
         right = _unit(convolve(self.left, toeplitz.flip(self.weight)), torch.zeros_like(self.left))
         self.left.copy_(_unit(convolve(right, self.weight), self.left))
@@ -93,7 +93,7 @@ class ConvExponential2d(ImageConv):
     def initialise(self, x: Tensor, whiten: bool) -> None:
         """Repeat the power iteration until the estimate is that of the present weight."""
         for _ in range(INITIAL_STEPS):
-            self.adapt()
+            self.after_step()
 
     def spectral_norm(self) -> Tensor:
         """σ, the estimate of the largest singular value of T(w) for images of ``image_size``; a scalar."""
@@ -129,7 +129,7 @@ class ConvExponential2d(ImageConv):
         Raises:
             FloatingPointError: w̃ is not finite, or its norm costs the series half of its digits.
         """
-        if not checks.values_are_readable(kernel):
+        if not checks.is_eager(kernel):
             return terms_for(2 * self.coefficient)
         checks.require_finite_output(kernel, self.label, "the scaled weight")
         bound = self._bound.get(kernel, lambda: norm_bound(kernel))
@@ -140,7 +140,7 @@ class ConvExponential2d(ImageConv):
             )
         return terms_for(bound)
 
-    def forget(self) -> None:
+    def clear_cache(self) -> None:
         self._bound.clear()
 
     def settings(self) -> dict[str, Any]:
@@ -150,7 +150,7 @@ class ConvExponential2d(ImageConv):
 
 def apply_exponential(x: Tensor, kernel: Tensor, terms: int) -> Tensor:
     """Σ_{n ≤ terms} T(kernel)ⁿ x / n! for images (B, C, H, W)."""
-    total = power = in_fast_layout(x)
+    total = power = as_channels_last(x)
     for n in range(1, terms + 1):
         power = convolve(power, kernel / n)
         total = total + power

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from snf_lite.conv import ImageConv, convolve, in_fast_layout, initial_noise
+from snf_lite.conv import ImageConv, as_channels_last, convolve, initial_noise
 from snf_lite.linalg import dense_matrix
 
 
@@ -65,7 +65,7 @@ class EmergingConv2d(ImageConv):
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """The same z and log-determinant as ``transform``, z laid out in memory as is fastest."""
         w, flipped = self.kernels()
-        z = convolve(convolve(in_fast_layout(x), w), flipped) + self.bias[:, None, None]
+        z = convolve(convolve(as_channels_last(x), w), flipped) + self.bias[:, None, None]
         return z, self.log_abs_det(*x.shape[2:]).expand(len(x)), None
 
     def log_abs_det(self, height: int, width: int) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.utils.checkpoint import checkpoint
 
-from snf_lite.chain import Row
-from snf_lite.conv import ConvLayer, SelfNormConv2d, in_fast_layout
+from snf_lite.chain import Chain
+from snf_lite.conv import ConvLayer, SelfNormConv2d, as_channels_last
 from snf_lite.layer import FlowLayer
 from snf_lite.linalg import dense_matrix, toeplitz
 from snf_lite.runtime import checks
@@ -97,7 +97,7 @@ class ZeroConv2d(nn.Module):
         return conv2d(x, scale[:, None, None, None] * self.weight, scale * self.bias, padding=1)
 
 
-class ImageHalves(FlowLayer):
+class ChannelSplit(FlowLayer):
     """What the two layers share that treat one half of an image's channels by what the other half holds.
 
     Args:
@@ -122,7 +122,7 @@ class ImageHalves(FlowLayer):
         return x[:, : self.given], x[:, self.given :]
 
 
-class AffineCoupling(ImageHalves):
+class AffineCoupling(ChannelSplit):
     """Affine coupling: the first half x₁ of the channels says how the others are shifted and scaled.
 
     z₁ = x₁, z₂ = exp(2 tanh(h/2)) · (x₂ + t) with (h, t) = net(x₁), and log|det| = Σ 2 tanh(h/2) nats, the sum of the
@@ -163,13 +163,13 @@ class AffineCoupling(ImageHalves):
 
     def scale_and_shift(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """2 tanh(h/2) and t, (B, ⌊C/2⌋, H, W) each."""
-        h, shift = self._through_net(in_fast_layout(given)).to(given.dtype).chunk(2, 1)
+        h, shift = self._through_net(as_channels_last(given)).to(given.dtype).chunk(2, 1)
         return 2 * torch.tanh(h / 2), shift
 
     def _through_net(self, images: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return torch.cat([self.net(part) for part in images.split(IMAGES_AT_ONCE)])
-        if self.checkpointing and not checks.transformed():
+        if self.checkpointing and not checks.under_functorch():
             return checkpoint(self.net, images, use_reentrant=False, preserve_rng_state=False)
         return self.net(images)
 
@@ -177,7 +177,7 @@ class AffineCoupling(ImageHalves):
         return {"channels": self.channels, "width": self.width, "checkpointing": self.checkpointing}
 
 
-class SplitPrior(Row, ImageHalves):
+class SplitPrior(Chain, ChannelSplit):
     """Multi-scale split: (C, H, W) → (D,). Half of the channels goes straight to the code, half through more layers.
 
     The last half x₂ is standardised by its prior given the first, ε = (x₂ − μ(x₁)) / σ(x₁); μ and log σ come from a
@@ -244,7 +244,7 @@ class SplitPrior(Row, ImageHalves):
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         given, others = self.halves(x)
         residue, log_det = self.standardise(given, others)
-        z, inner = self.through(given, x.dtype)
+        z, inner = self.forward_layers(given, x.dtype)
         return torch.cat([z.flatten(1), residue.flatten(1)], 1), inner + log_det
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -256,7 +256,7 @@ class SplitPrior(Row, ImageHalves):
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         shape = self.input_shape(tuple(z.shape[1:]))
         count = math.prod(shape) // self.channels * self.given
-        given = self.back(z[:, :count].reshape(len(z), *self._inner_shape(shape)), exact)
+        given = self.inverse_layers(z[:, :count].reshape(len(z), *self._inner_shape(shape)), exact)
         mean, log_deviation = self.mean_and_log_deviation(given)
         residue = z[:, count:].reshape(len(z), self.changed, *shape[1:])
         return torch.cat([given, residue * log_deviation.exp() + mean], 1)
@@ -268,17 +268,17 @@ class SplitPrior(Row, ImageHalves):
 
     def mean_and_log_deviation(self, given: Tensor) -> tuple[Tensor, Tensor]:
         """μ and log σ of the other half given the first, (B, ⌊C/2⌋, H, W) each."""
-        mean, log_deviation = self.prior(in_fast_layout(given)).to(given.dtype).chunk(2, 1)
+        mean, log_deviation = self.prior(as_channels_last(given)).to(given.dtype).chunk(2, 1)
         return mean, log_deviation
 
     # ---- the layers inside -------------------------------------------------------------------------------------------
 
     def initialise(self, x: Tensor, whiten: bool) -> None:
         """Initialise the layers, each from its own inputs."""
-        self.prepare(self.halves(x)[0], whiten)
+        self.initialise_layers(self.halves(x)[0], whiten)
 
-    def walk(self, event_shape: tuple[int, ...]) -> Iterator[tuple[FlowLayer, tuple[int, ...]]]:
-        return super().walk((self.given, *event_shape[1:]))
+    def iter_layers(self, event_shape: tuple[int, ...]) -> Iterator[tuple[FlowLayer, tuple[int, ...]]]:
+        return super().iter_layers((self.given, *event_shape[1:]))
 
     def name_non_finite(self, x: Tensor) -> tuple[float, str]:
         return super().name_non_finite(self.halves(x)[0])
@@ -301,7 +301,7 @@ def _layer(described: FlowLayer | Sequence[Any], owner: str) -> FlowLayer:
 
 
 @torch.no_grad()
-def orthogonal(layer: Convolution) -> Convolution:
+def init_orthogonal_(layer: Convolution) -> Convolution:
     """Give a fresh convolution a random rotation (or reflection) of the channels as its centre tap; returns it.
 
     A 1×1 convolution then is orthogonal, and the learned inverse of ``SelfNormConv2d`` its exact inverse wᵀ. A larger

@@ -52,7 +52,7 @@ class Dequantize(FlowLayer):
 
     def _check_range(self, x: Tensor) -> None:
         top = self.levels - 1 if x.dtype == torch.uint8 else self.levels
-        if x.numel() and checks.values_are_readable(x) and (x.max() > top or x.min() < 0):
+        if x.numel() and checks.is_eager(x) and (x.max() > top or x.min() < 0):
             raise ValueError(f"{self.label}: expected pixels from 0 to {top}, got {x.min():g} to {x.max():g}.")
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
@@ -76,7 +76,7 @@ class Logit(FlowLayer):
         self.alpha = checks.number_between(alpha, 0, 0.5, "alpha", self.label)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if x.numel() and checks.values_are_readable(x) and (x.max() > 1 or x.min() < 0):
+        if x.numel() and checks.is_eager(x) and (x.max() > 1 or x.min() < 0):
             raise ValueError(f"{self.label}: expected numbers in [0, 1], got {float(x.min())} to {float(x.max())}.")
         squeeze = 1 - 2 * self.alpha
         # 1-p from 1-x, not from p: near x = 1 the difference of two rounded numbers would lose its digits
@@ -174,7 +174,7 @@ class Standardize(FlowLayer):
             raise ValueError(f"{self.label}: expected a batch of at least 2 events to standardise by, got {len(x)}.")
         seen = dense_matrix.precise(x)
         deviation = seen.std(0)
-        if checks.values_are_readable(deviation) and deviation.max() == 0:
+        if checks.is_eager(deviation) and deviation.max() == 0:
             raise ValueError(f"{self.label}: cannot standardise by a batch whose events are all the same.")
         self.mean.copy_(seen.mean(0))
         self.deviation.copy_(deviation.clamp_min(1e-3 * deviation.max()))

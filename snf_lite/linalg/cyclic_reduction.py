@@ -22,7 +22,7 @@ from torch.nn.functional import pad
 from snf_lite.linalg.block_tridiagonal import Bands, Layout
 
 
-class Rows(NamedTuple):
+class Blocks(NamedTuple):
     """The blocks (..., m, m) of all rows, E the diagonal one of the last; or the gradients for them."""
 
     D: Tensor
@@ -57,12 +57,12 @@ class Last:
 
     log_abs_det: Tensor
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Blocks) -> None:
         self.inverse, self.log_abs_det = invert(rows.E)
 
-    def gradient(self) -> Rows:
+    def gradient(self) -> Blocks:
         none = torch.zeros_like(self.inverse)
-        return Rows(none, self.inverse.mT, none, none)
+        return Blocks(none, self.inverse.mT, none, none)
 
     def solve(self, rhs: Tensor) -> Tensor:
         return rhs @ self.inverse.mT
@@ -73,15 +73,15 @@ class First:
 
     log_abs_det: Tensor
 
-    def __init__(self, rows: Rows) -> None:
+    def __init__(self, rows: Blocks) -> None:
         self.pivot = Pivot(rows.D, rows.L, rows.U)
-        self.below = Last(Rows(rows.D, rows.E - self.pivot.product, rows.U, rows.L))
+        self.below = Last(Blocks(rows.D, rows.E - self.pivot.product, rows.U, rows.L))
         self.log_abs_det = self.pivot.log_abs_det + self.below.log_abs_det
 
-    def gradient(self) -> Rows:
+    def gradient(self) -> Blocks:
         E = self.below.gradient().E
         D, L, U = self.pivot.pull(-E)
-        return Rows(D, E, U, L)
+        return Blocks(D, E, U, L)
 
     def solve(self, rhs: Tensor) -> Tensor:
         first = rhs[:, :1] @ self.pivot.inverse.mT
@@ -94,15 +94,15 @@ class Odd:
 
     log_abs_det: Tensor
 
-    def __init__(self, rows: Rows, n: int) -> None:
+    def __init__(self, rows: Blocks, n: int) -> None:
         self.pivot = Pivot(rows.E, rows.U, rows.L)
-        self.below = reduction(Rows(rows.D, rows.D - self.pivot.product, rows.U, rows.L), n - 1)
+        self.below = reduction(Blocks(rows.D, rows.D - self.pivot.product, rows.U, rows.L), n - 1)
         self.log_abs_det = self.pivot.log_abs_det + self.below.log_abs_det
 
-    def gradient(self) -> Rows:
+    def gradient(self) -> Blocks:
         D, E, U, L = self.below.gradient()
         gone, left, right = self.pivot.pull(-E)
-        return Rows(D + E, gone, U + left, L + right)
+        return Blocks(D + E, gone, U + left, L + right)
 
     def solve(self, rhs: Tensor) -> Tensor:
         stay, last = solve_without_last(self.pivot, self.below, rhs[:, :-1], rhs[:, -1:])
@@ -114,21 +114,21 @@ class Even:
 
     log_abs_det: Tensor
 
-    def __init__(self, rows: Rows, n: int) -> None:
+    def __init__(self, rows: Blocks, n: int) -> None:
         D, E, U, L = rows
         self.count = n // 2
         self.pivot = Pivot(D, torch.cat([L, U], -2), torch.cat([U, L], -1))
         above, under = self.pivot.product.chunk(2, -2)
         (LU, LL), (UU, UL) = above.chunk(2, -1), under.chunk(2, -1)
-        self.below = reduction(Rows(D - LU - UL, E - LU, -UU, -LL), self.count)
+        self.below = reduction(Blocks(D - LU - UL, E - LU, -UU, -LL), self.count)
         self.log_abs_det = self.count * self.pivot.log_abs_det + self.below.log_abs_det
 
-    def gradient(self) -> Rows:
+    def gradient(self) -> Blocks:
         D, E, U, L = self.below.gradient()
         product = torch.cat([torch.cat([D + E, L], -1), torch.cat([U, D], -1)], -2).neg()
         gone, left, right = self.pivot.pull(product, self.count)
         (left_L, left_U), (right_U, right_L) = left.chunk(2, -2), right.chunk(2, -1)
-        return Rows(D + gone, E, left_U + right_U, left_L + right_L)
+        return Blocks(D + gone, E, left_U + right_U, left_L + right_L)
 
     def solve(self, rhs: Tensor) -> Tensor:
         gone = rhs[:, ::2] @ self.pivot.inverse.mT
@@ -145,7 +145,7 @@ class Even:
 Reduction = Last | First | Odd | Even
 
 
-def reduction(rows: Rows, n: int) -> Reduction:
+def reduction(rows: Blocks, n: int) -> Reduction:
     """Factorise n ≥ 1 block rows."""
     if n < 3:
         return Last(rows) if n == 1 else First(rows)
@@ -173,7 +173,7 @@ class CyclicReduction:
         if rest:
             self.tail = Pivot(D[..., :rest, :rest], U[..., :rest], L[..., :rest, :])
             E = D - self.tail.product
-        self.whole = reduction(Rows(D, E, U, L), plan.whole)
+        self.whole = reduction(Blocks(D, E, U, L), plan.whole)
 
     @property
     def log_abs_det(self) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snf_lite.runtime import checks
 
-Result = TypeVar("Result")
+T = TypeVar("T")
 
 #: From this size on one solve, O(D²), is tried before anything else is looked at.
 PROBED = 64
@@ -30,7 +30,7 @@ def require_regular(matrix: Tensor, lu: Tensor, pivots: Tensor, owner: str) -> N
     Rounding leaves tiny pivots where exact arithmetic would leave zeros, and float32 cannot tell them from the pivots
     of a matrix that is merely badly scaled: what looks doubtful is factorised again in float64.
     """
-    if not checks.values_are_readable(matrix):
+    if not checks.is_eager(matrix):
         return
     if len(matrix) >= PROBED and residual(matrix, lu, pivots) < SMALL_RESIDUAL:
         return
@@ -69,7 +69,7 @@ def singular(owner: str, why: str) -> checks.NotInvertibleError:
 def require_diagonal(sizes: Tensor, owner: str, what: str = "a diagonal entry") -> None:
     """Raise NotInvertibleError if one of the absolute diagonal entries of a triangular matrix is zero or not finite."""
     sizes = sizes.detach()
-    if checks.values_are_readable(sizes) and not bool(((sizes > 0) & sizes.isfinite()).all()):
+    if checks.is_eager(sizes) and not bool(((sizes > 0) & sizes.isfinite()).all()):
         raise singular(owner, f"{what} is {float(sizes.nan_to_num().min()):.1g}")
 
 
@@ -160,7 +160,7 @@ def factor(matrix: Tensor, owner: str) -> Factor:
     return Factor(lu, pivots)
 
 
-class Remembered(Generic[Result]):
+class WeightCache(Generic[T]):
     """The last result computed from a weight, given again as long as the weight holds the same numbers.
 
     Fused optimisers and writes through ``.data`` leave a tensor's version counter as it was, so the numbers themselves
@@ -175,14 +175,14 @@ class Remembered(Generic[Result]):
         self._key: Any = None
         self._result: Any = None
 
-    def get(self, weight: Tensor, compute: Callable[[], Result], key: Any = None) -> Result:
+    def get(self, weight: Tensor, compute: Callable[[], T], key: Any = None) -> T:
         """``compute()``, or its last result if neither the numbers in ``weight`` nor ``key`` have changed."""
-        if not checks.values_are_readable(weight):
+        if not checks.is_eager(weight):
             return compute()
         if self._key != key or not _same_numbers(self._weight, weight):
             self._result = compute()
             self._weight, self._key = weight.detach().clone(), key
-        return cast(Result, self._result)
+        return cast(T, self._result)
 
 
 def _same_numbers(kept: Tensor | None, now: Tensor) -> bool:
@@ -203,6 +203,6 @@ def principal_axes(x: Tensor, owner: str) -> tuple[Tensor, Tensor, Tensor]:
         )
     x = precise(x)
     variances, directions = torch.linalg.eigh(torch.cov(x.T).reshape(x.shape[1], x.shape[1]))
-    if not checks.all_finite(variances) or (checks.values_are_readable(variances) and variances[-1] <= 0):
+    if not checks.all_finite(variances) or (checks.is_eager(variances) and variances[-1] <= 0):
         raise ValueError(f"{owner}: cannot whiten a batch whose events are all the same.")
     return x.mean(0), variances.clamp_min(1e-6 * variances[-1]).sqrt(), directions

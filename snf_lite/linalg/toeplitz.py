@@ -120,12 +120,12 @@ def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") 
         return OnePixel(dense_matrix.factor(dense_matrix.precise(weight[:, :, 0, 0]), owner), height * width)
     plan = layout(weight, height, width)
     quick = CyclicReduction(bands(dense_matrix.precise(weight), plan), plan)
-    if not checks.values_are_readable(weight) or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
+    if not checks.is_eager(weight) or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
         return quick
-    return eliminate_with_care(weight, height, width, owner)
+    return factorize_pivoted(weight, height, width, owner)
 
 
-def eliminate_with_care(weight: Tensor, height: int, width: int, owner: str) -> PivotedElimination:
+def factorize_pivoted(weight: Tensor, height: int, width: int, owner: str) -> PivotedElimination:
     """Factorise T(w) in float64 with pivoting across blocks, or raise NotInvertibleError."""
     plan = layout(weight, height, width)
     careful = PivotedElimination(bands(dense_matrix.precise(weight), plan), plan)
@@ -184,7 +184,7 @@ def log_abs_dets(weights: Tensor, height: int, width: int, owners: Sequence[str]
         return torch.stack([log_abs_det(w, height, width, owner) for w, owner in zip(weights, owners, strict=True)])
     with torch.no_grad():
         factors, gradients = factors_and_gradient(dense_matrix.precise(weights), height, width)
-    if checks.values_are_readable(weights) and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
+    if checks.is_eager(weights) and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
         return _dets_with_care(weights, height, width, owners)
     return cast(Tensor, _LogAbsDets.apply(dense_matrix.precise(weights), factors.log_abs_det, gradients, height, width))
 
@@ -192,7 +192,7 @@ def log_abs_dets(weights: Tensor, height: int, width: int, owners: Sequence[str]
 def _dets_with_care(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:
     """One by one, because not all of them need it."""
     if len(weights) == 1:
-        return eliminate_with_care(weights[0], height, width, owners[0]).log_abs_det[None]
+        return factorize_pivoted(weights[0], height, width, owners[0]).log_abs_det[None]
     pairs = zip(weights, owners, strict=True)
     return torch.stack([log_abs_det(weight, height, width, owner) for weight, owner in pairs])
 

@@ -13,25 +13,25 @@ class NotInvertibleError(ValueError):
     """A layer's linear map has lost its inverse: its log-determinant is -inf and no exact inverse exists."""
 
 
-def values_are_readable(x: Tensor) -> bool:
+def is_eager(x: Tensor) -> bool:
     """False while a compiler traces, a CUDA graph records or a transform of torch.func runs, and for x on ``meta``.
 
     A check on values would break each of them, and a tensor kept from inside one would outlive its meaning; tensors on
     torch's ``meta`` device have shapes and no values.
     """
-    if torch.compiler.is_compiling() or transformed() or x.is_meta:
+    if torch.compiler.is_compiling() or under_functorch() or x.is_meta:
         return False
     return not (torch.cuda.is_available() and torch.cuda.is_current_stream_capturing())
 
 
-def transformed() -> bool:
+def under_functorch() -> bool:
     """Whether a transform of torch.func runs, such as vmap. torch has no public word for it."""
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def all_finite(x: Tensor) -> bool:
     """Whether x holds neither NaN nor infinity; True where values cannot be read."""
-    return not values_are_readable(x) or bool(torch.isfinite(x).all())
+    return not is_eager(x) or bool(torch.isfinite(x).all())
 
 
 def require_finite_input(x: Tensor, owner: str) -> None:

@@ -42,13 +42,13 @@ def _processor() -> str:
     return names[0] if names else platform.machine()
 
 
-def wait_for(device: torch.device) -> None:
+def synchronize(device: torch.device) -> None:
     """Let the device finish what it was given, so that a clock read next tells the truth."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
-def keep_freed_memory() -> bool:
+def tune_malloc() -> bool:
     """Let this process keep the memory that it frees, for the next step to use; False where the C library is not glibc.
 
     Every step asks for the buffers that the last one freed. glibc hands large ones back to the system in between, and

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 #: How long a process waits for the others: as long as the one that writes may validate, sample and draw. torchrun ends
 #: all processes when one fails, whatever they wait for.
-PATIENCE = timedelta(days=1)
+TIMEOUT = timedelta(days=1)
 _WORDS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -31,7 +31,7 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0")) if launched() else 0
 
 
-def start(device: torch.device) -> None:
+def init(device: torch.device) -> None:
     """Meet the other processes, if a launcher started several: over gloo, and NCCL between CUDA devices.
 
     Raises:
@@ -45,11 +45,11 @@ def start(device: torch.device) -> None:
         raise ValueError(f"WORLD_SIZE is {count}: expected {', '.join(missing)} as torchrun sets them, got none.")
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    atexit.register(end)
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+    atexit.register(shutdown)
 
 
-def end() -> None:
+def shutdown() -> None:
     """Part from the other processes."""
     if dist.is_initialized():
         dist.destroy_process_group()
@@ -69,19 +69,19 @@ def rank() -> int:
     return dist.get_rank() if _met() else 0
 
 
-def is_writer() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that writes files, prints and shows the bar."""
     return rank() == 0
 
 
-def from_writer(work: Callable[[], T]) -> T:
+def on_main_process(work: Callable[[], T]) -> T:
     """What ``work`` returns or raises in the process that writes, in every process; it is run in that one alone.
 
     Results travel pickled: tensors on the CPU, please. The others wait.
     """
     if world_size() == 1:
         return work()
-    told = [_attempt(work) if is_writer() else None]
+    told = [_attempt(work) if is_main_process() else None]
     dist.broadcast_object_list(told)
     assert told[0] is not None
     value, error = told[0]
@@ -97,7 +97,7 @@ def _attempt(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
         return None, error
 
 
-def first_here(work: Callable[[], T]) -> T:
+def local_main_process_first(work: Callable[[], T]) -> T:
     """Run ``work`` in every process, in one of each machine before the others, which then find what it downloaded."""
     if world_size() > 1 and local_rank() > 0:
         dist.barrier()
@@ -107,7 +107,7 @@ def first_here(work: Callable[[], T]) -> T:
     return result
 
 
-def first_given(value: T | None) -> T | None:
+def first_not_none(value: T | None) -> T | None:
     """Of the processes' values the first that is not None, the same for all."""
     if world_size() == 1:
         return value
@@ -116,7 +116,7 @@ def first_given(value: T | None) -> T | None:
     return next((one for one in given if one is not None), None)
 
 
-def share(indices: Tensor) -> tuple[Tensor, float]:
+def shard(indices: Tensor) -> tuple[Tensor, float]:
     """This process's part of a joint batch, and the weight of its mean loss: its count times N over that of all.
 
     The mean over N processes of weight times mean loss is then the joint batch's mean, whatever the parts' sizes. A
@@ -129,7 +129,7 @@ def share(indices: Tensor) -> tuple[Tensor, float]:
 
 
 @torch.no_grad()
-def make_equal(tensors: Iterable[Tensor]) -> None:
+def broadcast_from_main(tensors: Iterable[Tensor]) -> None:
     """Give every process the writer's values, in place."""
     for tensor in tensors:
         value = tensor.contiguous()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 
-def write_whole(path: str | Path, content: bytes) -> None:
+def atomic_write(path: str | Path, content: bytes) -> None:
     """Put ``content`` at ``path``, making its folder where there is none; a kill leaves the old file or the new one.
 
     Raises:
@@ -48,8 +48,8 @@ Kind = TypeVar("Kind")
 
 
 def write_json(value: Any, path: str | Path, depth: int = 2) -> None:
-    """Write a value as ``as_json`` has it, whole or not at all; OSError as ``write_whole``."""
-    write_whole(path, (as_json(value, depth) + "\n").encode())
+    """Write a value as ``as_json`` has it, whole or not at all; OSError as ``atomic_write``."""
+    atomic_write(path, (as_json(value, depth) + "\n").encode())
 
 
 def as_json(value: Any, depth: int = 2, margin: str = "") -> str:

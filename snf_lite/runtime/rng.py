@@ -9,7 +9,7 @@ import torch
 
 
 @contextmanager
-def stream(device: torch.device | str, *key: int | str) -> Iterator[None]:
+def isolated_rng(device: torch.device | str, *key: int | str) -> Iterator[None]:
     """Within the block torch's global generators, the CPU's and the device's, start from a seed made of the key.
 
     Epoch 7 of a run is so the same whether or not epochs 1 to 6 were run in this process. Afterwards both generators

@@ -12,8 +12,8 @@ from torch import Tensor
 from snf_lite.data.source import sha256_of
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
-from snf_lite.runtime.files import write_whole
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.rng import isolated_rng
 
 FORMAT = "snf_lite checkpoint"
 VERSION = 1
@@ -57,7 +57,7 @@ def write(path: str | Path, flow: Flow, weights: Mapping[str, Tensor], training:
     content = {"architecture": architecture(flow), "weights": dict(weights), "training": training}
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION, "digest": digest(content), **content}, buffer)
-    write_whole(path, buffer.getvalue())
+    atomic_write(path, buffer.getvalue())
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -110,7 +110,7 @@ def architecture(flow: Flow) -> dict[str, Any]:
 
 
 def _rebuilt(described: dict[str, Any], path: str | Path) -> Flow:
-    with stream("cpu", "restore"):  # constructors draw weights, which the stored ones replace
+    with isolated_rng("cpu", "restore"):  # constructors draw weights, which the stored ones replace
         layers = [_layer(name, settings, path) for name, settings in described["layers"]]
     return Flow(layers, described["event_shape"]).to(getattr(torch, described["dtype"]))
 

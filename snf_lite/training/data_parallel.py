@@ -14,7 +14,7 @@ from snf_lite.runtime import checks, distributed
 _FAILURES = (FloatingPointError, checks.NotInvertibleError)
 
 
-class _Passage(nn.Module):
+class _LossModule(nn.Module):
     """Parameters, and a loss on its way to ``backward``.
 
     The loss is computed outside, where ``torch.compile`` captures it whole; within the forward of
@@ -29,7 +29,7 @@ class _Passage(nn.Module):
         return loss
 
 
-class Joint:
+class DataParallelStep:
     """Makes the step of each process the step that one process would take on the joint batch.
 
     Every gradient that a loss leaves, exact, self-normalised or relative, is linear in the loss's terms; so the mean of
@@ -42,12 +42,12 @@ class Joint:
     """
 
     def __init__(self, flow: Flow) -> None:
-        distributed.make_equal([*flow.parameters(), *flow.buffers()])
+        distributed.broadcast_from_main([*flow.parameters(), *flow.buffers()])
         self.flow, self.weight = flow, 1.0
         self.parameters = [weight for weight in flow.parameters() if weight.requires_grad]
         # torch says so of kernels with axes of size 1, whose strides mean nothing; it costs a copy of the kernel
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-        self.passage = DistributedDataParallel(_Passage(self.parameters))
+        self.passage = DistributedDataParallel(_LossModule(self.parameters))
         self.failure: Exception | None = None
         self.marks = self._marks()
 
@@ -72,16 +72,16 @@ class Joint:
 
     def raise_failure(self) -> None:
         """Raise in every process what the loss raised in the first in which it did; nothing if it did in none."""
-        failure = distributed.first_given(self.failure)
+        failure = distributed.first_not_none(self.failure)
         if failure is not None:
             raise failure
 
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         """Let the layers adapt, in every process alike."""
         distributed.average(self._changed(), self.weight)
         self.marks = self._marks()
-        self.flow.adapt()
-        distributed.make_equal(self._changed())
+        self.flow.after_step()
+        distributed.broadcast_from_main(self._changed())
 
     def _marks(self) -> dict[str, tuple[int, int]]:
         return {name: (id(b), b._version) for name, b in self.flow.named_buffers() if b.is_floating_point()}

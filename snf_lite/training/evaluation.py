@@ -7,19 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite.data.source import Data, Events, events_of
+from snf_lite.data.source import Data, DataSource, as_source
 from snf_lite.flow import Flow
 from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import choose_device
-from snf_lite.runtime.rng import require_seed, stream
+from snf_lite.runtime.rng import isolated_rng, require_seed
 
 #: How many events are judged at once.
 EVALUATION_BATCH = 1000
 
 
 @dataclass(frozen=True)
-class Result:
+class Evaluation:
     """An exact evaluation of a flow.
 
     Attributes:
@@ -50,9 +50,9 @@ def bits_per_dim(nats: float, features: int) -> float:
 
 
 @torch.no_grad()
-def log_probs(flow: Flow, events: Events, batch_size: int, seed: int) -> Tensor:
+def log_probs(flow: Flow, events: DataSource, batch_size: int, seed: int) -> Tensor:
     """Exact log p of every event, (N,) in nats, float64; the dequantisation noise depends on the seed alone."""
-    with stream(flow.device, seed, "evaluate"):
+    with isolated_rng(flow.device, seed, "evaluate"):
         batches = torch.arange(events.count).split(batch_size)
         return torch.cat([dense_matrix.precise(flow.log_prob(events.at(indices, flow.device))) for indices in batches])
 
@@ -60,7 +60,7 @@ def log_probs(flow: Flow, events: Events, batch_size: int, seed: int) -> Tensor:
 def evaluate(
     flow: Flow, data: Data, split: str = "test", batch_size: int = EVALUATION_BATCH, seed: int = 0,
     device: torch.device | str | None = None,
-) -> Result:  # fmt: skip
+) -> Evaluation:  # fmt: skip
     """The exact likelihood of data, preprocessing included; sums are taken in float64, torch's generators left alone.
 
     ``nats`` is the mean of -log p over the data: their entropy plus a Kullback–Leibler divergence (eq-likelihood).
@@ -78,17 +78,17 @@ def evaluate(
     """
     checks.positive_integer(batch_size, "batch_size", "evaluate")
     require_seed(seed, "evaluate")
-    events = events_of(data, split)
+    events = as_source(data, split)
     require_fit(events, flow)
     if device is not None:
         flow.to(choose_device(device))
     nats = -log_probs(flow, events, batch_size, seed)
     error = float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else None
     mean = float(nats.mean())
-    return Result(mean, bits_per_dim(mean, flow.features), error, len(nats), events.identity(), seed)
+    return Evaluation(mean, bits_per_dim(mean, flow.features), error, len(nats), events.identity(), seed)
 
 
-def require_fit(events: Events, flow: Flow) -> None:
+def require_fit(events: DataSource, flow: Flow) -> None:
     """Refuse events of another shape, dtype, number of levels or range than the flow's.
 
     Of a Dataset the first item is looked at; the flow itevents checks every batch.
@@ -102,7 +102,7 @@ def require_fit(events: Events, flow: Flow) -> None:
     _require_range(events, sample, flow.levels)
 
 
-def _require_dtype(events: Events, sample: Tensor, flow: Flow) -> None:
+def _require_dtype(events: DataSource, sample: Tensor, flow: Flow) -> None:
     wanted = [flow.dtype] if flow.levels is None else [torch.uint8, flow.dtype]
     if sample.dtype not in wanted:
         raise TypeError(f"{events}: expected {' or '.join(map(str, wanted))}, got {sample.dtype}.")
@@ -117,7 +117,7 @@ def _require_dtype(events: Events, sample: Tensor, flow: Flow) -> None:
         raise TypeError(f"{events}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
 
 
-def _require_range(events: Events, sample: Tensor, levels: int | None) -> None:
+def _require_range(events: DataSource, sample: Tensor, levels: int | None) -> None:
     if sample.is_floating_point():
         checks.require_finite_input(sample, str(events))
     if levels is None:

@@ -11,17 +11,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from snf_lite.data.augmentation import augmented, require_images
-from snf_lite.data.source import Data, Events, training_and_validation
+from snf_lite.data.source import Data, DataSource, training_and_validation
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, distributed
 from snf_lite.runtime.devices import choose_device
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
 from snf_lite.training.checkpoints import CheckpointError
 from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fit
 from snf_lite.training.history import History
 from snf_lite.training.settings import Settings
-from snf_lite.training.step import Means, Step
+from snf_lite.training.step import StepOptions, TrainingStep
 
 #: A fresh flow is initialised from at most this many training events.
 INITIAL_EVENTS = 10_000
@@ -96,10 +96,10 @@ def fit(
         OSError: the checkpoint cannot be written; the one before it is intact.
     """
     settings = Settings(epochs, batch_size, lr, seed, whiten, warmup_epochs, decay, clip_norm, evaluate_every, augment)
-    means = Means(compile, cuda_graph, precision)
+    means = StepOptions(compile, cuda_graph, precision)
     training, held_out = training_and_validation(data, validation)
     chosen = choose_device(device)
-    distributed.start(chosen)
+    distributed.init(chosen)
     run = _Run(flow, training, held_out, settings, means, chosen, checkpoint)
     run.start(resume)
     with tqdm(total=epochs * run.steps_per_epoch, initial=run.step, unit="step", disable=_hidden(progress)) as bar:
@@ -114,7 +114,7 @@ def fit(
 
 
 def _hidden(progress: bool | None) -> bool | None:
-    if not distributed.is_writer():
+    if not distributed.is_main_process():
         return True
     return None if progress is None else not progress  # None lets tqdm ask whether stderr is a terminal
 
@@ -123,15 +123,15 @@ class _Run:
     """Where a training run stands: all that the next epoch depends on."""
 
     def __init__(
-        self, flow: Flow, training: Events, held_out: Events, settings: Settings,
-        means: Means, device: torch.device, checkpoint: str | Path | None,
+        self, flow: Flow, training: DataSource, held_out: DataSource, settings: Settings,
+        means: StepOptions, device: torch.device, checkpoint: str | Path | None,
     ) -> None:  # fmt: skip
         for events in (training, held_out):
             require_fit(events, flow)
         if settings.augment:
             require_images(flow.event_shape, f"{training}, augment=True")
-        whole, _ = distributed.share(torch.arange(settings.batch_size))
-        self.take_step = Step(flow.to(device), settings.lr, len(whole), settings.clip_norm, means)
+        whole, _ = distributed.shard(torch.arange(settings.batch_size))
+        self.take_step = TrainingStep(flow.to(device), settings.lr, len(whole), settings.clip_norm, means)
         self.flow, self.settings, self.device = flow, settings, device
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         origin = {"data": training.identity(), "validation": held_out.identity()}
@@ -147,14 +147,14 @@ class _Run:
         """One epoch: the training loop itself."""
         started = time.perf_counter()
         try:
-            with stream(self.device, self.settings.seed, "epoch", epoch):
+            with isolated_rng(self.device, self.settings.seed, "epoch", epoch):
                 order = torch.randperm(self.training.count).to(self.device)
                 with self._own_noise(epoch):
                     for indices in order.split(self.settings.batch_size):
                         rate = self.settings.learning_rate(self.step, self.steps_per_epoch)
-                        mine, weight = distributed.share(indices)
+                        mine, weight = distributed.shard(indices)
                         self.take_step(self._batch(mine), rate, weight)
-                        self.flow.forget()
+                        self.flow.clear_cache()
                         self.step += 1
                         bar.update()
         except (FloatingPointError, checks.NotInvertibleError) as error:
@@ -170,7 +170,7 @@ class _Run:
         """One process goes on in the stream of the order; each of several draws its noise from its own."""
         if distributed.world_size() == 1:
             return nullcontext()
-        return stream(self.device, self.settings.seed, "epoch", epoch, "process", distributed.rank())
+        return isolated_rng(self.device, self.settings.seed, "epoch", epoch, "process", distributed.rank())
 
     def _count(self, seconds: float) -> None:
         self.clock["seconds"] += seconds
@@ -184,7 +184,7 @@ class _Run:
 
     def validate(self) -> None:
         """Add a row of the exact validation likelihood to the history; keep the weights if they are the best."""
-        nats, self.clock = distributed.from_writer(self._judged)
+        nats, self.clock = distributed.on_main_process(self._judged)
         ms_per_step = 1000 * self.clock["stepping"] / max(1, self.clock["stepped"])
         self.clock |= {"stepping": 0.0, "stepped": 0}
         if self.history.add(self.epoch, self.step, self.clock["seconds"], ms_per_step, nats):
@@ -206,16 +206,16 @@ class _Run:
 
     def take_best_weights(self) -> None:
         self.flow.load_state_dict(self.best)
-        self.flow.forget()
+        self.flow.clear_cache()
         self.flow.zero_grad()
 
     def start(self, resume: bool) -> None:
         """Take up the run in the checkpoint, or begin one."""
-        stored = distributed.from_writer(self._stored) if resume else None
+        stored = distributed.on_main_process(self._stored) if resume else None
         if stored is not None:
             self._resume(stored)
             return self.take_step.join()
-        distributed.from_writer(self._initialise)
+        distributed.on_main_process(self._initialise)
         self.take_step.join()
         self.validate()
         self.write()
@@ -228,14 +228,14 @@ class _Run:
 
     def _initialise(self) -> None:
         if not bool(self.flow.initialised):
-            with stream(self.device, self.settings.seed, "initialise"):
+            with isolated_rng(self.device, self.settings.seed, "initialise"):
                 chosen = torch.randperm(self.training.count)[:INITIAL_EVENTS]
                 self.flow.initialise(self.training.at(chosen, self.device), self.settings.whiten)
 
     def write(self) -> None:
         """Put the run on disk, if a checkpoint was asked for."""
         if self.checkpoint is not None:
-            distributed.from_writer(self._write)
+            distributed.on_main_process(self._write)
             self.written = self.epoch
 
     def _write(self) -> None:
@@ -253,7 +253,7 @@ class _Run:
         state = stored["training"]
         self._require_same_run(stored["architecture"], state)
         self.flow.load_state_dict(state["weights"])
-        self.flow.forget()
+        self.flow.clear_cache()
         self.take_step.load(state["optimizer"])
         self.best, self.epoch, self.clock = stored["weights"], state["epoch"], state["clock"]
         self.written = self.epoch

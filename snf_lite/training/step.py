@@ -9,7 +9,7 @@ from torch import Tensor
 
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, distributed
-from snf_lite.training.data_parallel import Joint
+from snf_lite.training.data_parallel import DataParallelStep
 
 #: What float32 numbers become inside matrix products and convolutions; everything else stays float32.
 PRECISIONS = ("float32", "tf32", "bf16")
@@ -18,7 +18,7 @@ WARM_UP = 3
 
 
 @dataclass(frozen=True)
-class Means:
+class StepOptions:
     """By what means a step is computed: always the same objective, to within the rounding of ``precision``."""
 
     compile: bool = False
@@ -59,7 +59,7 @@ def _tf32() -> Iterator[None]:
         matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
-class Step:
+class TrainingStep:
     """Takes steps on a flow's parameters.
 
     Compiled code and the CUDA graph are made for whole batches; the shorter one that ends an epoch goes the plain way.
@@ -70,7 +70,7 @@ class Step:
         clip_norm: gradients of a larger norm, over all parameters, are scaled down to it.
     """
 
-    def __init__(self, flow: Flow, lr: float, batch_size: int, clip_norm: float | None, means: Means) -> None:
+    def __init__(self, flow: Flow, lr: float, batch_size: int, clip_norm: float | None, means: StepOptions) -> None:
         means.require_on(flow.device)
         self.parameters = [weight for weight in flow.parameters() if weight.requires_grad]
         if not self.parameters:
@@ -80,7 +80,7 @@ class Step:
         self.loss: Callable[[Tensor], Tensor] = flow.loss
         if means.compile:
             self.loss = torch.compile(flow.loss, fullgraph=True, dynamic=False)
-        self.joint: Joint | None = None
+        self.joint: DataParallelStep | None = None
         self.warm = 0
         self.replay: Callable[[], None] | None = None
 
@@ -90,7 +90,7 @@ class Step:
         To be called once the flow is initialised or loaded.
         """
         if distributed.world_size() > 1:
-            self.joint = Joint(self.flow)
+            self.joint = DataParallelStep(self.flow)
 
     def __call__(self, events: Tensor, rate: float, weight: float = 1.0) -> None:
         """Change the parameters by one step at the learning rate ``rate``.
@@ -130,7 +130,7 @@ class Step:
         if self.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, self.clip_norm, norm)
         self.optimizer.step()
-        (self.flow if self.joint is None else self.joint).adapt()
+        (self.flow if self.joint is None else self.joint).after_step()
 
     def _set_rate(self, rate: float) -> None:
         group = self.optimizer.param_groups[0]
@@ -196,16 +196,16 @@ def adam(parameters: list[torch.nn.Parameter], lr: float, capturable: bool = Fal
         betas=(0.9, 0.999), fused=True, capturable=capturable,
     )  # fmt: skip
 
-    def lend_gradients(*_: object) -> None:
+    def attach_transposed_grads(*_: object) -> None:
         for weight, transpose in turned:
             transpose.grad = None if weight.grad is None else weight.grad.T
 
-    def take_back(*_: object) -> None:  # else last step's gradients would fill memory through the next
+    def detach_transposed_grads(*_: object) -> None:  # else last step's gradients would fill memory through the next
         for pair in turned:
             pair[1].grad = None
 
-    optimizer.register_step_pre_hook(lend_gradients)
-    optimizer.register_step_post_hook(take_back)
+    optimizer.register_step_pre_hook(attach_transposed_grads)
+    optimizer.register_step_post_hook(detach_transposed_grads)
     return optimizer
 
 
@@ -217,7 +217,7 @@ def _stored_by_columns(weight: Tensor) -> bool:
 def name_non_finite_gradient(flow: Flow) -> None:
     """Raise FloatingPointError that names the first layer with a gradient that is not finite."""
     largest = (0.0, "fit", "")
-    for layer, _ in flow.walk(flow.event_shape):
+    for layer, _ in flow.iter_layers(flow.event_shape):
         for name, weight in layer.named_parameters():
             if weight.grad is not None:
                 checks.require_finite_output(weight.grad, layer.label, f"the gradient of {name}")

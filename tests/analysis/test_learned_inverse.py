@@ -94,7 +94,7 @@ def test_the_slope_is_that_of_the_log_determinant_and_never_below_its_floor(feat
     W = torch.randn(500, features, features, dtype=torch.float64)
     E = torch.randn(500, features, features, dtype=torch.float64) * torch.rand(500, 1, 1, dtype=torch.float64)
     R = (torch.eye(features) + E) @ torch.linalg.inv(W)
-    slope, floor = learned_inverse.slope_and_floor(W, R)
+    slope, floor = learned_inverse.ascent_bound(W, R)
     assert (slope >= floor - 1e-9 * floor.abs()).all()
     t = torch.zeros(500, dtype=torch.float64, requires_grad=True)
     risen = torch.linalg.slogdet(W + t[:, None, None] * R.mT).logabsdet
@@ -108,7 +108,7 @@ def test_the_slope_is_that_of_the_log_determinant_and_never_below_its_floor(feat
 def test_the_worst_error_meets_the_floor() -> None:
     W = torch.randn(4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for size in (0.3, 1.0, 1.7):
-        slope, floor = learned_inverse.slope_and_floor(W, (1 - size) * torch.linalg.inv(W))  # E = -size I
+        slope, floor = learned_inverse.ascent_bound(W, (1 - size) * torch.linalg.inv(W))  # E = -size I
         assert abs(float(slope - floor)) < 1e-9
         assert abs(float(floor) - (1 - size) * float(torch.linalg.inv(W).square().sum())) < 1e-9
 
@@ -214,7 +214,7 @@ def test_a_lost_inverse_is_refused_by_name_but_has_an_error() -> None:
     with pytest.raises(snf.NotInvertibleError, match=r"layers\[0\] SelfNormLinear"):
         learned_inverse.gradient_angles(flow, torch.ones(3, 2))
     with pytest.raises(RuntimeError):
-        learned_inverse.slope_and_floor(torch.zeros(2, 2), torch.eye(2))
+        learned_inverse.ascent_bound(torch.zeros(2, 2), torch.eye(2))
 
 
 # -- what the exercises of the chapter state ---------------------------------------------------------------------------

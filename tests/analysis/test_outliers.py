@@ -20,38 +20,38 @@ def test_nats_by_event_are_those_whose_mean_evaluate_gives() -> None:
     torch.manual_seed(0)
     flow = snf.build("dense-selfnorm", (1, 8, 8), levels=17)
     test = snf.load("digits", "test")
-    nats, result = outliers.event_nats(flow, test, seed=3), snf.evaluate(flow, test, seed=3)
+    nats, result = outliers.nats_per_example(flow, test, seed=3), snf.evaluate(flow, test, seed=3)
     assert nats.shape == (300,) and nats.dtype == torch.float64
     assert float(nats.mean()) == pytest.approx(result.nats, abs=1e-9)
-    assert torch.equal(outliers.event_nats(flow, "digits", seed=3), nats)
-    assert not torch.equal(outliers.event_nats(flow, test, seed=4), nats)
+    assert torch.equal(outliers.nats_per_example(flow, "digits", seed=3), nats)
+    assert not torch.equal(outliers.nats_per_example(flow, test, seed=4), nats)
     real = snf.build("dense-exact", (4,), levels=None).double()
     x = drawn(7, 0, 4)
-    assert torch.allclose(outliers.event_nats(real, x, batch_size=2), -real.log_prob(x))
+    assert torch.allclose(outliers.nats_per_example(real, x, batch_size=2), -real.log_prob(x))
 
 
 @pytest.mark.parametrize(("settings", "words"), [({"batch_size": 0}, "batch_size"), ({"seed": 1.5}, "seed")])
 def test_bad_settings_are_refused(settings: dict[str, Any], words: str) -> None:
-    with pytest.raises(ValueError, match=f"event_nats: expected {words}"):
-        outliers.event_nats(snf.build("dense-exact", (1, 8, 8), levels=17), "digits", **settings)
+    with pytest.raises(ValueError, match=f"nats_per_example: expected {words}"):
+        outliers.nats_per_example(snf.build("dense-exact", (1, 8, 8), levels=17), "digits", **settings)
 
 
 @pytest.mark.equation("eq-alarm")
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.5])
 def test_the_alarm_level_is_exceeded_by_that_share(share: float) -> None:
     scores = drawn(2000, 1)
-    level = outliers.alarm_level(scores, share)
+    level = outliers.detection_threshold(scores, share)
     assert float((scores > level).double().mean()) == pytest.approx(share, abs=1e-3)
 
 
-@pytest.mark.equation("eq-auc")
+@pytest.mark.equation("eq-auroc")
 def test_the_area_is_the_share_of_pairs_in_order() -> None:
     known, foreign = drawn(40, 2).round(decimals=1), drawn(60, 3).round(decimals=1) + 0.5  # rounded: with ties
     above = (foreign[:, None] > known).double().mean() + 0.5 * (foreign[:, None] == known).double().mean()
     assert (foreign[:, None] == known).any()
-    assert outliers.auc(known, foreign) == pytest.approx(float(above), abs=1e-12)
-    assert outliers.auc(foreign, known) == pytest.approx(1 - float(above), abs=1e-12)
-    assert outliers.auc(known, known + 100) == 1.0 and outliers.auc(known, known) == pytest.approx(0.5)
+    assert outliers.auroc(known, foreign) == pytest.approx(float(above), abs=1e-12)
+    assert outliers.auroc(foreign, known) == pytest.approx(1 - float(above), abs=1e-12)
+    assert outliers.auroc(known, known + 100) == 1.0 and outliers.auroc(known, known) == pytest.approx(0.5)
 
 
 @pytest.mark.equation("eq-typical")
@@ -74,7 +74,7 @@ def test_the_mode_is_half_a_nat_a_number_above_the_mean(features: int) -> None:
 @pytest.mark.parametrize("bad", [torch.zeros(0), torch.tensor([1.0, math.nan]), torch.zeros(2, 2)])
 def test_scores_that_cannot_be_ranked_are_refused(bad: Tensor) -> None:
     fine = torch.ones(3)
-    for judge in (outliers.alarm_level, lambda s: outliers.auc(s, fine), lambda s: outliers.auc(fine, s)):
+    for judge in (outliers.detection_threshold, lambda s: outliers.auroc(s, fine), lambda s: outliers.auroc(fine, s)):
         with pytest.raises(ValueError, match=r"expected finite scores of shape \(N,\), at least one, got"):
             judge(bad)
     with pytest.raises(ValueError, match="typicality: expected finite scores"):
@@ -83,5 +83,5 @@ def test_scores_that_cannot_be_ranked_are_refused(bad: Tensor) -> None:
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1, True])
 def test_a_bad_share_is_refused(share: Any) -> None:
-    with pytest.raises(ValueError, match="alarm_level: expected share in"):
-        outliers.alarm_level(torch.ones(3), share)
+    with pytest.raises(ValueError, match="detection_threshold: expected share in"):
+        outliers.detection_threshold(torch.ones(3), share)

@@ -12,7 +12,7 @@ import snf_lite as snf
 from snf_lite.analysis import pixel_likelihood
 from snf_lite.cli import main
 from snf_lite.experiments import manifest, preprocessing
-from snf_lite.experiments.archive import stored_run
+from snf_lite.experiments.archive import record_dir
 from snf_lite.training.evaluation import bits_per_dim
 
 
@@ -34,10 +34,10 @@ def masses(flow: snf.Flow, levels: int = 6) -> torch.Tensor:
 def test_many_noises_give_the_mass_and_one_a_bound() -> None:
     flow, levels = one_pixel(weight=3.0), torch.arange(1, 5, dtype=torch.uint8)[:, None]
     exact = masses(flow)[1:5].log()
-    found = pixel_likelihood.log_mass(flow, levels, draws=3000)
+    found = pixel_likelihood.log_prob_pixels(flow, levels, draws=3000)
     assert found.dtype == torch.float64 and (found - exact).abs().max() < 0.1
     many = levels.repeat(4000, 1)
-    bounds = [pixel_likelihood.log_mass(flow, many, draws).reshape(-1, 4).mean(0) for draws in (1, 4, 16)]
+    bounds = [pixel_likelihood.log_prob_pixels(flow, many, draws).reshape(-1, 4).mean(0) for draws in (1, 4, 16)]
     assert (bounds[0] < bounds[1]).all() and (bounds[1] < bounds[2]).all() and (bounds[2] < exact + 0.02).all()
     assert (bounds[0] < exact - 0.1).any()
 
@@ -45,9 +45,11 @@ def test_many_noises_give_the_mass_and_one_a_bound() -> None:
 def test_the_mass_depends_on_its_seed_alone() -> None:
     flow, levels = one_pixel(), torch.arange(6, dtype=torch.uint8)[:, None]
     torch.manual_seed(3)
-    first, state = pixel_likelihood.log_mass(flow, levels, 2), torch.get_rng_state()
-    assert torch.equal(first, pixel_likelihood.log_mass(flow, levels, 2)) and torch.equal(state, torch.get_rng_state())
-    assert not torch.equal(first, pixel_likelihood.log_mass(flow, levels, 2, seed=1))
+    first, state = pixel_likelihood.log_prob_pixels(flow, levels, 2), torch.get_rng_state()
+    assert torch.equal(first, pixel_likelihood.log_prob_pixels(flow, levels, 2)) and torch.equal(
+        state, torch.get_rng_state()
+    )
+    assert not torch.equal(first, pixel_likelihood.log_prob_pixels(flow, levels, 2, seed=1))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +62,9 @@ def test_the_mass_depends_on_its_seed_alone() -> None:
 )
 def test_log_mass_refuses(change: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
-        pixel_likelihood.log_mass(**{"flow": one_pixel(), "pixels": torch.zeros(1, 1, dtype=torch.uint8), **change})
+        pixel_likelihood.log_prob_pixels(
+            **{"flow": one_pixel(), "pixels": torch.zeros(1, 1, dtype=torch.uint8), **change}
+        )
 
 
 @pytest.mark.equation("eq-dequantise")
@@ -160,7 +164,7 @@ def test_something_else_is_refused(tmp_path: Path) -> None:
 
 def test_the_record_of_mnist_is_that_of_its_pixels() -> None:
     """Of the very files that the package's own hashes name; the sum is about 272.5 nats."""
-    record = preprocessing.read(stored_run("preprocessing-mnist") / preprocessing.FILE)
+    record = preprocessing.read(record_dir("preprocessing-mnist") / preprocessing.FILE)
     assert (record.levels, record.features, record.alpha) == (256, 784, 1e-6)
     assert [record.data[split]["count"] for split in ("train", "validation", "test")] == [50_000, 10_000, 10_000]
     assert record.results["test"]["total"] == pytest.approx(272.5, abs=0.2)

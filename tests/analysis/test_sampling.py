@@ -100,7 +100,7 @@ def test_an_own_error_of_a_dense_layer_is_the_error_matrix_at_its_exact_result()
 def test_errors_compound_as_the_sum_says() -> None:
     own, stretch = codes(4, 6).abs(), codes(4, 6).exp()
     by_hand = sum(own[k] * math.prod(stretch[j] for j in range(k + 1, 4)) for k in range(4))  # code side first
-    assert torch.allclose(sampling.compounded(list(own), list(stretch)), by_hand)
+    assert torch.allclose(sampling.error_bound(list(own), list(stretch)), by_hand)
 
 
 @pytest.mark.equation("eq-compound")
@@ -108,8 +108,8 @@ def test_the_bound_holds_with_the_stretches_of_the_run_and_with_the_worst_there_
     flow, z = drawn_flow(), codes(30, 5)
     gaps = sampling.layer_gaps(flow, z)
     own = [gap.own for gap in gaps]
-    seen = sampling.compounded(own, [gap.stretch for gap in gaps])
-    worst = sampling.compounded(own, [worst_stretch(layer) for layer in reversed(flow.chain())])
+    seen = sampling.error_bound(own, [gap.stretch for gap in gaps])
+    worst = sampling.error_bound(own, [worst_stretch(layer) for layer in reversed(flow.chain())])
     assert (gaps[-1].gap <= seen + 1e-10).all() and (seen <= worst + 1e-10).all()
 
 
@@ -127,14 +127,14 @@ def test_on_the_line_errors_of_one_sign_reach_the_bound() -> None:
             layer.weight.fill_(w)
             layer.inverse_weight.fill_(r)
     gaps = sampling.layer_gaps(snf.Flow(layers, (1,)), torch.tensor([[1.0], [3.0]], dtype=torch.float64))
-    bound = sampling.compounded([gap.own for gap in gaps], [0.7, 2.5, 0.6])
+    bound = sampling.error_bound([gap.own for gap in gaps], [0.7, 2.5, 0.6])
     assert torch.allclose(gaps[-1].gap, bound) and (bound > 0).all()
 
 
 def test_errors_without_their_stretches_are_refused() -> None:
     for own, stretch in (([], []), ([torch.ones(2)], [])):
         with pytest.raises(ValueError, match="expected one stretch for each"):
-            sampling.compounded(own, stretch)
+            sampling.error_bound(own, stretch)
 
 
 @pytest.mark.equation("eq-refine")
@@ -142,10 +142,10 @@ def test_each_pass_multiplies_the_distance_by_minus_the_error() -> None:
     flow, z = drawn_flow(1), codes(12, 5)
     E, exact = learned_inverse.error_matrix(learned_inverse.learned_layers(flow)[0], (5,)), flow.inverse(z)
     left = flow.inverse(z, exact=False) - exact
-    assert torch.equal(sampling.refined(flow, z, 0), flow.inverse(z, exact=False))
+    assert torch.equal(sampling.refine(flow, z, 0), flow.inverse(z, exact=False))
     for passes in range(1, 4):
         left = left @ -E.T
-        assert (sampling.refined(flow, z, passes) - exact - left).norm() < 1e-9 * exact.norm()
+        assert (sampling.refine(flow, z, passes) - exact - left).norm() < 1e-9 * exact.norm()
 
 
 @pytest.mark.equation("eq-refine")
@@ -159,7 +159,7 @@ def test_passes_lead_to_the_exact_sample(name: str) -> None:
         R.add_(0.15 * torch.randn_like(R) / (R[0].numel() ** 0.5))
     z = flow.sample_base(6, torch.Generator().manual_seed(1))
     exact = flow.inverse(z)
-    apart = [sampling.relative_distance(sampling.refined(flow, z, passes), exact) for passes in (0, 4, 60)]
+    apart = [sampling.relative_distance(sampling.refine(flow, z, passes), exact) for passes in (0, 4, 60)]
     assert apart[0] > 0.01 and apart[1] < 0.1 * apart[0] and apart[2] < 1e-9
 
 
@@ -169,11 +169,11 @@ def test_passes_lead_away_where_the_error_is_larger_than_one() -> None:
     with torch.no_grad():
         learned_inverse.learned_layers(flow)[0].get_parameter("inverse_weight").mul_(2.5)  # E = 1.5 I
     exact = flow.inverse(z)
-    apart = [sampling.relative_distance(sampling.refined(flow, z, passes), exact) for passes in range(4)]
+    apart = [sampling.relative_distance(sampling.refine(flow, z, passes), exact) for passes in range(4)]
     assert apart == pytest.approx([1.5, 1.5**2, 1.5**3, 1.5**4])
 
 
 @pytest.mark.parametrize("passes", [-1, 1.5, "two"])
 def test_a_bad_number_of_passes_is_refused(passes: Any) -> None:
     with pytest.raises(ValueError, match="number of passes ≥ 0, got"):
-        sampling.refined(drawn_flow(1), codes(2, 5), passes)
+        sampling.refine(drawn_flow(1), codes(2, 5), passes)

@@ -24,7 +24,7 @@ from snf_lite.benchmarks import command, layers, models, suites, third_party, ti
 from snf_lite.benchmarks import record as bench_record
 from snf_lite.benchmarks.figures import bench_figure, png
 from snf_lite.benchmarks.operation_counts import count
-from snf_lite.benchmarks.timing import Budget, Case, Contender, Lane, Race, Step, UnavailableError
+from snf_lite.benchmarks.timing import Budget, Case, Comparison, Measurement, Method, TimedCall, UnavailableError
 from snf_lite.cli import main
 
 DENSE = Case("dense", (5,), 4, dtype=torch.float64)
@@ -39,8 +39,8 @@ EXACT = [
 ]
 
 
-def contender_of(case: Case, name: str) -> Contender:
-    known = [*suites.dense_races(suites.Choices((5,))), *suites.conv_races(suites.Choices())]
+def contender_of(case: Case, name: str) -> Method:
+    known = [*suites.dense_races(suites.SuiteOptions((5,))), *suites.conv_races(suites.SuiteOptions())]
     return next(race.contenders[name] for race in known if alike(race.case, case) and name in race.contenders)
 
 
@@ -48,7 +48,7 @@ def alike(one: Case, other: Case) -> bool:
     return (one.suite, one.kernel_size) == (other.suite, other.kernel_size)
 
 
-def ready(case: Case, name: str) -> Step:
+def ready(case: Case, name: str) -> TimedCall:
     """The step with its parameters far from the identity; a triangle's zeros stay zero."""
     try:
         step = contender_of(case, name)(case)
@@ -62,13 +62,13 @@ def ready(case: Case, name: str) -> Step:
     return step
 
 
-def share_parameters(one: Step, other: Step) -> None:
+def share_parameters(one: TimedCall, other: TimedCall) -> None:
     with torch.no_grad():
         for mine, theirs in zip(one.leaves, other.leaves, strict=True):
             mine.copy_(theirs)
 
 
-def jacobian(step: Step) -> Tensor:
+def jacobian(step: TimedCall) -> Tensor:
     """Of a map z = J x + b: what it does to the unit vectors, differentiable by its parameters."""
     x = step.leaves[0]
     units = torch.eye(x[0].numel(), dtype=x.dtype).reshape(-1, *x.shape[1:])
@@ -216,47 +216,49 @@ def test_counting_keeps_no_result_alive() -> None:
 # ---- turns and the budget --------------------------------------------------------------------------------------------
 
 
-def counting(log: list[str], name: str) -> Contender:
-    def contender(case: Case) -> Step:
+def counting(log: list[str], name: str) -> Method:
+    def contender(case: Case) -> TimedCall:
         """Adds its name to a list."""
-        return Step(lambda: log.append(name))
+        return TimedCall(lambda: log.append(name))
 
     return contender
 
 
 def test_each_round_visits_every_contender_once_in_an_order_drawn_anew() -> None:
     log: list[str] = []
-    lanes = {name: Lane(counting(log, name)(DENSE), None, 1.0) for name in "abcd"}
-    timing.take_turns(lanes, 20, torch.device("cpu"), random.Random(0))
+    lanes = {name: Measurement(counting(log, name)(DENSE), None, 1.0) for name in "abcd"}
+    timing.interleave(lanes, 20, torch.device("cpu"), random.Random(0))
     rounds = [tuple(log[start : start + 4]) for start in range(0, 80, 4)]
     assert all(sorted(visited) == list("abcd") for visited in rounds) and len(set(rounds)) > 5
     assert all(len(lane.seconds) == 20 for lane in lanes.values())
     again: list[str] = []
-    lanes = {name: Lane(counting(again, name)(DENSE), None, 1.0) for name in "abcd"}
-    timing.take_turns(lanes, 20, torch.device("cpu"), random.Random(0))
+    lanes = {name: Measurement(counting(again, name)(DENSE), None, 1.0) for name in "abcd"}
+    timing.interleave(lanes, 20, torch.device("cpu"), random.Random(0))
     assert again == log
 
 
 def test_a_race_warms_up_twice_and_then_takes_as_many_rounds_for_all() -> None:
     log: list[str] = []
-    race = Race(DENSE, {name: counting(log, name) for name in "abc"})
+    race = Comparison(DENSE, {name: counting(log, name) for name in "abc"})
     entry = timing.run_race(race, Budget(60, 1))
-    assert Counter(log) == dict.fromkeys("abc", entry["rounds"] + 2) and entry["rounds"] == timing.MOST
+    assert Counter(log) == dict.fromkeys("abc", entry["rounds"] + 2) and entry["rounds"] == timing.MAX_ROUNDS
     assert entry["contenders"]["a"]["what"] == "Adds its name to a list." and entry["floor"] == "a"
 
 
 @pytest.mark.parametrize(("seconds", "races", "rounds"), [(60, 2, 10), (60, 60, 3), (1e6, 1, 500)])
 def test_rounds_fill_the_races_share_within_bounds(seconds: float, races: int, rounds: int) -> None:
-    lanes = [Lane(Step(lambda: None), None, 1.0), Lane(Step(lambda: None), None, 2.0)]
+    lanes = [Measurement(TimedCall(lambda: None), None, 1.0), Measurement(TimedCall(lambda: None), None, 2.0)]
     assert Budget(seconds, races).rounds(lanes) == rounds
 
 
 def test_ratios_are_of_medians_by_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     times = {"floor": [9.0, 1.0, 2.0, 1.0, 4.0], "other": [9.0, 30.0, 10.0, 20.0, 90.0]}
-    lanes = {name: Lane(Step(lambda: None, per=per), None, 1.0) for name, per in (("floor", 1), ("other", 2))}
+    lanes = {
+        name: Measurement(TimedCall(lambda: None, per=per), None, 1.0) for name, per in (("floor", 1), ("other", 2))
+    }
     for name, lane in lanes.items():
         lane.seconds = times[name]
-    entry = timing._entry(Race(DENSE, dict.fromkeys(lanes, suites.learned)), lanes, {})
+    entry = timing._entry(Comparison(DENSE, dict.fromkeys(lanes, suites.learned)), lanes, {})
     assert (entry["contenders"]["floor"]["median"], entry["contenders"]["other"]["median"]) == (2.0, 10.0)
     assert entry["contenders"]["other"]["ratio"] == 5.0
     assert entry["contenders"]["other"]["quartiles"] == [5.0, 15.0]
@@ -265,7 +267,7 @@ def test_ratios_are_of_medians_by_sample(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_who_is_too_slow_is_left_out_and_not_tried_at_a_larger_size() -> None:
     log: list[str] = []
-    races = [Race(replace(DENSE, event_shape=(size,)), {"slow": counting(log, "slow")}) for size in (64, 8, 16)]
+    races = [Comparison(replace(DENSE, event_shape=(size,)), {"slow": counting(log, "slow")}) for size in (64, 8, 16)]
     entries = list(timing.run_races(races, 1e-9))
     assert [entry["event_shape"] for entry in entries] == [[8], [16], [64]]
     assert all(entry["contenders"] == {} and entry["rounds"] == 0 for entry in entries)
@@ -299,27 +301,27 @@ def test_the_forecast_starts_from_the_fastest_turn_of_the_last_size() -> None:
 def test_a_hopeless_first_turn_is_the_last() -> None:
     log: list[str] = []
 
-    def slow(case: Case) -> Step:
-        return Step(lambda: (log.append("turn"), time.sleep(0.02)))
+    def slow(case: Case) -> TimedCall:
+        return TimedCall(lambda: (log.append("turn"), time.sleep(0.02)))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(timing, "LOADING", 0.0)
-        entry = timing.run_race(Race(DENSE, {"slow": slow}), Budget(0.01, 1))
+        entry = timing.run_race(Comparison(DENSE, {"slow": slow}), Budget(0.01, 1))
     assert log == ["turn"] and "a turn takes" in entry["skipped"]["slow"]
 
 
 def test_a_case_from_which_all_are_left_out_is_drawn_empty() -> None:
     for case, suite in ((DENSE, "dense"), (replace(POINTWISE, suite="conv"), "conv")):
-        entries = list(timing.run_races([Race(case, {"slow": counting([], "slow")})], 1e-9))
+        entries = list(timing.run_races([Comparison(case, {"slow": counting([], "slow")})], 1e-9))
         record = {"cases": {bench_record.case_name(entry): entry for entry in entries}}
         assert png(bench_figure(record, suite)).startswith(b"\x89PNG")
 
 
 def test_a_floor_that_is_left_out_leaves_the_others_without_a_ratio() -> None:
-    def gone(case: Case) -> Step:
+    def gone(case: Case) -> TimedCall:
         raise UnavailableError("not today")
 
-    entry = timing.run_race(Race(DENSE, {"gone": gone, "there": counting([], "there")}), Budget(1.0, 1))
+    entry = timing.run_race(Comparison(DENSE, {"gone": gone, "there": counting([], "there")}), Budget(1.0, 1))
     assert entry["skipped"] == {"gone": "not today"} and entry["contenders"]["there"]["ratio"] is None
 
 
@@ -329,7 +331,7 @@ def test_a_rival_that_is_not_installed_is_said_to_be_so(name: str, monkeypatch: 
     for module in (library, f"{library}.transforms", f"{library}.flows"):
         monkeypatch.setitem(sys.modules, module, None)
     case, table = (DENSE, third_party.DENSE) if name in third_party.DENSE else (POINTWISE, third_party.POINTWISE)
-    entry = timing.run_race(Race(case, {name: table[name]}), Budget(1.0, 1))
+    entry = timing.run_race(Comparison(case, {name: table[name]}), Budget(1.0, 1))
     assert entry["skipped"] == {name: f"{library} is not installed: pip install -e .[bench]"}
 
 
@@ -347,7 +349,7 @@ def test_a_library_that_lacks_something_itself_is_not_called_missing(
 
 @pytest.fixture(scope="module")
 def record() -> dict[str, Any]:
-    races = [race for race in suites.dense_races(suites.Choices((3, 5), batches=(2,)))]
+    races = [race for race in suites.dense_races(suites.SuiteOptions((3, 5), batches=(2,)))]
     cases = list(timing.run_races(races, 2.0))
     return bench_record.make_bench_record("python -m snf_lite bench", 0, torch.device("cpu"), 1.5, cases)
 
@@ -455,7 +457,7 @@ def test_the_command_runs_every_suite_and_writes_record_and_figures(
         assert Path(f"data/runs/bench/{suite}.png").read_bytes().startswith(b"\x89PNG")
     for name, case in record["cases"].items():
         assert f"\n{name}, {case['rounds']} rounds\n" in out
-        assert (case["rounds"] >= timing.FEWEST) == bool(case["contenders"])
+        assert (case["rounds"] >= timing.MIN_ROUNDS) == bool(case["contenders"])
         for contender, reason in case["skipped"].items():
             assert re.search(rf"  {contender} +left out: {re.escape(reason)}\n", out)
     assert record["command"] == (
@@ -509,7 +511,7 @@ def test_an_interrupt_leaves_nothing(
     def interrupted(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("snf_lite.benchmarks.timing.take_turns", interrupted)
+    monkeypatch.setattr("snf_lite.benchmarks.timing.interleave", interrupted)
     assert main([*TINY, "--out", str(tmp_path)]) == 130
     assert capsys.readouterr().err == "snf_lite: interrupted. Nothing was written.\n" and not list(tmp_path.iterdir())
 

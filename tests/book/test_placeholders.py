@@ -61,7 +61,7 @@ def test_the_comparison_sees_what_was_measured(
     outcome: str,
 ) -> None:
     """A measured number that a fresh run gives neither again nor within a unit of its last digit is red."""
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "book"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "book" / "_tools"))
     notebook = nbformat.from_dict(ran)
     notebook.cells[0].outputs[0].data = {"application/papermill.record/text/plain": stored}
     nbformat.write(notebook, pytester.path / "chapter.ipynb")

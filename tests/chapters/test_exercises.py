@@ -17,7 +17,7 @@ from wrong_answers import WRONG
 from wrong_answers.idea.learned_inverse import answer
 
 import snf_lite as snf
-from snf_lite.dense import readable_self_norm_linear
+from snf_lite.dense import reference_self_norm_linear
 
 
 def test_each_slip_gets_its_own_words() -> None:
@@ -53,7 +53,7 @@ def test_the_scaling_layer_is_the_dense_one_with_diagonal_matrices() -> None:
     torch.manual_seed(1)
     x, w, r, pull = torch.randn(4, 5, dtype=torch.float64)
     W, R = (torch.diag(v).requires_grad_() for v in (w, r))
-    z, term, recon = readable_self_norm_linear(x[None], W, R, torch.zeros_like(x))
+    z, term, recon = reference_self_norm_linear(x[None], W, R, torch.zeros_like(x))
     (-(pull * z).sum() + term.sum() - 0.7 * recon.sum()).backward()
     by_w, by_r = answer()(x, w, r, -pull, 0.7)
     assert torch.allclose(W.grad.diagonal(), by_w, atol=1e-12)

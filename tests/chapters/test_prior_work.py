@@ -27,8 +27,8 @@ from snf_book.prior_work.third_party import LIBRARIES, library, versions
 from snf_book.prior_work.training import Budget, fit, points, true_log_prob
 from torch import Tensor, nn
 
-from snf_lite.analysis.jacobian import code_and_jacobian
-from snf_lite.experiments.archive import stored_run
+from snf_lite.analysis.jacobian import latent_and_jacobian
+from snf_lite.experiments.archive import record_dir
 
 NAMED = [
     "NICE", "Real NVP", "IAF", "MAF", "Glow", "NAF", "B-NAF", "Flow++", "sum-of-squares polynomial", "neural spline",
@@ -52,14 +52,14 @@ def briefly_trained(system: System) -> Model:
     here(system.library)
     if system.name not in TRAINED:
         model = system.plane(0)
-        fit(model, model.loss, points(2000, 0), 0, Budget(12, 64, 3e-3), model.adapt)
+        fit(model, model.loss, points(2000, 0), 0, Budget(12, 64, 3e-3), model.after_step)
         TRAINED[system.name] = model.double()
     return TRAINED[system.name]
 
 
 @pytest.fixture(scope="module")
 def stored() -> Path:
-    return stored_run("prior-work") / record.FILE
+    return record_dir("prior-work") / record.FILE
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_the_claimed_log_determinant_is_the_jacobians(system: System) -> None:
         for parameter in model.parameters():
             if parameter.dim():
                 parameter.add_(0.05 * torch.randn_like(parameter))
-    model.adapt()
+    model.after_step()
     assert measures.log_det_error(model, torch.randn(20, 2, dtype=torch.float64)) < 1e-6
 
 
@@ -185,7 +185,7 @@ def test_a_pattern_has_rows_for_codes_and_columns_for_events() -> None:
     x = torch.randn(10, 2, dtype=torch.float64)
     assert measures.pattern(code, x).tolist() == [[1, 0], [3, 2]]
     assert measures.lattice_pattern(code, x.round()).tolist() == [[1, 0], [3, 2]]
-    assert code_and_jacobian(code, x)[1].shape == (10, 2, 2)
+    assert latent_and_jacobian(code, x)[1].shape == (10, 2, 2)
 
 
 def test_a_missing_library_is_asked_for_by_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_a_measurement_holds_what_the_reader_wants(monkeypatch: pytest.MonkeyPat
 def test_the_command_writes_what_its_reader_takes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: dict[str, Any], capsys: Any
 ) -> None:
-    parts = ("truth", "systems", "candidates", "impostor", "series")
+    parts = ("truth", "systems", "candidates", "broken_example", "series")
     kept = {part: measured[part] for part in parts}
     kept["systems"] = {name: {k: v for k, v in e.items() if k != "sha256"} for name, e in kept["systems"].items()}
     asked: list[list[str]] = []

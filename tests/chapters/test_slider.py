@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from snf_book.slider import explore
 
-from snf_lite.analysis.figures import picture
+from snf_lite.analysis.figures import figure_png
 
 
 def draw(value: int) -> Figure:
@@ -54,7 +54,7 @@ def test_frames_need_nothing_from_outside_and_repeat() -> None:
 
 
 def test_pictures_are_opaque_white_grounded() -> None:
-    image = Image.open(io.BytesIO(picture(draw(1)))).convert("RGBA")
+    image = Image.open(io.BytesIO(figure_png(draw(1)))).convert("RGBA")
     assert image.getpixel((0, 0)) == (255, 255, 255, 255)
     assert image.getextrema()[3] == (255, 255)
 
@@ -66,7 +66,7 @@ def test_live_twin_redraws_on_a_move() -> None:
     assert [label for label, _ in slider.options] == ["k = 1", "k = 2", "k = 5"]
     first = image.value
     slider.value = 2
-    assert image.value != first and image.value == picture(draw(5))
+    assert image.value != first and image.value == figure_png(draw(5))
 
 
 def test_the_environment_asks_for_the_live_twin(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ from torch import Tensor
 import snf_lite as snf
 from snf_lite.data.augmentation import augmented
 from snf_lite.experiments import results
-from snf_lite.experiments.archive import home
+from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.paper_tables import ROWS
-from snf_lite.experiments.run import Recipe
+from snf_lite.experiments.run import RunConfig
 from snf_lite.training import checkpoints
 
 PIXELS = torch.randint(0, 17, (40, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
@@ -149,7 +149,7 @@ def test_a_run_of_before_is_taken_up_without_and_refused_with(tmp_path: Path) ->
 
 
 def test_a_record_of_before_did_without() -> None:
-    records = results.read_all(home())
+    records = results.read_all(records_root())
     groups = results.grouped(records)
     assert groups and all(group.recipe["augment"] is False for group in groups)
     assert not any("augment" in said for group in groups for said in group.differences())
@@ -160,8 +160,8 @@ def test_a_record_of_before_did_without() -> None:
 
 
 def test_the_command_says_it() -> None:
-    assert Recipe("dense-exact", augment=True).command.endswith(" --augment")
-    assert "augment" not in Recipe("dense-exact").command
+    assert RunConfig("dense-exact", augment=True).command.endswith(" --augment")
+    assert "augment" not in RunConfig("dense-exact").command
 
 
 def test_the_papers_recipe_augments_cifar10_alone_and_both_twins() -> None:

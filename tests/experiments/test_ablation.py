@@ -44,7 +44,7 @@ def reconstruction(flow: snf.Flow, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", LEARNED)
 def test_the_exact_volume_replaces_the_stand_in_and_nothing_else(name: str) -> None:
     flow, x = one_layer(name)
-    own, found = (gradients(flow, loss, x) for loss in (ablation.own_loss, ablation.exact_volume_loss))
+    own, found = (gradients(flow, loss, x) for loss in (ablation.own_loss, ablation.exact_log_det_loss))
     flow.zero_grad()
     (reconstruction(flow, x) - 0.5 * flow.log_prob(x).mean()).backward()
     wanted = flow.layers[0].get_parameter("weight").grad
@@ -77,7 +77,7 @@ def test_volume_errors_compare_what_stands_in_for_the_inverse(name: str) -> None
         (exact,) = torch.autograd.grad(torch.linalg.slogdet(toeplitz.matrix(w, *shape)).logabsdet, w)
         guess = toeplitz.flip(layer.inverse_weight.detach()) * toeplitz.tap_counts(w, *shape)
     wanted = float((guess - exact).norm() / exact.norm())
-    assert learned_inverse.volume_errors(flow, x) == [pytest.approx(wanted, rel=1e-8)]
+    assert learned_inverse.log_det_gradient_errors(flow, x) == [pytest.approx(wanted, rel=1e-8)]
 
 
 def test_a_true_inverse_has_no_volume_error() -> None:
@@ -85,8 +85,13 @@ def test_a_true_inverse_has_no_volume_error() -> None:
     layer: Any = flow.layers[0]
     with torch.no_grad():
         layer.inverse_weight.copy_(torch.linalg.inv(layer.weight))
-    assert learned_inverse.volume_errors(flow, x)[0] < 1e-10
-    assert learned_inverse.volume_errors(snf.Flow([snf.ExactLinear(2)], (2,)).double(), torch.ones(1, 2).double()) == []
+    assert learned_inverse.log_det_gradient_errors(flow, x)[0] < 1e-10
+    assert (
+        learned_inverse.log_det_gradient_errors(
+            snf.Flow([snf.ExactLinear(2)], (2,)).double(), torch.ones(1, 2).double()
+        )
+        == []
+    )
 
 
 # ---- the command -----------------------------------------------------------------------------------------------------
@@ -116,16 +121,16 @@ def folder(run: Path, tmp_path: Path) -> Path:
 
 def test_all_branches_start_from_one_flow_and_part(run: Path) -> None:
     found = ablation.read(run.parent / "forks-a")
-    assert list(found) == list(ablation.BRANCHES)
+    assert list(found) == list(ablation.VARIANTS)
     flow = snf.restore(run / "checkpoint.pt")
     test = snf.evaluate(flow, "digits").nats
     for made in found.values():
         assert made.steps == [0, 3]
         assert made.test_nats[0] == pytest.approx(test, rel=1e-12)
         assert made.weights == checkpoints.digest(flow.state_dict())
-        assert len(made.volume_errors[0]) == len(made.volume_errors[1]) == 2
+        assert len(made.log_det_gradient_errors[0]) == len(made.log_det_gradient_errors[1]) == 2
     assert len({made.validation_nats[0] for made in found.values()}) == 1
-    assert len({made.validation_nats[1] for made in found.values()}) == len(ablation.BRANCHES)
+    assert len({made.validation_nats[1] for made in found.values()}) == len(ablation.VARIANTS)
 
 
 @pytest.mark.parametrize(("name", "weight"), [("own", 2.0), ("tenth", 0.2), ("tenfold", 20.0)])
@@ -137,7 +142,7 @@ def test_a_branch_is_what_its_factor_says(name: str, weight: float, run: Path) -
         layer.recon_weight = weight
     data, adam = snf.load("digits", "train"), torch.optim.Adam(flow.parameters())
     for step, share in enumerate((1.0, 0.75, 0.25)):  # a half cosine over three steps; a tenth of them is no step
-        with snf.runtime.rng.stream("cpu", 0, "fork", step):
+        with snf.runtime.rng.isolated_rng("cpu", 0, "fork", step):
             x = data[torch.randint(len(data), (ablation.BATCH,))]
             adam.zero_grad()
             flow.loss(x).backward()
@@ -151,7 +156,7 @@ def test_a_branch_that_is_there_is_not_run_again(folder: Path, run: Path, monkey
     shutil.copytree(run, folder.parent / "a")
     followed = []
 
-    def again(path: Path, name: str, *_: Any, **__: Any) -> ablation.Fork:
+    def again(path: Path, name: str, *_: Any, **__: Any) -> ablation.AblationRecord:
         followed.append(name)
         return ablation.read(run.parent / "forks-a")[name]
 
@@ -165,8 +170,8 @@ def test_a_branch_that_leaves_the_finite_keeps_no_other_from_its_record(
 ) -> None:
     shutil.copytree(run, tmp_path / "a")
     branches = {
-        "own": ablation.Branch("λ without bounds", ablation.own_loss, 1e40),
-        "exact": ablation.BRANCHES["exact"],
+        "own": ablation.Variant("λ without bounds", ablation.own_loss, 1e40),
+        "exact": ablation.VARIANTS["exact"],
     }
     monkeypatch.setattr(ablation, "BRANCHES", branches)
     with pytest.raises(FloatingPointError, match=r"1 of 2 branches failed: own\.$"):

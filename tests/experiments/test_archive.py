@@ -8,20 +8,20 @@ import pytest
 from paths import ROOT
 
 from snf_lite.experiments import archive
-from snf_lite.experiments.archive import stored_picture, stored_run
+from snf_lite.experiments.archive import record_dir, record_image
 from snf_lite.runtime import files
 
 PICTURE = "fast-dense-selfnorm-mnist-seed0/samples.png"
 
 
 def test_a_run_is_found_in_the_repository() -> None:
-    folder = stored_run("dense-selfnorm-digits-seed0")
+    folder = record_dir("dense-selfnorm-digits-seed0")
     assert (folder / "record.json").is_file() and folder.parent.parts[-2:] == ("data", "runs")
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones() -> None:
     with pytest.raises(FileNotFoundError, match=r"dense-exact-digits-seed0.*got 'nobody'"):
-        stored_run("nobody")
+        record_dir("nobody")
 
 
 def test_the_copy_inside_an_installed_package_comes_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -29,25 +29,25 @@ def test_the_copy_inside_an_installed_package_comes_first(monkeypatch: pytest.Mo
     run.mkdir(parents=True)
     (run / "record.json").write_text("{}", "utf-8")
     monkeypatch.setattr(archive, "__file__", str(tmp_path / "snf_lite" / "experiments" / "archive.py"))
-    assert stored_run("mine") == run
+    assert record_dir("mine") == run
 
 
 def test_a_picture_is_the_one_of_its_run() -> None:
-    picture = stored_picture("fast-dense-selfnorm-mnist-seed0")
-    assert picture.startswith(b"\x89PNG") and picture == (archive.home() / PICTURE).read_bytes()
+    picture = record_image("fast-dense-selfnorm-mnist-seed0")
+    assert picture.startswith(b"\x89PNG") and picture == (archive.records_root() / PICTURE).read_bytes()
 
 
 def test_each_training_run_of_record_has_its_picture() -> None:
-    for record in archive.home().glob("*/record.json"):
-        assert stored_picture(record.parent.name)
+    for record in archive.records_root().glob("*/record.json"):
+        assert record_image(record.parent.name)
 
 
 def copied(folder: Path) -> Path:
     """A place with one run's picture and an index of it."""
     (folder / PICTURE).parent.mkdir(parents=True)
-    (folder / PICTURE).write_bytes((archive.home() / PICTURE).read_bytes())
+    (folder / PICTURE).write_bytes((archive.records_root() / PICTURE).read_bytes())
     (folder / PICTURE).with_name("record.json").write_text("{}", "utf-8")
-    shutil.copy(archive.home() / "index.json", folder)
+    shutil.copy(archive.records_root() / "index.json", folder)
     return folder
 
 
@@ -55,19 +55,19 @@ def test_an_altered_or_missing_picture_is_refused(monkeypatch: pytest.MonkeyPatc
     folder = copied(tmp_path / "snf_lite" / "stored_runs")
     monkeypatch.setattr(archive, "__file__", str(tmp_path / "snf_lite" / "experiments" / "archive.py"))
     name = Path(PICTURE).parent.name
-    assert stored_picture(name)
+    assert record_image(name)
     (folder / PICTURE).write_bytes(b"another")
     with pytest.raises(ValueError, match=f"{name}/samples.png: expected the picture with SHA-256"):
-        stored_picture(name)
+        record_image(name)
     with pytest.raises(FileNotFoundError, match=r"expected a picture loss\.png, got none"):
-        stored_picture(name, "loss.png")
+        record_image(name, "loss.png")
 
 
 def test_all_that_the_index_names_travels_with_the_package() -> None:
     """What the installed copy gets, by the patterns of pyproject.toml: whole, and small."""
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["package-data"]
-    travelling = {file for pattern in patterns["snf_lite.stored_runs"] for file in archive.home().glob(pattern)}
-    index = files.read_json(archive.home() / "index.json", "index of runs")
-    named = {archive.home() / name / file for name, files in index.items() for file in files}
-    assert {archive.home() / PICTURE, archive.home() / "index.json", *named} <= travelling
+    travelling = {file for pattern in patterns["snf_lite.stored_runs"] for file in archive.records_root().glob(pattern)}
+    index = files.read_json(archive.records_root() / "index.json", "index of runs")
+    named = {archive.records_root() / name / file for name, files in index.items() for file in files}
+    assert {archive.records_root() / PICTURE, archive.records_root() / "index.json", *named} <= travelling
     assert sum(file.stat().st_size for file in travelling) < 4e6

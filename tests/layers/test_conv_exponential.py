@@ -152,7 +152,7 @@ def test_refuses_a_norm_at_which_the_series_loses_half_of_its_digits(dtype: torc
 def test_the_power_iteration_finds_the_largest_singular_value(channels: int, kernel: int) -> None:
     layer = random_layer(channels, kernel)
     for _ in range(1000):
-        layer.adapt()
+        layer.after_step()
     largest = singular_value(layer.weight)
     assert layer.spectral_norm().item() == pytest.approx(largest, rel=1e-6)
     assert singular_value(layer.kernel()) == pytest.approx(0.9, rel=1e-6)
@@ -163,7 +163,7 @@ def test_the_estimate_follows_a_weight_that_changes_slowly() -> None:
     for _ in range(200):
         with torch.no_grad():
             layer.weight.add_(torch.randn_like(layer.weight), alpha=0.01)
-        layer.adapt()
+        layer.after_step()
     assert singular_value(layer.kernel()) < 0.9 * 1.01
 
 
@@ -177,7 +177,7 @@ def test_the_gradient_goes_through_the_norm() -> None:
     """With u and v at their limit the derivative of σ is that of the largest singular value (Miyato et al. 2018)."""
     layer = random_layer()
     for _ in range(1000):
-        layer.adapt()
+        layer.after_step()
     pull = torch.randn_like(layer.weight)
     (got,) = torch.autograd.grad((pull * layer.kernel()).sum(), layer.weight)
     largest = torch.linalg.matrix_norm(toeplitz.matrix(layer.weight, *SIZE), 2)
@@ -224,10 +224,10 @@ def test_a_weight_without_direction_leaves_the_iteration_able_to_go_on(number: f
     weight = layer.weight.detach().clone()
     with torch.no_grad():
         layer.weight.fill_(number)
-        layer.adapt()
+        layer.after_step()
         assert torch.isfinite(layer.left).all() and torch.isfinite(layer.norm_gradient).all()
         layer.weight.copy_(weight)
-        layer.adapt()
+        layer.after_step()
     assert layer.spectral_norm().item() > 0.9 * singular_value(weight)
 
 
@@ -235,7 +235,7 @@ def test_a_zero_weight_is_the_identity() -> None:
     layer, x = snf.ConvExponential2d(2), torch.randn(3, 2, 4, 4)
     with torch.no_grad():
         layer.weight.zero_()
-        layer.adapt()
+        layer.after_step()
     assert torch.equal(layer(x)[0], x) and torch.equal(layer(x)[1], torch.zeros(3))
 
 

@@ -14,7 +14,7 @@ from snf_lite.analysis import learned_inverse
 from snf_lite.layers import glow
 from snf_lite.linalg import toeplitz
 from snf_lite.training import checkpoints
-from snf_lite.training.step import Means, Step
+from snf_lite.training.step import StepOptions, TrainingStep
 
 BOTH = pytest.mark.parametrize("name", ["glow-exact", "glow-selfnorm"])
 
@@ -35,7 +35,7 @@ def images(count: int = 4, *shape: int) -> Tensor:
 
 
 def inner(flow: snf.Flow, kind: type) -> list[Any]:
-    return [layer for layer, _ in flow.walk(flow.event_shape) if isinstance(layer, kind)]
+    return [layer for layer, _ in flow.iter_layers(flow.event_shape) if isinstance(layer, kind)]
 
 
 # ---- activation normalisation ----------------------------------------------------------------------------------------
@@ -234,10 +234,10 @@ def test_what_a_flow_asks_of_its_layers_reaches_those_behind_the_split() -> None
     asked: list[str] = []
 
     class Asked(snf.ActNorm):
-        def adapt(self) -> None:
+        def after_step(self) -> None:
             asked.append("adapt")
 
-        def forget(self) -> None:
+        def clear_cache(self) -> None:
             asked.append("forget")
 
         def initialise(self, x: Tensor, whiten: bool) -> None:
@@ -245,8 +245,8 @@ def test_what_a_flow_asks_of_its_layers_reaches_those_behind_the_split() -> None
 
     flow = snf.Flow([snf.SplitPrior(3, [Asked(2), Asked(2)])], (3, 2, 2))
     flow.initialise(torch.randn(5, 3, 2, 2), whiten=True)
-    flow.adapt()
-    flow.forget()
+    flow.after_step()
+    flow.clear_cache()
     assert asked == [*["initialise (5, 2, 2, 2) True"] * 2, "adapt", "adapt", "forget", "forget"]
 
 
@@ -312,7 +312,7 @@ def test_the_papers_shapes(
     name: str, event_shape: tuple[int, ...], scales: int, steps: int, shapes: list[tuple[int, ...]]
 ) -> None:
     flow = snf.build(name, event_shape, 256, scales=scales, steps=steps, width=4)
-    found = [shape for layer, shape in flow.walk(event_shape) if isinstance(layer, snf.AffineCoupling)]
+    found = [shape for layer, shape in flow.iter_layers(event_shape) if isinstance(layer, snf.AffineCoupling)]
     assert found == [shape for shape in shapes for _ in range(steps)]
     assert len(inner(flow, snf.SplitPrior)) == scales - 1
     assert flow.sample(1).shape == (1, *event_shape)
@@ -356,7 +356,7 @@ def test_state_and_file_give_the_flow_again(name: str, tmp_path: Path) -> None:
 
 def test_a_step_by_lower_precision_is_finite() -> None:
     flow = snf.build("glow-selfnorm", (1, 8, 8), 17, **SMALL["glow-selfnorm"])
-    step = Step(flow, 1e-3, 10, 100.0, Means(precision="bf16"))
+    step = TrainingStep(flow, 1e-3, 10, 100.0, StepOptions(precision="bf16"))
     step(torch.randint(0, 17, (10, 1, 8, 8), dtype=torch.uint8), 1e-3)
     assert all(parameter.isfinite().all() and parameter.dtype == torch.float32 for parameter in flow.parameters())
 
@@ -426,4 +426,4 @@ def test_a_gradient_behind_the_split_is_named() -> None:
     with pytest.raises(
         FloatingPointError, match=r"layers\[1\] SplitPrior, layers\[1\] ExactConv2d: the gradient of bias"
     ):
-        Step(flow, 1e-3, 3, None, Means())(x, 1e-3)
+        TrainingStep(flow, 1e-3, 3, None, StepOptions())(x, 1e-3)

@@ -70,11 +70,11 @@ def test_a_split_gives_the_conditional_density_and_keeps_all_numbers() -> None:
 @pytest.mark.parametrize("start", [1.0, 100.0])
 def test_an_error_that_answers_the_weight_settles_at_the_tolerance(start: float) -> None:
     """With the error (10/λ)² the tolerance 0.25 is met at λ = 20, from below and from above."""
-    adapted = geco.AdaptedWeight(start, 0.25, "layer").double()
+    adapted = geco.AdaptiveWeight(start, 0.25, "layer").double()
     for _ in range(6000):
         adapted.weigh((10 / adapted.weight).square().expand(2))
         before = float(adapted.weight)
-        adapted.adapt()
+        adapted.after_step()
         step = math.log(float(adapted.weight) / before)
         assert step == pytest.approx(1e-3 * min(1.0, float(adapted.average) / 0.25 - 1), abs=1e-12)
     assert float(adapted.weight) == pytest.approx(20, rel=1e-2)

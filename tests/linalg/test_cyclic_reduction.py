@@ -8,20 +8,20 @@ from torch import Tensor
 
 from snf_lite.linalg import cyclic_reduction
 from snf_lite.linalg.block_tridiagonal import Bands, bands, gather, layout
-from snf_lite.linalg.cyclic_reduction import CyclicReduction, Rows, reduction
+from snf_lite.linalg.cyclic_reduction import Blocks, CyclicReduction, reduction
 
 SIZE = 3
 
 
-def blocks(n: int, seed: int = 0) -> Rows:
+def blocks(n: int, seed: int = 0) -> Blocks:
     """D, E, U, L with a dominant diagonal, so that any n of them make a regular matrix."""
     torch.manual_seed(seed)
     D, E, U, L = torch.randn(4, SIZE, SIZE, dtype=torch.float64)
     big = 8 * torch.eye(SIZE, dtype=torch.float64)
-    return Rows(D + big, E + big, U, L)
+    return Blocks(D + big, E + big, U, L)
 
 
-def assembled(rows: Rows, n: int) -> Tensor:
+def assembled(rows: Blocks, n: int) -> Tensor:
     """The dense matrix of n block rows."""
     up, down = torch.ones(2, n - 1, dtype=torch.float64).diag_embed(1)[0], torch.ones(n - 1).double().diag(-1)
     inner = torch.ones(n, dtype=torch.float64).diag()
@@ -33,7 +33,7 @@ def assembled(rows: Rows, n: int) -> Tensor:
 
 @pytest.mark.parametrize("n", [*range(1, 20), 28, 32])
 def test_value_gradient_and_solve_are_those_of_the_dense_matrix(n: int) -> None:
-    rows = Rows(*(block.requires_grad_() for block in blocks(n)))
+    rows = Blocks(*(block.requires_grad_() for block in blocks(n)))
     dense = assembled(rows, n)
     factors = reduction(rows, n)
     wanted = torch.linalg.slogdet(dense)[1]
@@ -47,7 +47,7 @@ def test_value_gradient_and_solve_are_those_of_the_dense_matrix(n: int) -> None:
 
 
 def test_its_own_gradient_is_what_autograd_finds_in_its_value() -> None:
-    rows = Rows(*(block.requires_grad_() for block in blocks(13)))
+    rows = Blocks(*(block.requires_grad_() for block in blocks(13)))
     factors = reduction(rows, 13)
     for ours, theirs in zip(factors.gradient(), torch.autograd.grad(factors.log_abs_det, rows), strict=True):
         assert (ours - theirs).abs().max() < 1e-12

@@ -41,8 +41,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "toeplitz: gradient without the eliminated": Mutant(
         "snf_lite/linalg/cyclic_reduction.py",
-        "Rows(D + gone, E, left_U",
-        "Rows(D, E, left_U",
+        "Blocks(D + gone, E, left_U",
+        "Blocks(D, E, left_U",
         "linalg/test_toeplitz.py::test_log_det_and_gradient_are_those_of_the_dense_matrix[shape0-gaussian]",
     ),
     "toeplitz: safeguard left out": Mutant(

@@ -137,8 +137,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "split: layers initialized from the other half": Mutant(
         "snf_lite/layers/glow.py",
-        "self.prepare(self.halves(x)[0]",
-        "self.prepare(self.halves(x)[1]",
+        "self.initialise_layers(self.halves(x)[0]",
+        "self.initialise_layers(self.halves(x)[1]",
         "layers/test_glow.py::test_what_a_flow_asks_of_its_layers_reaches_those_behind_the_split",
     ),
     "row: layers initialized from the flow's input": Mutant(
@@ -155,13 +155,13 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "row: layers not adapted": Mutant(
         "snf_lite/chain.py",
-        "layer.adapt()",
+        "layer.after_step()",
         "layer",
         "layers/test_glow.py::test_what_a_flow_asks_of_its_layers_reaches_those_behind_the_split",
     ),
     "row: layers remember": Mutant(
         "snf_lite/chain.py",
-        "layer.forget()",
+        "layer.clear_cache()",
         "layer",
         "layers/test_glow.py::test_what_a_flow_asks_of_its_layers_reaches_those_behind_the_split",
     ),
@@ -239,7 +239,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "geco: convolutions not adapted": Mutant(
         "snf_lite/conv.py",
-        "self.adapted.adapt()",
+        "self.adapted.after_step()",
         "self.adapted",
         "theory/test_geco.py::test_weight_and_average_follow_the_formula[1.5-convolution-shape1]",
     ),

@@ -8,14 +8,14 @@ import pytest
 #: Page faults of buffers that are freed and asked for again, in a process of their own.
 FAULTS = """
 import resource, torch
-from snf_lite.runtime.devices import keep_freed_memory
+from snf_lite.runtime.devices import tune_malloc
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     for _ in range(10):
         torch.ones(10_000_000)
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 plain = faults()
-kept = keep_freed_memory()
+kept = tune_malloc()
 faults()
 print(kept, plain, faults())
 """

@@ -21,7 +21,7 @@ MODELS = snf.model_names()
 @pytest.fixture
 def readable(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in has values where ``meta`` has none: the checks on them run, as they do on a GPU."""
-    monkeypatch.setattr(checks, "values_are_readable", lambda x: not checks.transformed())
+    monkeypatch.setattr(checks, "is_eager", lambda x: not checks.under_functorch())
 
 
 @pytest.fixture

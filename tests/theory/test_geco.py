@@ -11,7 +11,7 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import geco
-from snf_lite.training.step import Means, Step
+from snf_lite.training.step import StepOptions, TrainingStep
 
 MOONS = snf.sample_density("moons", 400)
 
@@ -49,7 +49,7 @@ def test_weight_and_average_follow_the_formula(make: Any, shape: tuple[int, ...]
     for _ in range(50):
         penalty = layer.surrogate(x)[2]
         assert float(penalty.detach().mean()) == pytest.approx(weight * error, rel=1e-6)
-        layer.adapt()
+        layer.after_step()
         average = 0.99 * average + 0.01 * error
         weight *= math.exp(1e-3 * min(1, average / tolerance - 1))
         assert float(layer.adapted.weight) == pytest.approx(weight, rel=1e-6)
@@ -59,7 +59,7 @@ def test_weight_and_average_follow_the_formula(make: Any, shape: tuple[int, ...]
 
 
 def test_a_step_of_the_weight_is_bounded_and_so_is_the_weight() -> None:
-    adapted = geco.AdaptedWeight(1.0, 1e-3, "layer")
+    adapted = geco.AdaptiveWeight(1.0, 1e-3, "layer")
     for error, start, end in [
         (1e30, 1.0, math.exp(1e-3)),
         (1e30, 1e6, 1e6),
@@ -69,7 +69,7 @@ def test_a_step_of_the_weight_is_bounded_and_so_is_the_weight() -> None:
         adapted.weight.fill_(start)
         adapted.average.fill_(error)
         adapted.weigh(torch.full((4,), error))
-        adapted.adapt()
+        adapted.after_step()
         assert float(adapted.weight) == pytest.approx(end, rel=1e-6)
 
 
@@ -80,11 +80,11 @@ def test_only_a_training_pass_is_noted() -> None:
     layer(x)
     layer.inverse(x, exact=False)
     before = {key: value.clone() for key, value in layer.state_dict().items()}
-    layer.adapt()
+    layer.after_step()
     assert all(torch.allclose(value, before[key], rtol=1e-9) for key, value in layer.state_dict().items())
     layer.surrogate(x)
     assert all(torch.equal(value, layer.state_dict()[key]) for key, value in before.items() if "average" in key)
-    layer.adapt()
+    layer.after_step()
     assert not torch.allclose(layer.adapted.average, before["adapted.average"], rtol=1e-9)
 
 
@@ -93,7 +93,7 @@ def test_without_a_tolerance_nothing_is_there(make: Any, shape: tuple[int, ...])
     layer = make(None)
     assert set(layer.state_dict()) == {"weight", "bias", "inverse_weight"}
     assert "tolerance" not in layer.settings() and layer.recon_weight == 1.0
-    layer.adapt()
+    layer.after_step()
     assert set(make(0.5).state_dict()) == {*layer.state_dict(), "adapted.weight", "adapted.average"}
     assert make(0.5, 3.0).recon_weight == 3.0 and make(0.5).settings()["tolerance"] == 0.5
 
@@ -113,11 +113,11 @@ def test_the_weight_scales_the_reconstruction_gradients() -> None:
 def test_the_weights_of_a_model_move_in_its_steps(name: str) -> None:
     settings = {**SMALL.get(name, {}), "tolerance": 0.01}
     flow = snf.build(name, (1, 8, 8), 17, **settings)
-    step = Step(flow, 1e-2, 8, 100.0, Means())
+    step = TrainingStep(flow, 1e-2, 8, 100.0, StepOptions())
     for _ in range(3):
         step(torch.randint(0, 17, (8, 1, 8, 8), dtype=torch.uint8), 1e-2)
     weights = [value for key, value in flow.state_dict().items() if key.endswith("adapted.weight")]
-    starts = [layer.recon_weight for layer, _ in flow.walk(flow.event_shape) if hasattr(layer, "recon_weight")]
+    starts = [layer.recon_weight for layer, _ in flow.iter_layers(flow.event_shape) if hasattr(layer, "recon_weight")]
     assert len(weights) == len(starts) > 1
     assert all(float(weight) != start for weight, start in zip(weights, starts, strict=True))
 

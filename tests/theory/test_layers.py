@@ -39,7 +39,7 @@ def test_fused_step_equals_the_readable_lines(name: str) -> None:
     pull, weights = drawn(layer, x)
     fused = training_gradients(layer, x, pull, weights)
     x_grad, x.grad = x.grad.clone(), None
-    readable = dense.readable_self_norm_linear if name in DENSE_LEARNED else conv.readable_self_norm_conv2d
+    readable = dense.reference_self_norm_linear if name in DENSE_LEARNED else conv.reference_self_norm_conv2d
     layer.zero_grad()
     z, term, recon = readable(x, layer.weight, layer.inverse_weight, layer.bias)
     assert torch.equal(term, torch.zeros_like(term))

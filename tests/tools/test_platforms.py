@@ -14,7 +14,7 @@ import matrix
 import pytest
 import yaml
 from matrix_parts import page, places
-from matrix_parts.rows import ROWS, SELECTIONS, Row
+from matrix_parts.rows import ROWS, SELECTIONS, MatrixRow
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from paths import ROOT, git_refuses
@@ -59,7 +59,7 @@ def test_the_floors_are_what_the_row_of_floors_installs() -> None:
 
 def unnamed(source: str) -> list[int]:
     """The lines that open a text file in whatever encoding the machine has."""
-    return [node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and _unnamed(node)]
+    return [node.lineno for node in ast.iter_layers(ast.parse(source)) if isinstance(node, ast.Call) and _unnamed(node)]
 
 
 def _unnamed(call: ast.Call) -> bool:
@@ -147,7 +147,7 @@ def test_one_failed_row_fails_the_command_and_leaves_other_results(
 
 
 def test_what_cannot_be_made_is_not_here(tmp_path: Path) -> None:
-    for row in (Row("a Python of tomorrow", "files", python="3.99"), Row("a script", "tests/gone.py")):
+    for row in (MatrixRow("a Python of tomorrow", "files", python="3.99"), MatrixRow("a script", "tests/gone.py")):
         assert matrix.run("row", row, False, tmp_path / "log")["result"] == "not here"
 
 
@@ -160,17 +160,17 @@ def test_a_row_whose_difference_is_not_there_has_not_passed(
     (tmp_path / "gone.py").touch()
     monkeypatch.setattr(matrix, "ROOT", tmp_path)
     monkeypatch.setattr(matrix.places, "own_environment", lambda python, place: Path(python))
-    assert matrix.run("row", Row("a row", "gone.py", holds), False, tmp_path / "log")["result"] == told
+    assert matrix.run("row", MatrixRow("a row", "gone.py", holds), False, tmp_path / "log")["result"] == told
 
 
 def test_variables_of_this_project_stay_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SNF_DATA", "somewhere")
     monkeypatch.setenv("LC_ALL", "C")
-    found = matrix.variables(Row("", "files"), tmp_path)
+    found = matrix.variables(MatrixRow("", "files"), tmp_path)
     assert "SNF_DATA" not in found and "LC_ALL" not in found and found["OMP_NUM_THREADS"] == "1"
-    bare = matrix.variables(Row("", "files", other_user=True), tmp_path)
+    bare = matrix.variables(MatrixRow("", "files", other_user=True), tmp_path)
     assert set(bare) == {"PATH", "TMPDIR", "OMP_NUM_THREADS", "MKL_NUM_THREADS"}
-    without = matrix.variables(Row("", "files", without=("git",)), tmp_path)["PATH"]
+    without = matrix.variables(MatrixRow("", "files", without=("git",)), tmp_path)["PATH"]
     assert not shutil.which("git", path=without) and shutil.which("env", path=without)
 
 

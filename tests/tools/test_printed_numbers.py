@@ -184,8 +184,9 @@ def test_a_notebook_is_red_for_what_rounding_does_not_explain(
     }
     for name, made in notebooks.items():
         nbformat.write(made, pytester.path / f"{name}.ipynb")
-    monkeypatch.setenv("PYTHONPATH", str(ROOT / "book"))
-    options = ["--nbval", "--nbval-current-env", "-p", "comparison.compared_chapter", "-p", "no:cacheprovider", "-n", str(workers)]
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "book" / "_tools"))
+    plugins = ["-p", "comparison.compared_chapter", "-p", "no:cacheprovider"]
+    options = ["--nbval", "--nbval-current-env", *plugins, "-n", str(workers)]
     done = pytester.runpytest_subprocess(*options, "--dist=loadscope", "-rA", "--color=no")
     found = [re.fullmatch(r"(PASSED|FAILED) (\S+::Cell \d+)(?: - .*)?", line) for line in done.stdout.lines]
     outcomes = {one[2]: one[1] for one in found if one}

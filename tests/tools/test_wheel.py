@@ -17,16 +17,16 @@ index = files.read_json(archive.home() / "index.json", "index of runs")
 folders = {path.parent.name for kind in archive.RECORDS for path in archive.home().glob(f"*/{kind}")}
 pictures = [(name, file) for name, sums in index.items() for file in sums if file.endswith(".png")]
 for name in folders:
-    assert archive.stored_run(name).is_relative_to(archive.home())
+    assert archive.record_dir(name).is_relative_to(archive.home())
 for name, file in pictures:
     if name in folders:
-        assert archive.stored_picture(name, file)
+        assert archive.record_image(name, file)
 print(json.dumps([snf.__file__, str(archive.home()), len(folders), len(pictures)]))
 """
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def records_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reader's folder, with the wheel in it and installed."""
     home = tmp_path_factory.mktemp("reader")
     python = made(home)

@@ -92,7 +92,7 @@ def test_shares_make_up_the_batch(size: int, count: int, monkeypatch: pytest.Mon
     parts = []
     for rank in range(count):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        parts.append(distributed.share(indices))
+        parts.append(distributed.shard(indices))
     assert all(len(part) for part, _ in parts)
     assert torch.equal(torch.cat([part for part, weight in parts if weight]), indices)
     joint = sum(weight * values[part].mean() for part, weight in parts) / count
@@ -185,4 +185,4 @@ def test_one_process_touches_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: pytest.fail("a group was made"))
     monkeypatch.setenv("WORLD_SIZE", "1")  # torchrun with one process
     snf.fit(fresh(), MOONS, 1, validation=HELD_OUT)
-    assert (distributed.world_size(), distributed.rank(), distributed.is_writer()) == (1, 0, True)
+    assert (distributed.world_size(), distributed.rank(), distributed.is_main_process()) == (1, 0, True)

@@ -89,17 +89,17 @@ def test_forget_clears_what_a_layer_remembers(layer: snf.FlowLayer) -> None:
     with torch.no_grad():
         flow.log_prob(torch.zeros(1, *flow.event_shape))
     assert layer._factor._result is not None
-    flow.forget()
+    flow.clear_cache()
     assert layer._factor._result is None
 
 
 def test_caches_are_cleared_after_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
-    step, forget = torch.optim.Adam.step, snf.Flow.forget
+    step, clear_cache = torch.optim.Adam.step, snf.Flow.clear_cache
     monkeypatch.setattr(torch.optim.Adam, "step", lambda adam: events.append("step") or step(adam))
-    monkeypatch.setattr(snf.Flow, "forget", lambda flow: events.append("forget") or forget(flow))
+    monkeypatch.setattr(snf.Flow, "clear_cache", lambda flow: events.append("cleared") or clear_cache(flow))
     snf.fit(fresh(), MOONS, 2, 50, validation=HELD_OUT)
-    assert events == ["step", "forget"] * 16 + ["forget"]
+    assert events == ["step", "cleared"] * 16 + ["cleared"]
 
 
 def test_a_flow_of_layers_without_weights_is_refused() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite.training import step
-from snf_lite.training.step import Means, Step, adam
+from snf_lite.training.step import StepOptions, TrainingStep, adam
 
 MODELS = ["dense-selfnorm", "dense-exact", "dense-relative", "dense-lu"]
 
@@ -19,7 +19,7 @@ MODELS = ["dense-selfnorm", "dense-exact", "dense-relative", "dense-lu"]
 def gradients(flow: snf.Flow, x: Tensor, precision: str = "float32") -> Tensor:
     flow.zero_grad()
     torch.manual_seed(0)
-    with Means(precision=precision).products(x.device):
+    with StepOptions(precision=precision).products(x.device):
         loss = flow.loss(x)
     loss.backward()
     return torch.cat([weight.grad.flatten() for weight in flow.parameters()])
@@ -125,7 +125,9 @@ def test_a_compiled_run_ends_where_the_plain_one_does(monkeypatch: pytest.Monkey
     assert history.settings["compile"] is True
 
 
-def by_graph(monkeypatch: pytest.MonkeyPatch, flow: snf.Flow, clip_norm: float | None = None) -> tuple[Step, list[str]]:
+def by_graph(
+    monkeypatch: pytest.MonkeyPatch, flow: snf.Flow, clip_norm: float | None = None
+) -> tuple[TrainingStep, list[str]]:
     """A step that goes the way of the graph on the CPU: what is "recorded" is called again for each replay.
 
     Unlike a graph this runs Python again; that the replay reads its inbox and nothing else is seen from the weights.
@@ -137,15 +139,15 @@ def by_graph(monkeypatch: pytest.MonkeyPatch, flow: snf.Flow, clip_norm: float |
         return lambda: said.append("replayed") or work()
 
     monkeypatch.setattr(step, "recorded", recorded)
-    monkeypatch.setattr(Means, "require_on", lambda *_: None)
+    monkeypatch.setattr(StepOptions, "require_on", lambda *_: None)
     monkeypatch.setattr(step, "adam", lambda parameters, lr, capturable: adam(parameters, torch.tensor(lr)))
-    return Step(flow, 0.1, 50, clip_norm, Means(cuda_graph=True)), said
+    return TrainingStep(flow, 0.1, 50, clip_norm, StepOptions(cuda_graph=True)), said
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
 def test_a_recorded_step_does_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch, clip_norm: float | None) -> None:
     plain, recorded = fresh(), fresh()
-    eager = Step(plain, 0.1, 50, clip_norm, Means())
+    eager = TrainingStep(plain, 0.1, 50, clip_norm, StepOptions())
     graph, said = by_graph(monkeypatch, recorded, clip_norm)
     for index, events in enumerate(MOONS.split(50)[:6]):
         for take in (eager, graph):
@@ -183,9 +185,9 @@ def test_a_run_may_be_taken_up_by_other_means(tmp_path: Any) -> None:
 
 def test_loaded_state_keeps_its_own_rate_and_means() -> None:
     flow = fresh()
-    first = Step(flow, 0.1, 50, None, Means())
+    first = TrainingStep(flow, 0.1, 50, None, StepOptions())
     first(MOONS[:50], 0.05)
-    second = Step(copy.deepcopy(flow), 0.3, 50, None, Means())
+    second = TrainingStep(copy.deepcopy(flow), 0.3, 50, None, StepOptions())
     second.load(copy.deepcopy(first.optimizer.state_dict()))
     assert second.optimizer.param_groups[0]["lr"] == 0.3
     for taken in (first, second):

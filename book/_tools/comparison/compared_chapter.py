@@ -1,7 +1,8 @@
 """The book's notebooks under pytest: nbval's comparison, with numbers compared as numbers (``printed_numbers.py``).
 
-``conftest.py`` takes its hooks from here; elsewhere: ``pytest -p comparison.compared_chapter``. A cell fails where it prints
-what rounding does not explain, or where with it more of the notebook's numbers are off by one unit than ``allowed``.
+``conftest.py`` takes its hooks from here; elsewhere: ``pytest -p comparison.compared_chapter``. A cell fails where it
+prints what rounding does not explain, or where with it more of the notebook's numbers are off by one unit than
+``allowed``.
 What was off is listed at the end of the run, also where all cells pass, and where several processes share the work.
 """
 

@@ -42,7 +42,7 @@ COLAB = {
 
 
 @dataclass(frozen=True)
-class Row:
+class MatrixRow:
     """One line of the matrix.
 
     Attributes:
@@ -75,64 +75,68 @@ CAPABILITY = "__import__('torch').backends.cpu.get_cpu_capability() == '{}'"
 THREADS = "__import__('torch').get_num_threads() == {}"
 INSTALLED = "__import__('importlib.metadata').metadata.version('{}').split('+')[0] {} '{}'"
 
-ROWS: dict[str, Row] = {
+ROWS: dict[str, MatrixRow] = {
     # ---- Python, and the versions of the libraries -------------------------------------------------------------------
-    "debian": Row("Debian's own Python, set up by `make`", "files", MINOR.format(11), python="/usr/bin/python3"),
-    "python3.11": Row("Python 3.11, set up by `make`", "versions", MINOR.format(11), python="3.11"),
-    "python3.12": Row("Python 3.12, set up by `make`", "versions", MINOR.format(12), python="3.12"),
-    "python3.13": Row("Python 3.13, set up by `make`", "versions", MINOR.format(13), python="3.13"),
-    "floors": Row(
+    "debian": MatrixRow("Debian's own Python, set up by `make`", "files", MINOR.format(11), python="/usr/bin/python3"),
+    "python3.11": MatrixRow("Python 3.11, set up by `make`", "versions", MINOR.format(11), python="3.11"),
+    "python3.12": MatrixRow("Python 3.12, set up by `make`", "versions", MINOR.format(12), python="3.12"),
+    "python3.13": MatrixRow("Python 3.13, set up by `make`", "versions", MINOR.format(13), python="3.13"),
+    "floors": MatrixRow(
         "the lowest versions that pyproject.toml allows", "versions", INSTALLED.format("torch", "<", "2.7"),
         python="3.11", versions="floors",
     ),
-    "newest": Row("the newest versions, without constraints.txt", "versions", python="3.13", versions="newest"),
-    "colab": Row(
+    "newest": MatrixRow("the newest versions, without constraints.txt", "versions", python="3.13", versions="newest"),
+    "colab": MatrixRow(
         "Colab's versions, a chapter at a time in an empty folder", "chapters",
         INSTALLED.format("ipython", "==", COLAB["ipython"]), python="3.13", versions="colab",
     ),
     # ---- arithmetic --------------------------------------------------------------------------------------------------
-    "one-thread": Row("one thread", "numbers", THREADS.format(1), variables={"OMP_NUM_THREADS": "1"}),
-    "two-threads": Row(
+    "one-thread": MatrixRow("one thread", "numbers", THREADS.format(1), variables={"OMP_NUM_THREADS": "1"}),
+    "two-threads": MatrixRow(
         "two threads", "numbers", THREADS.format(2), variables={"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
     ),
-    "avx2": Row(
+    "avx2": MatrixRow(
         "no instructions beyond AVX2", "numbers", CAPABILITY.format("AVX2"),
         variables={"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     ),
-    "lowest": Row(
+    "lowest": MatrixRow(
         "the lowest instructions of an x86 processor", "numbers", CAPABILITY.format("DEFAULT"),
         variables={"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41"},
     ),
-    "arithmetics": Row("the chapters under other arithmetics", "book/_tools/arithmetics.py"),
+    "arithmetics": MatrixRow("the chapters under other arithmetics", "book/_tools/arithmetics.py"),
     # ---- language ----------------------------------------------------------------------------------------------------
-    "locale-c": Row("locale C, no UTF-8 mode", "files", f"{ENCODING} == 'ascii'", variables={"LC_ALL": "C", **NO_UTF8}),
-    "cp1252": Row(
+    "locale-c": MatrixRow(
+        "locale C, no UTF-8 mode", "files", f"{ENCODING} == 'ascii'", variables={"LC_ALL": "C", **NO_UTF8}
+    ),
+    "cp1252": MatrixRow(
         "encoding cp1252, as on Windows", "files", f"{ENCODING} == 'cp1252'",
         variables={"LC_ALL": "en_US/CP1252", **NO_UTF8},
     ),
-    "turkish": Row(
+    "turkish": MatrixRow(
         "Turkish, whose i has a capital of its own", "files",
         "__import__('locale').setlocale(__import__('locale').LC_ALL, '').startswith('tr_TR')",
         variables={"LC_ALL": "tr_TR/UTF-8"},
     ),
     # ---- the checkout, and who runs it -------------------------------------------------------------------------------
-    "odd-path": Row("blanks, umlauts, a quote in the path", "files", '"\'" in __import__("os").getcwd()', place="odd"),
-    "zip": Row("an unpacked archive, no git", "files", "not __import__('os').path.exists('.git')", place="zip"),
-    "crlf": Row(
+    "odd-path": MatrixRow(
+        "blanks, umlauts, a quote in the path", "files", '"\'" in __import__("os").getcwd()', place="odd"
+    ),
+    "zip": MatrixRow("an unpacked archive, no git", "files", "not __import__('os').path.exists('.git')", place="zip"),
+    "crlf": MatrixRow(
         "a checkout by git with autocrlf", "files",
         "'true' in __import__('subprocess').getoutput('git config core.autocrlf')", place="crlf",
     ),
-    "read-only": Row(
+    "read-only": MatrixRow(
         "a checkout of somebody else's, not to be written to", "files", "not __import__('os').access('.', 2)",
         place="read-only", other_user=True,
     ),
-    "nobody": Row(
+    "nobody": MatrixRow(
         "not root, no HOME, no variables", "files",
         "__import__('os').geteuid() and 'HOME' not in __import__('os').environ", other_user=True,
     ),
-    "no-browser": Row(
+    "no-browser": MatrixRow(
         "no browser", "pages", "__import__('chromium').installed() is None",
         without=("chromium", "chrome", "firefox", "msedge"),
     ),
-    "fonts": Row("the pages with other sets of fonts", "tests/pages/font_sets.py"),
+    "fonts": MatrixRow("the pages with other sets of fonts", "tests/pages/font_sets.py"),
 }  # fmt: skip

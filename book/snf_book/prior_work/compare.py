@@ -16,14 +16,14 @@ from snf_book.prior_work.flows.integer_model import LatticeModel
 from snf_book.prior_work.model import Model
 from snf_book.prior_work.system import System
 from snf_book.prior_work.systems import LEVELS, MANY, PIXELS, system_named
-from snf_book.prior_work.third_party import PyroStep, library, made
+from snf_book.prior_work.third_party import PyroStep, build_seeded, library
 from snf_book.prior_work.training import DIGITS, PLANE, TEST, TRAIN, fit, fit_digits, points, true_log_prob
 from snf_book.prior_work.verification import CANDIDATES, examine
-from snf_lite.analysis.jacobian import code_and_jacobian
+from snf_lite.analysis.jacobian import latent_and_jacobian
 from snf_lite.data.datasets import load
 from snf_lite.flow import Flow
 from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.evaluation import bits_per_dim
 
 #: Events that Jacobians, round trips and times are taken over; pictures, likewise; samples of digits that are kept.
@@ -50,7 +50,7 @@ def compare(names: Sequence[str], seed: int, say: Callable[[str], None]) -> dict
         "truth": float(true_log_prob(test).mean()),
         "systems": entries,
         "candidates": [examine(candidate, seed) for candidate in CANDIDATES],
-        "impostor": impostor(seed),
+        "broken_example": broken_example(seed),
         "series": series(seed),
     }
 
@@ -85,14 +85,14 @@ def trained_system(name: str, seed: int) -> tuple[Model, float]:
 def trained_in_plane(model: Model, seed: int) -> tuple[Model, float]:
     """The model after its training, and the seconds it took."""
     started = time.perf_counter()
-    fit(model, model.loss, points(TRAIN, seed), seed, PLANE, model.adapt)
+    fit(model, model.loss, points(TRAIN, seed), seed, PLANE, model.after_step)
     return model, time.perf_counter() - started
 
 
 def plane_of(system: System, seed: int) -> dict[str, Any]:
     """What is measured of a system in the plane: exact figures in float64, times in the float32 it was trained in."""
     model, seconds = trained_system(system.name, seed)
-    with stream("cpu", seed, "prior work", "times"):
+    with isolated_rng("cpu", seed, "prior work", "times"):
         times = _times(lambda: model.log_prob(points(TIMED, seed + 2)), lambda: model.sample(TIMED))
     exact, test = copy.deepcopy(model).double(), points(TEST, seed + 1).double()
     log_prob = exact.log_prob(test).detach()
@@ -147,11 +147,11 @@ def digits_of(system: System, seed: int) -> dict[str, Any]:
     model, started = system.digits(seed), time.perf_counter()
     fit_digits(model, seed, DIGITS)
     seconds, test = time.perf_counter() - started, load("digits", "test").as_subclass(Tensor)
-    with stream("cpu", seed, "prior work", "digits"), torch.no_grad():
+    with isolated_rng("cpu", seed, "prior work", "digits"), torch.no_grad():
         found = _digits_log_prob(model, test)
         times = _times(lambda: _digits_log_prob(model, test[:TIMED_PICTURES]), lambda: _sample(model, TIMED_PICTURES))
         samples = _sample(model, SAMPLES)
-    with stream("cpu", seed, "prior work", "jacobian"):
+    with isolated_rng("cpu", seed, "prior work", "jacobian"):
         checks = _picture_checks(copy.deepcopy(model).double(), test[:CHECKED_PICTURES], system.digits_layer)
     return {
         "steps": DIGITS.steps,
@@ -229,17 +229,17 @@ def bits_a_pixel(nats: float) -> float:
 # ---- what breaks -----------------------------------------------------------------------------------------------------
 
 
-def impostor(seed: int) -> dict[str, Any]:
+def broken_example(seed: int) -> dict[str, Any]:
     """pyro's Sylvester flow, trained like the others by the log-determinants that it claims."""
     layer = library("pyro.distributions.transforms").Sylvester
 
     def build() -> Model:
         return Model(PyroStep(layer(2, 2)) for _ in range(MANY))
 
-    model, _ = trained_in_plane(made(seed, build), seed)
+    model, _ = trained_in_plane(build_seeded(seed, build), seed)
     test = points(TEST, seed + 1)
     density = measures.picture(model)
-    code, jacobian = code_and_jacobian(model.code, test)
+    code, jacobian = latent_and_jacobian(model.code, test)
     found = -0.5 * code.square().sum(1) - math.log(2 * math.pi) + torch.linalg.slogdet(jacobian).logabsdet
     return {
         "code": "pyro.distributions.transforms.Sylvester",
@@ -262,7 +262,7 @@ def series(seed: int, terms: int = 10, draws: int = 100) -> dict[str, Any]:
     events = points(CHECKED, seed + 1).double()
     model = copy.deepcopy(trained_system("i-ResNet", seed)[0]).double()
     first = model.steps[0]
-    _, whole = code_and_jacobian(lambda x: first(x)[0], events)
+    _, whole = latent_and_jacobian(lambda x: first(x)[0], events)
     inner, exact = whole - torch.eye(2, dtype=torch.float64), torch.linalg.slogdet(whole).logabsdet
     norm = float(torch.linalg.matrix_norm(inner, ord=2).max())
     errors = [(measures.series_log_det(inner, n) - exact).abs() for n in range(1, terms + 1)]
@@ -281,6 +281,6 @@ def _roulette(seed: int, draws: int) -> dict[str, float]:
     event = points(1, seed + 1)
     exact = float(model(event)[1].detach())
     model.train()
-    with stream("cpu", seed, "prior work", "roulette"):
+    with isolated_rng("cpu", seed, "prior work", "roulette"):
         each = torch.stack([model(event)[1].detach()[0] for _ in range(draws)])
     return {"exact": exact, "estimate": float(each.mean()), "deviation": float(each.std())}

@@ -46,7 +46,7 @@ def show_density(axes: Axes, density: Tensor, title: str = "") -> None:
     axes.set(xticks=[], yticks=[])
 
 
-def wall(record: dict[str, Any], truth: Tensor) -> Figure:
+def plot_gallery(record: dict[str, Any], truth: Tensor) -> Figure:
     """The densities of all systems side by side, behind that from which the events come, (64, 64)."""
     shown = [("the truth", truth), *((name, density_of(entry)) for name, entry in record["systems"].items())]
     rows = -(-len(shown) // COLUMNS)
@@ -59,7 +59,7 @@ def wall(record: dict[str, Any], truth: Tensor) -> Figure:
     return figure
 
 
-def portrait(record: dict[str, Any], name: str) -> Figure:
+def plot_system(record: dict[str, Any], name: str) -> Figure:
     """One system: its density, the mean Jacobian of a layer and of the whole, and what it gives up in words."""
     entry, system = record["systems"][name], system_named(name)
     figure, axes = panels(4, height=2.5, width=8.2)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from snf_book.plane import Plane
 from snf_book.prior_work.flows.integer_model import SIDE, LatticeModel
 from snf_book.prior_work.model import Model
-from snf_lite.analysis.jacobian import code_and_jacobian
+from snf_lite.analysis.jacobian import latent_and_jacobian
 
 #: Half the side of the square of the integral, and cells along it; of the stored picture likewise.
 SQUARE, CELLS = 4.0, 400
@@ -21,7 +21,7 @@ _PART = 20_000
 
 def log_det_error(code: Callable[[Tensor], tuple[Tensor, Tensor]], x: Tensor) -> float:
     """The largest difference, over events, of the log|det| that ``code`` claims from its Jacobian's, in nats."""
-    _, jacobian = code_and_jacobian(lambda events: code(events)[0], x)
+    _, jacobian = latent_and_jacobian(lambda events: code(events)[0], x)
     claimed = code(x)[1].detach()
     return float((claimed - torch.linalg.slogdet(jacobian).logabsdet).abs().max())
 
@@ -94,7 +94,7 @@ def picture(model: Model) -> Tensor:
 
 def pattern(code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     """The mean of |∂z_i/∂x_j| over events, (D, D)."""
-    return code_and_jacobian(code, x)[1].abs().mean(0)
+    return latent_and_jacobian(code, x)[1].abs().mean(0)
 
 
 def lattice_pattern(code: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -41,7 +41,7 @@ class Model(nn.Module):
         """What training makes small, a scalar: mean −log p."""
         return -self.log_prob(x).mean()
 
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         """What steps change by themselves after each step of training."""
         for step in self.steps:
             getattr(step, "adapt", lambda: None)()

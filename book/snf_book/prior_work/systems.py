@@ -14,7 +14,14 @@ from snf_book.prior_work.flows.mixture_coupling import MixtureCoupling
 from snf_book.prior_work.flows.sylvester import Sylvester
 from snf_book.prior_work.model import FlowModel, Model
 from snf_book.prior_work.system import System
-from snf_book.prior_work.third_party import NormflowsInvertible, NormflowsStep, ZukoStep, library, made, zuko_steps
+from snf_book.prior_work.third_party import (
+    NormflowsInvertible,
+    NormflowsStep,
+    ZukoStep,
+    build_seeded,
+    library,
+    zuko_steps,
+)
 from snf_lite import models
 from snf_lite.conv import ExactConv2d
 from snf_lite.dense import DenseLayer, ExactLinear, SelfNormLinear
@@ -22,7 +29,7 @@ from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.conv_exponential import ConvExponential2d
 from snf_lite.layers.emerging import EmergingConv2d
-from snf_lite.layers.glow import ActNorm, AffineCoupling, orthogonal
+from snf_lite.layers.glow import ActNorm, AffineCoupling, init_orthogonal_
 from snf_lite.layers.spline import RationalQuadraticSpline
 
 #: Layers of the maps that change little each: planar, radial, Sylvester.
@@ -32,7 +39,7 @@ PIXELS, LEVELS = (1, 8, 8), 17
 
 
 def _seeded(build: Callable[[], Any]) -> Callable[[int], Any]:
-    return lambda seed: made(seed, build)
+    return lambda seed: build_seeded(seed, build)
 
 
 def _zuko(name: str, inverted: bool = False, **settings: Any) -> Callable[[int], Model]:
@@ -91,10 +98,10 @@ def _flow(layers: Callable[[], list[FlowLayer]], times: int, shape: tuple[int, .
 
 
 def _glow_step() -> list[FlowLayer]:
-    return [ActNorm(2), orthogonal(ExactConv2d(2, 1)), AffineCoupling(2, 32)]
+    return [ActNorm(2), init_orthogonal_(ExactConv2d(2, 1)), AffineCoupling(2, 32)]
 
 
-def _turned(layer: DenseLayer) -> DenseLayer:
+def _with_random_rotation(layer: DenseLayer) -> DenseLayer:
     """The layer with a random rotation for its weight: from the identity, axes would long stay axes."""
     with torch.no_grad():
         rotation = nn.init.orthogonal_(torch.empty(2, 2))
@@ -104,10 +111,15 @@ def _turned(layer: DenseLayer) -> DenseLayer:
     return layer
 
 
-def _bent(*layers: FlowLayer) -> list[FlowLayer]:
+def _with_spline(*layers: FlowLayer) -> list[FlowLayer]:
     """Linear layers and the spline behind them."""
     shape = (2,) if isinstance(layers[-1], DenseLayer) else (2, 1, 1)
     return [*layers, RationalQuadraticSpline(shape, bins=8, bound=4.0)]
+
+
+def _mixed(layer: FlowLayer) -> list[FlowLayer]:
+    """A convolution of one pixel behind an exact 1×1 one, which mixes its two channels, and the spline."""
+    return _with_spline(init_orthogonal_(ExactConv2d(2, 1)), layer)
 
 
 def _mixtures() -> Model:
@@ -187,7 +199,7 @@ SYSTEMS: tuple[System, ...] = (
         "emerging convolutions", 2019, "Hoogeboom, van den Berg and Welling", "https://arxiv.org/abs/1901.11137",
         "snf_lite", "snf_lite.EmergingConv2d", "two triangles, one after the other",
         "A convolution is the product of two whose kernels look only back, and only forward.",
-        "solve", _seeded(lambda: _flow(lambda: _bent(orthogonal(ExactConv2d(2, 1)), EmergingConv2d(2, 3)), 6)),
+        "solve", _seeded(lambda: _flow(lambda: _mixed(EmergingConv2d(2, 3)), 6)),
         _digits("conv-emerging", **_CONV), layer=1, digits_layer="EmergingConv2d",
     ),
     System(
@@ -233,7 +245,7 @@ SYSTEMS: tuple[System, ...] = (
         "https://arxiv.org/abs/2006.01910",
         "snf_lite", "snf_lite.ConvExponential2d", "full; the exponential of a convolution",
         "A convolution becomes the exponential of another: its log-determinant is a trace, its value a series.",
-        "series", _seeded(lambda: _flow(lambda: _bent(orthogonal(ExactConv2d(2, 1)), ConvExponential2d(2, 3)), 6)),
+        "series", _seeded(lambda: _flow(lambda: _mixed(ConvExponential2d(2, 3)), 6)),
         _digits("conv-exponential", **_CONV), layer=1, digits_layer="ConvExponential2d",
     ),
     System(
@@ -241,7 +253,7 @@ SYSTEMS: tuple[System, ...] = (
         "https://arxiv.org/abs/2011.07248",
         "snf_lite", "snf_lite.SelfNormLinear, SelfNormConv2d", "any matrix, or any kernel's",
         "The exact gradient: a learned inverse stands in for the true one. The density stays exact.",
-        "learned", _seeded(lambda: _flow(lambda: _bent(_turned(SelfNormLinear(2))), 6, (2,))),
+        "learned", _seeded(lambda: _flow(lambda: _with_spline(_with_random_rotation(SelfNormLinear(2))), 6, (2,))),
         _digits("conv-selfnorm", **_CONV), digits_layer="SelfNormConv2d",
     ),
     System(
@@ -249,7 +261,7 @@ SYSTEMS: tuple[System, ...] = (
         "https://arxiv.org/abs/2011.07248",
         "snf_lite", "snf_lite.ExactLinear, ExactConv2d", "any matrix, or any kernel's",
         "Nothing but time: every step computes the determinant and its gradient.",
-        "solve", _seeded(lambda: _flow(lambda: _bent(_turned(ExactLinear(2))), 6, (2,))),
+        "solve", _seeded(lambda: _flow(lambda: _with_spline(_with_random_rotation(ExactLinear(2))), 6, (2,))),
         _digits("conv-exact", **_CONV), digits_layer="ExactConv2d",
     ),
 )  # fmt: skip

@@ -76,7 +76,7 @@ class NormflowsStep(nn.Module):
         z, log_det = flow.inverse(x) if self.backward else flow(x)
         return z, log_det
 
-    def adapt(self) -> None:
+    def after_step(self) -> None:
         """Power iterations that renew the estimates of the weights' norms, as the library asks for."""
         if self.bounded:
             library("normflows.utils").update_lipschitz(self.flow, 5)
@@ -105,7 +105,7 @@ class PyroStep(nn.Module):
         return z, transform.log_abs_det_jacobian(x, z)
 
 
-def made(seed: int, build: Callable[[], Any]) -> Any:
+def build_seeded(seed: int, build: Callable[[], Any]) -> Any:
     """What ``build`` gives with torch's generator at ``seed``; afterwards it stands where it stood."""
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(seed)

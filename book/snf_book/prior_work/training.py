@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snf_lite.data.datasets import load
 from snf_lite.data.densities import mixture_log_prob, sample_density
 from snf_lite.flow import Flow
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 
 #: The density of the plane, at half its size, and how many events of it there are to learn from and to test on.
 DENSITY, SCALE = "mixture", 0.5
@@ -56,7 +56,7 @@ def fit(
     optimiser = torch.optim.Adam(model.parameters(), budget.lr)
     rates = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, budget.steps)
     model.train()
-    with stream("cpu", seed, "prior work"):
+    with isolated_rng("cpu", seed, "prior work"):
         for number in range(budget.steps):
             value = loss(events[torch.randint(len(events), (budget.batch,))])
             if not bool(value.isfinite()):
@@ -77,7 +77,7 @@ def fit_digits(model: nn.Module, seed: int, budget: Budget) -> None:
     """The same on the 8×8 digits, for a ``Flow`` or an ``IntegerFlow``; a flow's data-dependent start comes first."""
     digits, either = load("digits", "train").as_subclass(Tensor), cast(Any, model)
     if isinstance(model, Flow):
-        with stream("cpu", seed, "prior work", "start"):
+        with isolated_rng("cpu", seed, "prior work", "start"):
             model.initialise(digits)
         fit(model, model.loss, digits, seed, budget)
     else:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from snf_book.prior_work.measures import in_parts, log_det_error
 from snf_book.prior_work.model import Model
 from snf_book.prior_work.third_party import NormflowsInvertible, NormflowsStep, PyroStep, library, zuko_steps
-from snf_lite.runtime.rng import stream
+from snf_lite.runtime.rng import isolated_rng
 
 #: Added to every parameter: near their start most mistakes are small.
 NOISE = 0.3
@@ -126,7 +126,7 @@ def examine(candidate: Candidate, seed: int = 0, cells: tuple[int, ...] = CELLS)
         its own inverse brings its code, None where it has no inverse; ``integrals`` over a coarse and a fine grid that
         reach ±500, empty for pictures.
     """
-    with _float64(), stream("cpu", seed, candidate.library, candidate.code):
+    with _float64(), isolated_rng("cpu", seed, candidate.library, candidate.code):
         model = randomised(Model(candidate.build()))
         x = torch.randn(200, *candidate.shape)
         invertible = all(hasattr(step, "inverse") for step in model.steps)
@@ -147,7 +147,7 @@ def randomised(model: Model) -> Model:
         for parameter in model.parameters():
             parameter.add_(NOISE * torch.randn_like(parameter))
     for _ in range(40):
-        model.adapt()
+        model.after_step()
     return model.eval()
 
 

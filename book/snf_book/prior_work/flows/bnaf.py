@@ -155,7 +155,7 @@ class BlockAutoregressive(FlowLayer):
         return with_gradient(root, z, value_and_slope)
 
     def _require_reached(self, z: Tensor, lowest: Tensor, highest: Tensor, place: int) -> None:
-        if checks.values_are_readable(z) and not bool(((lowest < z) & (z < highest)).all()):
+        if checks.is_eager(z) and not bool(((lowest < z) & (z < highest)).all()):
             missed = int((~((lowest < z) & (z < highest))).sum())
             raise ValueError(
                 f"{self.label}: expected codes that some x in [-{FAR:.0f}, {FAR:.0f}] reaches, got {missed} of "

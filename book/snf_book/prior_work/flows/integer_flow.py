@@ -170,7 +170,7 @@ class IntegerFlow(nn.Module):
             raise TypeError(f"{self.label}: expected {name} of an integer dtype, got {x.dtype}.")
         checks.require_batch_of(x, self.event_shape, self.label)
         largest = int(0.25 / torch.finfo(self.means.dtype).eps)  # the halves beside it are floats too
-        if checks.values_are_readable(x) and x.numel() and not -largest <= int(x.min()) <= int(x.max()) <= largest:
+        if checks.is_eager(x) and x.numel() and not -largest <= int(x.min()) <= int(x.max()) <= largest:
             raise ValueError(
                 f"{self.label}: expected {name} within ±{largest}, which {self.means.dtype} can tell from its "
                 f"neighbours, got numbers from {int(x.min())} to {int(x.max())}."

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import log_softmax, logsigmoid
 
 from snf_book.prior_work.flows.root_finding import bisect, with_gradient
-from snf_lite.layers.glow import ImageHalves
+from snf_lite.layers.glow import ChannelSplit
 from snf_lite.runtime import checks
 
 #: Bounds for the logarithms of the mixture's scales, and of the scale behind it.
@@ -51,7 +51,7 @@ class Mixture:
         return with_gradient(x, wanted, value_and_slope)
 
 
-class MixtureCoupling(ImageHalves):
+class MixtureCoupling(ChannelSplit):
     """Flow++'s coupling: z₁ = x₁, z₂ = logit(F(x₂)) · exp(s) + t, F a mixture's CDF for each number.
 
     The mixture is of K logistics, F(x) = Σ_k π_k σ((x - μ_k) e^{-s_k}), and π, μ, s_k, s, t = net(x₁). The Jacobian is

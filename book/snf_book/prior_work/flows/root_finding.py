@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from snf_lite.analysis.jacobian import code_and_jacobian
+from snf_lite.analysis.jacobian import latent_and_jacobian
 
 #: Halvings beyond the digits of the dtype, for brackets wider than the root is large.
 SPARE = 12
@@ -52,7 +52,7 @@ def newton_inverse(step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor) -
     """
     x, tolerance = z.detach().clone(), 1e-9 if z.dtype == torch.float64 else 1e-4
     for _ in range(STEPS):
-        code, jacobian = code_and_jacobian(lambda events: step(events)[0], x)
+        code, jacobian = latent_and_jacobian(lambda events: step(events)[0], x)
         away = (code - z).norm(dim=1)
         if bool((away <= tolerance).all()):
             return x
