@@ -160,7 +160,7 @@ def test_newtons_inverse_says_when_there_is_none() -> None:
     def bounded(x: Tensor) -> tuple[Tensor, Tensor]:
         return torch.tanh(x), x.new_zeros(len(x))
 
-    with pytest.raises(ArithmeticError, match=r"code within 1e-09 of z, got one .* away"):
+    with pytest.raises(ArithmeticError, match="within 1e-09 of z, got an error of"):
         newton_inverse(bounded, torch.full((1, 2), 2.0, dtype=torch.float64))
 
 

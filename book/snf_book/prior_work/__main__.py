@@ -1,4 +1,4 @@
-"""``python -m snf_book.prior_work``: train every system of the comparison, measure it, and write the record."""
+"""``python -m snf_book.prior_work``: train and measure every system of the comparison, and write the record."""
 
 import argparse
 import time
@@ -17,11 +17,13 @@ from snf_lite.data.source import sha256_of
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; with ``--only`` it measures and prints, and writes nothing."""
+    """Run the command; with ``--only`` it prints the measurements and writes no record."""
     parser = argparse.ArgumentParser(prog="python -m snf_book.prior_work", description=__doc__)
     names = [system.name for system in SYSTEMS]
-    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"out of {', '.join(names)}")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and noise")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, metavar="NAME", help=f"systems to run, out of {', '.join(names)}"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="random seed of weights, order and noise")
     parser.add_argument("--out", type=Path, default=Path("data/runs/prior-work"), help="folder of the record")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -30,17 +32,15 @@ def main(arguments: list[str] | None = None) -> None:
     if args.only:
         return
     command, seconds = f"python -m snf_book.prior_work --seed {args.seed}", time.perf_counter() - started
-    made = record.make(command, args.seed, _data(args.seed), seconds, versions(), measured)
+    plane: dict[str, Any] = {"name": DENSITY, "scale": SCALE, "train": TRAIN, "test": TEST}
+    plane["train_sha256"] = sha256_of(points(TRAIN, args.seed))
+    plane["test_sha256"] = sha256_of(points(TEST, args.seed + 1))
+    digits = {"name": "digits", **{split: load("digits", split).sha256 for split in ("train", "test")}}
+    data = {"plane": plane, "digits": digits}
+    made = record.make(command, args.seed, data, seconds, versions(), measured)
     record.write(made, args.out / record.FILE)
     record.read(args.out / record.FILE)
     print(f"{args.out / record.FILE}: {len(measured['systems'])} systems, {seconds:.0f} s")
-
-
-def _data(seed: int) -> dict[str, Any]:
-    plane = {"name": DENSITY, "scale": SCALE, "train": TRAIN, "test": TEST}
-    hashes = {"train_sha256": sha256_of(points(TRAIN, seed)), "test_sha256": sha256_of(points(TEST, seed + 1))}
-    digits = {split: load("digits", split).sha256 for split in ("train", "test")}
-    return {"plane": {**plane, **hashes}, "digits": {"name": "digits", **digits}}
 
 
 if __name__ == "__main__":

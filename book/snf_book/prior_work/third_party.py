@@ -1,4 +1,4 @@
-"""Steps made of other libraries' transforms, each from event to code; ``pip install snf-lite[prior]`` brings them."""
+"""Steps x → z made of other libraries' transforms; ``pip install snf-lite[prior]`` installs the libraries."""
 
 import importlib
 from collections.abc import Callable
@@ -8,27 +8,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: By the name that Python imports, the name that pip installs.
+#: Import name → distribution name.
 LIBRARIES = {"zuko": "zuko", "normflows": "normflows", "pyro": "pyro-ppl"}
 
 
 def library(name: str) -> Any:
-    """The module of that name, imported only when something needs it.
+    """Import the module of that name on demand.
 
     Raises:
-        ModuleNotFoundError: it is not installed; the message says how to get it.
+        ModuleNotFoundError: it is not installed; the message has the pip command.
     """
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         top = name.partition(".")[0]
         if (error.name or "").partition(".")[0] != top:
-            raise  # it is there, and lacks something itself
+            raise  # installed, but a dependency is missing
         raise ModuleNotFoundError(f"{top} is not installed: pip install snf-lite[prior]", name=top) from None
 
 
 def versions() -> dict[str, str]:
-    """The versions of the libraries that are here."""
+    """Versions of the installed libraries."""
     found = {}
     for name, distribution in LIBRARIES.items():
         try:
@@ -39,7 +39,7 @@ def versions() -> dict[str, str]:
 
 
 class ZukoStep(nn.Module):
-    """A lazy transform of zuko."""
+    """A lazy transform of zuko as a step."""
 
     def __init__(self, transform: nn.Module) -> None:
         super().__init__()
@@ -47,24 +47,24 @@ class ZukoStep(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det = self.transform().call_and_ladj(x)
-        # what works number by number leaves the sum to its caller
+        # element-wise transforms do not sum over the coordinates
         return z, log_det.sum(1) if log_det.dim() > 1 else log_det
 
     def inverse(self, z: Tensor) -> Tensor:
-        """By zuko's own inverse."""
+        """zuko's own inverse."""
         return self.transform().inv(z)
 
 
 def zuko_steps(flow: Any, inverted: bool = False) -> list[nn.Module]:
-    """The transforms of one of zuko's flows; ``inverted``: each one's inverse, in the opposite order."""
+    """Transforms of a zuko flow; with ``inverted`` their inverses in the opposite order."""
     transforms = list(flow.transform.transforms)
     return [ZukoStep(part.inv) for part in reversed(transforms)] if inverted else [*map(ZukoStep, transforms)]
 
 
 class NormflowsStep(nn.Module):
-    """A flow of normflows: its ``forward``, or with ``backward`` its ``inverse``, from event to code.
+    """A flow of normflows as a step: its ``forward``, or with ``backward`` its ``inverse``, maps x to z.
 
-    ``bounded``: after each step of training its weights are brought back below their Lipschitz bound.
+    With ``bounded``, ``after_step`` rescales the weights to their Lipschitz bound.
     """
 
     def __init__(self, flow: nn.Module, backward: bool = False, bounded: bool = False) -> None:
@@ -77,23 +77,23 @@ class NormflowsStep(nn.Module):
         return z, log_det
 
     def after_step(self) -> None:
-        """Power iterations that renew the estimates of the weights' norms, as the library asks for."""
+        """Power iterations that update the estimates of the weights' norms, as the library requires."""
         if self.bounded:
             library("normflows.utils").update_lipschitz(self.flow, 5)
 
 
 class NormflowsInvertible(NormflowsStep):
-    """The same of a flow that also knows its way back."""
+    """A ``NormflowsStep`` whose flow has both directions."""
 
     def inverse(self, z: Tensor) -> Tensor:
-        """By normflows' own other direction."""
+        """The other direction of the flow of normflows."""
         flow: Any = self.flow
         found: Tensor = flow(z)[0] if self.backward else flow.inverse(z)[0]
         return found.detach()
 
 
 class PyroStep(nn.Module):
-    """A transform module of pyro; those that are taken here have no inverse."""
+    """A transform module of pyro as a step, without its inverse."""
 
     def __init__(self, transform: nn.Module) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class PyroStep(nn.Module):
 
 
 def build_seeded(seed: int, build: Callable[[], Any]) -> Any:
-    """What ``build`` gives with torch's generator at ``seed``; afterwards it stands where it stood."""
+    """Call ``build`` with torch's CPU generator seeded; restore the generator afterwards."""
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(seed)
         return build()
