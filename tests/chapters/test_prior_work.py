@@ -83,6 +83,18 @@ def test_an_unknown_system_is_refused_with_the_known_ones() -> None:
         system_named("nobody")
 
 
+def test_a_models_steps_are_updated_after_each_step_of_training() -> None:
+    class Counted(Reverse):
+        updates = 0
+
+        def after_step(self) -> None:
+            self.updates += 1
+
+    model = Model([Counted(), Reverse()])
+    model.after_step()
+    assert model.steps[0].updates == 1
+
+
 @EACH_SYSTEM
 def test_the_claimed_log_determinant_is_the_jacobians(system: System) -> None:
     model = copy.deepcopy(briefly_trained(system))
@@ -300,7 +312,7 @@ def test_a_measurement_holds_what_the_reader_wants(monkeypatch: pytest.MonkeyPat
 def test_the_command_writes_what_its_reader_takes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: dict[str, Any], capsys: Any
 ) -> None:
-    parts = ("truth", "systems", "candidates", "broken_example", "series")
+    parts = ("truth", "systems", "candidates", "impostor", "series")
     kept = {part: measured[part] for part in parts}
     kept["systems"] = {name: {k: v for k, v in e.items() if k != "sha256"} for name, e in kept["systems"].items()}
     asked: list[list[str]] = []

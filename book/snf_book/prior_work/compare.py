@@ -49,7 +49,7 @@ def compare(names: Sequence[str], seed: int, report: Callable[[str], None]) -> d
         "truth": float(true_log_prob(test).mean()),
         "systems": entries,
         "candidates": [examine(candidate, seed) for candidate in CANDIDATES],
-        "broken_example": broken_example(seed),
+        "impostor": impostor(seed),
         "series": series(seed),
     }
 
@@ -219,7 +219,7 @@ def _shades(matrix: Tensor) -> str:
 # ---- what breaks -----------------------------------------------------------------------------------------------------
 
 
-def broken_example(seed: int) -> dict[str, Any]:
+def impostor(seed: int) -> dict[str, Any]:
     """pyro's Sylvester flow, trained like the others with the log-determinants that it reports."""
     layer = library("pyro.distributions.transforms").Sylvester
     fresh: Model = build_seeded(seed, lambda: Model(PyroStep(layer(2, 2)) for _ in range(MANY)))
