@@ -389,7 +389,7 @@ def test_what_an_integer_flow_refuses() -> None:
                 attempt(wrong)
         with pytest.raises(ValueError, match=r"IntegerFlow: expected input of shape \(B, 2\), got \(1, 3\)"):
             attempt(torch.zeros(1, 3, dtype=torch.long))
-    with pytest.raises(ValueError, match=r"within ±2097152, where torch.float32 is exact, got numbers from 0 to 3000000"):
+    with pytest.raises(ValueError, match=r"±2097152, where torch.float32 is exact, got numbers from 0 to 3000000"):
         integer_flow(dtype=torch.float32).log_prob(torch.tensor([[0, 3_000_000]]))
     with pytest.raises(ValueError, match=r"expected n to be an integer ≥ 0, got -1"):
         flow.sample(-1)

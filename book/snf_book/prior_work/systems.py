@@ -78,10 +78,10 @@ def _planar() -> Model:
 
 def residual(**settings: Any) -> Model:
     """Four residual layers x + g(x) of normflows in the plane; the weights of g have a norm of at most 0.97."""
-    flows, networks = library("normflows.flows"), library("normflows.nets")
+    flows, mlp = library("normflows.flows"), library("normflows.nets").LipschitzMLP
 
     def block() -> nn.Module:
-        network = networks.LipschitzMLP([2, 48, 48, 2], lipschitz_const=0.97, init_zeros=False)
+        network = mlp([2, 48, 48, 2], lipschitz_const=0.97, init_zeros=False)
         layer = flows.Residual(network, reduce_memory=False, **settings)
         return NormflowsInvertible(layer, backward=True, bounded=True)
 

@@ -43,7 +43,7 @@ def _lost(back: Tensor, z: Tensor, count: int, c: float) -> str:
 def _passes(transform: Callable[[Tensor, float], Any], x: Tensor, c: float) -> Verdict:
     got = run(transform, x.clone(), c)
     if not isinstance(got, tuple | list) or len(got) != 2:
-        return Verdict(False, "Give back two tensors: the codes, then the log-determinants.")
+        return Verdict(False, "Give back two tensors: the latents, then the log-determinants.")
     slope = 1 + c * x.cos()
     of_z = {
         "still the stub, it gives x.": x,

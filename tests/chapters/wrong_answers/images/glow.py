@@ -76,7 +76,9 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_glow_3": {
         "still the stub": (lambda x1, x2, prior, log_p1: 0 * log_p1,),
         "log-likelihood of x₁ is missing": (lambda *given: right_3(*given) - given[3],),
-        "dividing by σ changes the density": (lambda x1, x2, prior, p: right_3(x1, x2, prior, p) + prior(x1)[1].sum(1),),
+        "dividing by σ changes the density": (
+            lambda x1, x2, prior, p: right_3(x1, x2, prior, p) + prior(x1)[1].sum(1),
+        ),
         "the log-determinant has the wrong sign": (
             lambda x1, x2, prior, p: right_3(x1, x2, prior, p) + 2 * prior(x1)[1].sum(1),
         ),
