@@ -51,21 +51,19 @@ class Frames:
     def html(self) -> str:
         """The figure as self-contained HTML: no library, no style sheet, no download."""
         control, first = html.escape(self.control), html.escape(self.labels[0])
+        images = [
+            f'<img alt="{html.escape(alt)}" data-label="{html.escape(label)}"'
+            f' style="display:{"none" if index else "block"};max-width:100%;margin:auto"'
+            f' src="data:image/png;base64,{base64.b64encode(image).decode("ascii")}">'
+            for index, (alt, label, image) in enumerate(zip(self.alts, self.labels, self.images, strict=True))
+        ]
         return (
             f'<figure class="snf-explore" id="explore-{self.name}" style="{_LIGHT}">'
-            f"{''.join(self._image(index) for index in range(len(self)))}"
+            f"{''.join(images)}"
             f'<label style="display:inline"><input type="range" min="0" max="{len(self) - 1}" step="1" value="0"'
             f' autocomplete="off" style="{_SLIDER}" aria-label="{control}" aria-valuetext="{first}"'
             f' oninput="{html.escape(_ON_INPUT)}">'
             f'{control}</label> <output aria-live="off" style="font-weight:bold">{first}</output></figure>'
-        )
-
-    def _image(self, index: int) -> str:
-        shown = "block" if index == 0 else "none"
-        data = base64.b64encode(self.images[index]).decode("ascii")
-        return (
-            f'<img alt="{html.escape(self.alts[index])}" data-label="{html.escape(self.labels[index])}"'
-            f' style="display:{shown};max-width:100%;margin:auto" src="data:image/png;base64,{data}">'
         )
 
 

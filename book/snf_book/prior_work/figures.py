@@ -24,17 +24,16 @@ COLUMNS = 7
 def table(record: dict[str, Any]) -> str:
     """Table of all systems in the plane: log p of test points, integral, checks, times over the fastest, size."""
     head = f"{'':26s}{'year':>5s}{'log p':>7s}{'∫ p':>7s}{'Δlog|det|':>10s}{'density':>9s}{'sample':>8s}{'numbers':>8s}"
-    return "\n".join([head, *(_row(name, entry) for name, entry in record["systems"].items())])
-
-
-def _row(name: str, entry: dict[str, Any]) -> str:
-    plane, off = entry["plane"], entry["plane"]["log_det_error"]
-    claimed = "–" if off is None else f"{off:.0e}" if off else "0"
-    ratios = [f"×{plane['ratios'][what]:.1f}" for what in ("density", "sample")]
-    return (
-        f"{name:26s}{entry['year']:5d}{plane['log_prob']:7.2f}{plane['integral']:7.3f}{claimed:>10s}"
-        f"{ratios[0]:>9s}{ratios[1]:>8s}{plane['parameters']:8d}"
-    )
+    rows = []
+    for name, entry in record["systems"].items():
+        plane, off = entry["plane"], entry["plane"]["log_det_error"]
+        claimed = "–" if off is None else f"{off:.0e}" if off else "0"
+        ratios = [f"×{plane['ratios'][what]:.1f}" for what in ("density", "sample")]
+        rows.append(
+            f"{name:26s}{entry['year']:5d}{plane['log_prob']:7.2f}{plane['integral']:7.3f}{claimed:>10s}"
+            f"{ratios[0]:>9s}{ratios[1]:>8s}{plane['parameters']:8d}"
+        )
+    return "\n".join([head, *rows])
 
 
 def show_density(axes: Axes, density: Tensor, title: str = "") -> None:

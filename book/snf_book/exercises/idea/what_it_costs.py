@@ -1,7 +1,7 @@
 """Checkers of the chapter *What it costs*."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -121,18 +121,14 @@ def check_costs_3(answer: Comparison) -> Verdict:
 
     ``answer(first, second, clock)`` calls the steps as often as it likes; ``clock()`` gives seconds.
     """
-    for machine, where, advice in MACHINES:
-        ratio = _measured_on(machine, answer)
+    for kind, where, advice in MACHINES:
+        machine = replace(kind)
+        first, second = machine.step(1.0), machine.step(TRUE_RATIO)
+        ratio = float(tensor(run(answer, first, second, machine.clock), (), "The ratio"))
+        if machine.calls < 2:
+            raise Stopped("Still the stub: time both steps, each more than once.")
+        if abs(ratio * TRUE_RATIO - 1) < CLOSE:
+            raise Stopped("Turned round: divide the second step's time by the first's.")
         if abs(ratio / TRUE_RATIO - 1) > CLOSE:
             return Verdict(False, f"{where} you find {ratio:.2f}, and {TRUE_RATIO:.0f} is right. {advice}")
     return Verdict(True, "Right, on all four machines, to 5 %.")
-
-
-def _measured_on(kind: Machine, answer: Comparison) -> float:
-    machine = Machine(kind.cold, kind.drift, kind.disturbance)
-    ratio = float(tensor(run(answer, machine.step(1.0), machine.step(TRUE_RATIO), machine.clock), (), "The ratio"))
-    if machine.calls < 2:
-        raise Stopped("Still the stub: time both steps, each more than once.")
-    if abs(ratio * TRUE_RATIO - 1) < CLOSE:
-        raise Stopped("Turned round: divide the second step's time by the first's.")
-    return ratio

@@ -50,7 +50,18 @@ def check_mnist_dense_2(answer: Whitening) -> Verdict:
     variances, directions = torch.linalg.eigh(C)
     right = directions / variances.sqrt() @ directions.T
     if not torch.allclose(V, right, atol=TOLERANCE, rtol=TOLERANCE):
-        return _not_whitening(V, C, directions, variances)
+        identity = torch.eye(5, dtype=C.dtype)
+        if torch.allclose(V @ C @ V.T, identity, atol=TOLERANCE):
+            words = "This V whitens, and so does any rotation of it; asked for is the symmetric one, C^-1/2."
+            return Verdict(False, words)
+        of_v = {
+            "V is still the stub's, the identity.": identity,
+            "V is C^1/2: it makes wide data wider.": directions * variances.sqrt() @ directions.T,
+            "V is C⁻¹; its root is asked for.": torch.linalg.inv(C),
+            "V has the roots of C's single entries; the root of a matrix is that of its eigenvalues.":
+                1 / C.abs().sqrt(),
+        }  # fmt: skip
+        return judge(V, right, of_v, "", "")
     log_det = tensor(given[1], (), "The log-determinant")
     wanted = -0.5 * variances.log().sum()
     slips = {
@@ -63,20 +74,6 @@ def check_mnist_dense_2(answer: Whitening) -> Verdict:
     return judge(
         log_det, wanted, slips, "Right. C Vᵀ V = I, and its log-determinant is counted.", "V is right. The other: "
     )
-
-
-def _not_whitening(V: Tensor, C: Tensor, directions: Tensor, variances: Tensor) -> Verdict:
-    """What is wrong with a V that is not C^-1/2."""
-    if torch.allclose(V @ C @ V.T, torch.eye(len(C), dtype=C.dtype), atol=TOLERANCE):
-        words = "This V whitens, and so does any rotation of it; asked for is the symmetric one, C^-1/2."
-        return Verdict(False, words)
-    slips = {
-        "V is still the stub's, the identity.": torch.eye(len(C), dtype=C.dtype),
-        "V is C^1/2: it makes wide data wider.": directions * variances.sqrt() @ directions.T,
-        "V is C⁻¹; its root is asked for.": torch.linalg.inv(C),
-        "V has the roots of C's single entries; the root of a matrix is that of its eigenvalues.": 1 / C.abs().sqrt(),
-    }
-    return judge(V, directions / variances.sqrt() @ directions.T, slips, "", "")
 
 
 @checker

@@ -81,20 +81,17 @@ def check_results_3(answer: Obstacles) -> Verdict:
         raise Stopped(f"Return the names in a list; this is {got!r}.")
     if list(got) == wanted:
         return Verdict(True, "Right: lr, front and clip_norm keep these two apart.")
-    return Verdict(False, _obstacle_words(set(got), set(wanted)) or "All of them, but not sorted in a list.")
-
-
-def _obstacle_words(got: set[str], wanted: set[str]) -> str:
-    """What is wrong with a set of names; empty if nothing is."""
+    found, missing = set(got), set(wanted) - set(got)
     reasons = (
-        (not got, "Still the stub: it finds nothing, and these two differ."),
-        ("seed" in got, "Twins may differ in their seed; it is averaged over."),
-        ("recon_weight" in got, "Only a learned inverse has a recon_weight; its exact twin cannot have the same."),
-        (bool(got - wanted), f"Equal in both: {', '.join(sorted(got - wanted))}."),
+        (not found, "Still the stub: it finds nothing, and these two differ."),
+        ("seed" in found, "Twins may differ in their seed; it is averaged over."),
+        ("recon_weight" in found, "Only a learned inverse has a recon_weight; its exact twin cannot have the same."),
+        (bool(found - set(wanted)), f"Equal in both: {', '.join(sorted(found - set(wanted)))}."),
         (
-            got == {"front", "lr"} or got == {"clip_norm", "lr"} or got == {"lr"},
+            found in ({"front", "lr"}, {"clip_norm", "lr"}, {"lr"}),
             "A setting that only one of the two has keeps them apart as well.",
         ),
-        (got != wanted, f"Missing: {', '.join(sorted(wanted - got))}."),
+        (bool(missing), f"Missing: {', '.join(sorted(missing))}."),
+        (True, "All of them, but not sorted in a list."),
     )
-    return next((words for wrong, words in reasons if wrong), "")
+    return Verdict(False, next(words for wrong, words in reasons if wrong))

@@ -25,19 +25,18 @@ def check_own_data_1(transform: Callable[[Tensor, float], Any], invert: Callable
         back = run(invert, z.clone(), c)
         lost = (tensor(back, (300, 4), f"With c = {c} the inverse") - x).abs() > 1e-8
         if bool(lost.any()):
-            return Verdict(False, f"The inverse: {_lost(back, z, int(lost.sum()), c)}")
+            words = f"{int(lost.sum())} of 1200 numbers do not come back to within 1e-8"
+            if torch.equal(back, z):
+                words = "still the stub, it gives z."
+            elif c < 0.9:
+                words = f"{words}, with c = {c}."
+            else:
+                words = (
+                    f"right for c = 0.5, but with c = {c} {words}. Where the slope is nearly 0 a Newton step leaps "
+                    "away; x lies within c of z, and an interval that is halved cannot lose it."
+                )
+            return Verdict(False, f"The inverse: {words}")
     return Verdict(True, "Right: with a bracket the inverse is safe, at some passes for each sample.")
-
-
-def _lost(back: Tensor, z: Tensor, count: int, c: float) -> str:
-    if torch.equal(back, z):
-        return "still the stub, it gives z."
-    if c < 0.9:
-        return f"{count} of 1200 numbers do not come back to within 1e-8, with c = {c}."
-    return (
-        f"right for c = 0.5, but with c = {c} {count} of 1200 numbers do not come back to within 1e-8. Where the slope "
-        "is nearly 0 a Newton step leaps away; x lies within c of z, and an interval that is halved cannot lose it."
-    )
 
 
 def _passes(transform: Callable[[Tensor, float], Any], x: Tensor, c: float) -> Verdict:

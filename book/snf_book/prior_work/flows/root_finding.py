@@ -56,22 +56,15 @@ def newton_inverse(step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor) -
         if bool((away <= tolerance).all()):
             return x
         move = torch.linalg.lstsq(jacobian, (z - found).unsqueeze(2)).solution.squeeze(2)  # also if singular
-        x = _halved(step, z, x, move, away)
+        share = torch.ones(len(x), 1, dtype=x.dtype)
+        for _ in range(HALVINGS):  # damping: until step(x + move) is nearer to z
+            with torch.no_grad():
+                farther = (step(x + share * move)[0] - z).norm(dim=1) >= away
+            share = torch.where(farther[:, None], share / 2, share)
+        x = (x + share * move).detach()
     error = (step(x)[0] - z).norm(dim=1).max().item()
     if error > tolerance:
         raise ArithmeticError(
             f"newton_inverse: expected step(x) within {tolerance:g} of z, got an error of {error:.1e}."
         )
     return x.detach()
-
-
-def _halved(
-    step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor, x: Tensor, move: Tensor, away: Tensor
-) -> Tensor:
-    """x + move, each move halved until step(x) is nearer to z than before."""
-    share = torch.ones(len(x), 1, dtype=x.dtype)
-    for _ in range(HALVINGS):
-        with torch.no_grad():
-            farther = (step(x + share * move)[0] - z).norm(dim=1) >= away
-        share = torch.where(farther[:, None], share / 2, share)
-    return (x + share * move).detach()
