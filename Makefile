@@ -1,6 +1,6 @@
 # A thin wrapper: README.md gives the same commands for a system without make.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test test-fast test-nightly mutants durations lint notebooks matrix address clean
+.PHONY: help book pdf test test-fast test-nightly mutants durations lint notebooks pages matrix address clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -44,12 +44,16 @@ test-nightly: lint ## everything, with more seeds and 500 examples where hypothe
 durations: $(READY) ## everything once, and a record of how long each file took, by which the next runs are shared out
 	$(PYTEST) --store-durations
 
-lint: $(READY) ## ruff and mypy alone
+lint: $(READY) ## ruff, mypy and the import contract alone
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 notebooks: $(READY) ## run every notebook of the book and store what it shows
 	$(BIN)/python book/_tools/run_notebooks.py
+
+pages: $(READY) ## write the pages that follow from other files, and the lists in README.md and CONTRIBUTING.md
+	$(BIN)/python book/_tools/run_notebooks.py --pages
 
 matrix: $(READY) ## the tests on other Pythons, versions, locales and checkouts: ROWS="cp1252 zip" for some, ROWS=list to see all
 	$(BIN)/python book/_tools/matrix.py $(ROWS)

@@ -22,7 +22,7 @@ import status
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from paths import ROOT, RUNTIMES, cell_names, first_cell, notebooks, write
-from text import chapter_map, equations
+from text import chapter_map, equations, package_map
 from text.placeholders import RUNTIME, fill, measurements
 
 LONG = 60  # seconds; a chapter that takes longer is reported, not refused
@@ -104,6 +104,9 @@ def execute(
 
 
 def main(arguments: list[str]) -> int:
+    if arguments == ["--pages"]:
+        write_pages()
+        return 0
     if importlib.util.find_spec("snf_lite") is None:
         raise SystemExit("snf_lite is not installed in this environment: pip install -r requirements.txt")
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", JUPYTER_PREFER_ENV_PATH="1")
@@ -116,12 +119,14 @@ def main(arguments: list[str]) -> int:
     write(RUNTIMES, json.dumps(record, indent=2) + "\n")
     if known <= set(measured):
         status.record_versions()
-    status.main()
-    chapter_map.main()
-    equations.main()
-    one_page.main()
-    paper_map.main()
+    write_pages()
     return int(len(measured) < len(wanted))
+
+
+def write_pages() -> None:
+    """Write the pages, and the parts of README and CONTRIBUTING, that follow from other files."""
+    for page in (status, chapter_map, equations, one_page, paper_map, package_map):
+        page.main()
 
 
 def place(path: Path) -> str:

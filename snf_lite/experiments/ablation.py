@@ -85,7 +85,7 @@ class AblationRecord(records.Record):
         data: Name, count and SHA-256 by split.
         steps, validation_nats: Number of steps at each validation, and the exact value.
         test_nats: Exact test value before and after.
-        log_det_gradient_errors: ``learned_inverse.log_det_gradient_errors`` by layer, before and after.
+        volume_errors: ``learned_inverse.log_det_gradient_errors`` by layer, before and after.
     """
 
     kind: ClassVar[str] = "ablation"
@@ -100,7 +100,7 @@ class AblationRecord(records.Record):
     steps: list[int]
     validation_nats: list[float]
     test_nats: list[float]
-    log_det_gradient_errors: list[list[float]]
+    volume_errors: list[list[float]]
 
     def problems(self) -> list[str]:
         checks = {
@@ -110,12 +110,6 @@ class AblationRecord(records.Record):
             ),
         }
         return [problem for problem, holds in checks.items() if not holds]
-
-    @classmethod
-    def from_format_1(cls, entries: dict[str, Any]) -> dict[str, Any]:
-        if "volume_errors" in entries:
-            entries["log_det_gradient_errors"] = entries.pop("volume_errors")
-        return entries
 
 
 def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0) -> AblationRecord:
@@ -149,7 +143,7 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
         branch=name, run=run.name, run_command=record.command, weights=weights, seed=seed, lr=lr,
         data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
         test_nats=[test_before, evaluate(flow, data).nats],
-        log_det_gradient_errors=[before, _errors(flow, splits["validation"])],
+        volume_errors=[before, _errors(flow, splits["validation"])],
         **provenance.provenance(flow.device), seconds=time.perf_counter() - started,
     )  # fmt: skip
 

@@ -27,8 +27,6 @@ KINDS: dict[str, type[Record]] = {
     "full.json": ChapterRecord,
     **{ablation.FILE.format(name): ablation.AblationRecord for name in ablation.VARIANTS},
 }
-#: Entries of format 1 with another name in format 2.
-RENAMED = {"volume_errors": "log_det_gradient_errors", "impostor": "broken_example"}
 STORED = sorted(path for path in records_root().glob("*/*.json") if path.name != "plan.json")
 EACH_FILE = pytest.mark.parametrize("path", STORED, ids=lambda path: f"{path.parent.name}/{path.name}")
 READERS: dict[str, Callable[[Path], Any]] = {
@@ -69,7 +67,7 @@ def test_a_record_with_a_missing_or_altered_entry_is_refused(path: Path, tmp_pat
         assert str(error.value).startswith(str(tmp_path / path.name))
 
     def without(key: str) -> None:
-        refused(lambda stored: stored.pop(key), RENAMED.get(key, key))
+        refused(lambda stored: stored.pop(key), key)
 
     check_each([key for key in json.loads(text) if key not in ("format", "sha256")], without, str)
     refused(lambda stored: stored.update(colour="red"), "the record: missing or unknown are colour")

@@ -49,7 +49,7 @@ def compare(names: Sequence[str], seed: int, say: Callable[[str], None]) -> dict
         "truth": float(true_log_prob(test).mean()),
         "systems": entries,
         "candidates": [examine(candidate, seed) for candidate in CANDIDATES],
-        "broken_example": broken_example(seed),
+        "impostor": impostor(seed),
         "series": series(seed),
     }
 
@@ -223,7 +223,7 @@ def _shades(matrix: Tensor) -> str:
 # ---- what breaks -----------------------------------------------------------------------------------------------------
 
 
-def broken_example(seed: int) -> dict[str, Any]:
+def impostor(seed: int) -> dict[str, Any]:
     """pyro's Sylvester flow, trained like the others by the log-determinants that it claims."""
     layer = library("pyro.distributions.transforms").Sylvester
 

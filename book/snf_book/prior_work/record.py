@@ -40,7 +40,7 @@ class PriorRecord(records.Record):
         truth: Mean log-density of the true distribution at the test points.
         systems: By name year, library, code, and the measurements ``plane`` and ``digits``.
         candidates: Results of ``verification.examine`` for published code.
-        broken_example: A flow trained with a wrong log-determinant.
+        impostor: A flow trained with a wrong log-determinant.
         series: Errors of the power series of a residual flow.
     """
 
@@ -52,7 +52,7 @@ class PriorRecord(records.Record):
     truth: float
     systems: dict[str, dict[str, Any]]
     candidates: list[dict[str, Any]]
-    broken_example: dict[str, Any]
+    impostor: dict[str, Any]
     series: dict[str, Any]
 
     def problems(self) -> list[str]:
@@ -69,8 +69,6 @@ class PriorRecord(records.Record):
     def from_format_1(cls, entries: dict[str, Any]) -> dict[str, Any]:
         for entry in (entries, *entries["systems"].values()):
             entry.pop("sha256", None)
-        if "impostor" in entries:
-            entries["broken_example"] = entries.pop("impostor")
         return entries
 
 
