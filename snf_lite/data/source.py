@@ -1,6 +1,5 @@
 """Examples by index, for training and evaluation: from a data set's name, a tensor or a Dataset."""
 
-import hashlib
 from collections.abc import Sized
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from snf_lite.data.datasets import load
+from snf_lite.runtime.files import sha256
 from snf_lite.runtime.rng import isolated_rng
 
 #: Data arguments of ``fit`` and ``evaluate``.
@@ -135,4 +135,4 @@ def training_and_validation(data: Data, validation: Data | None) -> tuple[DataSo
 def sha256_of(values: Tensor) -> str:
     """SHA-256 of a tensor's bytes in row-major order, in hexadecimal, independent of its strides and device."""
     flat = values.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
+    return sha256(flat.view(torch.uint8).numpy().data)

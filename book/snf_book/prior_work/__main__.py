@@ -10,10 +10,12 @@ import torch
 from snf_book.prior_work import record
 from snf_book.prior_work.compare import compare
 from snf_book.prior_work.systems import SYSTEMS
-from snf_book.prior_work.third_party import versions
+from snf_book.prior_work.third_party import LIBRARIES
 from snf_book.prior_work.training import DENSITY, SCALE, TEST, TRAIN, points
 from snf_lite.data.datasets import load
 from snf_lite.data.source import sha256_of
+from snf_lite.runtime.provenance import provenance
+from snf_lite.runtime.records import write_record
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,16 +33,22 @@ def main(arguments: list[str] | None = None) -> None:
     measured = compare(args.only or names, args.seed, print)
     if args.only:
         return
-    command, seconds = f"python -m snf_book.prior_work --seed {args.seed}", time.perf_counter() - started
     plane: dict[str, Any] = {"name": DENSITY, "scale": SCALE, "train": TRAIN, "test": TEST}
     plane["train_sha256"] = sha256_of(points(TRAIN, args.seed))
     plane["test_sha256"] = sha256_of(points(TEST, args.seed + 1))
     digits = {"name": "digits", **{split: load("digits", split).sha256 for split in ("train", "test")}}
     data = {"plane": plane, "digits": digits}
-    made = record.make(command, args.seed, data, seconds, versions(), measured)
-    record.write(made, args.out / record.FILE)
+    made = record.PriorRecord(
+        command=f"python -m snf_book.prior_work --seed {args.seed}",
+        seed=args.seed,
+        data=data,
+        **provenance(torch.device("cpu"), **LIBRARIES),
+        seconds=time.perf_counter() - started,
+        **measured,
+    )
+    write_record(made, args.out / record.FILE)
     record.read(args.out / record.FILE)
-    print(f"{args.out / record.FILE}: {len(measured['systems'])} systems, {seconds:.0f} s")
+    print(f"{args.out / record.FILE}: {len(made.systems)} systems, {made.seconds:.0f} s")
 
 
 if __name__ == "__main__":

@@ -1,41 +1,18 @@
 """Steps x → z made of other libraries' transforms; ``pip install snf-lite[prior]`` installs the libraries."""
 
-import importlib
 from collections.abc import Callable
-from importlib import metadata
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-#: Import name → distribution name.
+from snf_lite.runtime.optional import optional_import
+
+#: Distribution by import name.
 LIBRARIES = {"zuko": "zuko", "normflows": "normflows", "pyro": "pyro-ppl"}
 
-
-def library(name: str) -> Any:
-    """Import the module of that name on demand.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message has the pip command.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        top = name.partition(".")[0]
-        if (error.name or "").partition(".")[0] != top:
-            raise  # installed, but a dependency is missing
-        raise ModuleNotFoundError(f"{top} is not installed: pip install snf-lite[prior]", name=top) from None
-
-
-def versions() -> dict[str, str]:
-    """Versions of the installed libraries."""
-    found = {}
-    for name, distribution in LIBRARIES.items():
-        try:
-            found[name] = metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+library = partial(optional_import, extra="prior")
 
 
 class ZukoStep(nn.Module):
@@ -47,7 +24,7 @@ class ZukoStep(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det = self.transform().call_and_ladj(x)
-        # element-wise transforms do not sum over the coordinates
+        # element-wise transforms leave the sum to the caller
         return z, log_det.sum(1) if log_det.dim() > 1 else log_det
 
     def inverse(self, z: Tensor) -> Tensor:
