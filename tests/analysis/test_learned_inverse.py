@@ -252,7 +252,9 @@ def test_an_eighth_is_the_least_tie_that_holds_w_and_r_together(mean_squares: li
 
 
 def test_the_step_that_bisection_finds_is_where_the_error_reaches_one() -> None:
-    W, R, G = two_dimensional_flows._one_step()
+    given: list[torch.Tensor] = []
+    two_dimensional_flows.check_two_dimensional_2(lambda *matrices: given.extend(matrices) or 0.0)
+    W, R, G = given
     E = R @ W - torch.eye(3)
     step = two_dimensional_flows._largest_step(E, R @ G)
     assert abs(float(torch.linalg.matrix_norm(R @ (W + step * G) - torch.eye(3), ord=2)) - 1) < 1e-9
