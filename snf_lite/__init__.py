@@ -9,11 +9,12 @@ from snf_lite.layer import FlowLayer
 from snf_lite.layers.activations import SmoothLeakyReLU
 from snf_lite.layers.conv_exponential import ConvExponential2d
 from snf_lite.layers.emerging import EmergingConv2d
-from snf_lite.layers.glow import ActNorm, AffineCoupling, SplitPrior
+from snf_lite.layers.glow import ActNorm, AffineCoupling
 from snf_lite.layers.lu import LULinear
 from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize, Whiten
 from snf_lite.layers.reshape import Flatten, Squeeze
 from snf_lite.layers.spline import RationalQuadraticSpline
+from snf_lite.layers.split_prior import SplitPrior
 from snf_lite.models import build, model_names
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.surrogate import self_norm_log_det

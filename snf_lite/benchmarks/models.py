@@ -58,7 +58,7 @@ def plain_conv_splines(case: Case) -> TimedCall:
 
 def _replaced(model: str, case: Case, but: type[FlowLayer] | tuple[()] = ()) -> list[nn.Module]:
     """A model's layers but for those of class ``but``; in place of each that learns its inverse one of torch's own."""
-    chain = models.build(model, case.event_shape, LEVELS).chain()
+    chain = models.build(model, case.event_shape, LEVELS).bijections
     return [_ordinary(layer) for layer in chain if not isinstance(layer, but)]
 
 

@@ -110,22 +110,22 @@ class OnePixel:
         return self.block.solve(pixels.flatten(0, -2)).reshape(pixels.shape).movedim(-1, 1)
 
 
-def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Factors:
+def eliminate(weight: Tensor, height: int, width: int, label: str = "toeplitz") -> Factors:
     """Factorise T(w) in float64, with pivoting across blocks only where the faster way loses digits.
 
     Raises:
         NotInvertibleError: T(w) is singular to working precision.
     """
     if weight.shape[-1] == 1:
-        return OnePixel(dense_matrix.factor(dense_matrix.precise(weight[:, :, 0, 0]), owner), height * width)
+        return OnePixel(dense_matrix.factor(dense_matrix.precise(weight[:, :, 0, 0]), label), height * width)
     plan = layout(weight, height, width)
     quick = CyclicReduction(bands(dense_matrix.precise(weight), plan), plan)
     if not checks.is_eager(weight) or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
         return quick
-    return factorize_pivoted(weight, height, width, owner)
+    return factorize_pivoted(weight, height, width, label)
 
 
-def factorize_pivoted(weight: Tensor, height: int, width: int, owner: str) -> PivotedElimination:
+def factorize_pivoted(weight: Tensor, height: int, width: int, label: str) -> PivotedElimination:
     """Factorise T(w) in float64 with pivoting across blocks, or raise NotInvertibleError."""
     plan = layout(weight, height, width)
     careful = PivotedElimination(bands(dense_matrix.precise(weight), plan), plan)
@@ -133,7 +133,7 @@ def factorize_pivoted(weight: Tensor, height: int, width: int, owner: str) -> Pi
     regular = bool((pivots > NOISE_PIVOT * scale).all())
     if not regular or residual(careful, weight[None], height, width) > HOPELESS_RESIDUAL:
         raise dense_matrix.singular(
-            owner, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}"
+            label, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}"
         )
     return careful
 
@@ -154,7 +154,7 @@ def residual(factors: Factors, weights: Tensor, height: int, width: int) -> floa
     return worst if math.isfinite(worst) else math.inf
 
 
-def log_abs_det(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Tensor:
+def log_abs_det(weight: Tensor, height: int, width: int, label: str = "toeplitz") -> Tensor:
     """log|det T(w)| in nats, a float64 scalar, differentiable in weight (eq-block-banded).
 
     Of a 1×1 kernel it is H·W·log|det w|, one factorisation of (C, C) for all pixels (eq-one-by-one).
@@ -166,35 +166,35 @@ def log_abs_det(weight: Tensor, height: int, width: int, owner: str = "toeplitz"
         NotInvertibleError: T(w) is singular.
     """
     if weight.shape[-1] == 1:  # T(w) repeats one C×C block for every pixel
-        return height * width * dense_matrix.log_abs_det(dense_matrix.precise(weight[:, :, 0, 0]), owner)
-    return log_abs_dets(weight[None], height, width, [owner])[0]
+        return height * width * dense_matrix.log_abs_det(dense_matrix.precise(weight[:, :, 0, 0]), label)
+    return log_abs_dets(weight[None], height, width, [label])[0]
 
 
-def log_abs_dets(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:
+def log_abs_dets(weights: Tensor, height: int, width: int, labels: Sequence[str]) -> Tensor:
     """log|det T(w)| in nats for N kernels at once, float64 (N,), differentiable in weights.
 
     Args:
         weights: (N, C, C, k, k), k odd, of any float dtype; computed in float64.
-        owners: N names for the message of an error.
+        labels: N names for the message of an error.
 
     Raises:
-        NotInvertibleError: a T(w) is singular; it names the owner.
+        NotInvertibleError: a T(w) is singular; it names the label.
     """
     if weights.shape[-1] == 1:
-        return torch.stack([log_abs_det(w, height, width, owner) for w, owner in zip(weights, owners, strict=True)])
+        return torch.stack([log_abs_det(w, height, width, label) for w, label in zip(weights, labels, strict=True)])
     with torch.no_grad():
         factors, gradients = factors_and_gradient(dense_matrix.precise(weights), height, width)
     if checks.is_eager(weights) and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
-        return _dets_with_care(weights, height, width, owners)
+        return _dets_with_care(weights, height, width, labels)
     return cast(Tensor, _LogAbsDets.apply(dense_matrix.precise(weights), factors.log_abs_det, gradients, height, width))
 
 
-def _dets_with_care(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:
+def _dets_with_care(weights: Tensor, height: int, width: int, labels: Sequence[str]) -> Tensor:
     """One by one, because not all of them need it."""
     if len(weights) == 1:
-        return factorize_pivoted(weights[0], height, width, owners[0]).log_abs_det[None]
-    pairs = zip(weights, owners, strict=True)
-    return torch.stack([log_abs_det(weight, height, width, owner) for weight, owner in pairs])
+        return factorize_pivoted(weights[0], height, width, labels[0]).log_abs_det[None]
+    pairs = zip(weights, labels, strict=True)
+    return torch.stack([log_abs_det(weight, height, width, label) for weight, label in pairs])
 
 
 def factors_and_gradient(weight: Tensor, height: int, width: int) -> tuple[CyclicReduction, Tensor]:

@@ -103,8 +103,8 @@ def architecture(flow: Flow) -> dict[str, Any]:
     """What it takes to build the flow again: each layer's class name and settings, the event shape, the dtype."""
     if not isinstance(flow, Flow):
         raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}.")
-    layers = [[layer.registered_name, layer.settings()] for layer in flow.chain()]
-    if len(set(map(id, flow.chain()))) < len(layers):
+    layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
+    if len(set(map(id, flow.bijections))) < len(layers):
         raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")
     return {"layers": layers, "event_shape": list(flow.event_shape), "dtype": str(flow.dtype).removeprefix("torch.")}
 
