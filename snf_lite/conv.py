@@ -166,7 +166,7 @@ class SelfNormConv2d(ReconstructionPenalty, ConvLayer):
         inverse_weight: r (C, C, k, k), at first flip(w).
 
     Raises:
-        NotInvertibleError: ``log_prob`` or an exact inverse met a singular T(w); ``loss`` needs no inverse of it.
+        NotInvertibleError: T(w) is singular, in ``log_prob`` or an exact inverse; ``loss`` needs neither.
 
     Example:
         >>> layer = snf.SelfNormConv2d(1, recon_weight=0.5)

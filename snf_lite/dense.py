@@ -118,7 +118,7 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
         inverse_weight: R (D, D), at first Wᵀ. Its memory holds Rᵀ row by row, so that the step adds it without a copy.
 
     Raises:
-        NotInvertibleError: ``log_prob`` or an exact inverse met a singular W; ``loss`` needs no inverse of W.
+        NotInvertibleError: W is singular, in ``log_prob`` or an exact inverse; ``loss`` needs neither.
 
     Example:
         >>> layer = snf.SelfNormLinear(3, recon_weight=0.5)
@@ -181,7 +181,7 @@ class RelativeGradientLinear(DenseLayer):
         features: D, the number of features.
 
     Raises:
-        NotInvertibleError: ``log_prob`` or the inverse met a singular W.
+        NotInvertibleError: W is singular, in ``log_prob`` or the inverse.
 
     Example:
         >>> layer = snf.RelativeGradientLinear(3)

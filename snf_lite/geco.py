@@ -29,7 +29,7 @@ FURTHEST = 1e6
 class AdaptiveWeight(nn.Module):
     """λ of a layer's reconstruction penalty, adapted so that the mean error approaches a tolerance (eq-geco).
 
-    The public code of the paper on self normalizing flows multiplies λ by exp(0.001 · e) instead: without a tolerance
+    The published implementation of self normalizing flows multiplies λ by exp(0.001 · e) instead: without a tolerance
     it can only grow.
 
     Args:

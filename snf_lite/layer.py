@@ -1,7 +1,7 @@
 """The interface of a flow layer, and the input checks that all layers share.
 
-A layer is a bijection z = f(x) with the Jacobian J = ∂z/∂x. A ball of volume dx around x is mapped to an ellipsoid of
-volume |det J| dx, and both hold the same probability: p_X(x) dx = p_Z(z) |det J| dx. Hence the density of the data is
+A layer is a bijection z = f(x) with the Jacobian J = ∂z/∂x. A small box of size dx around x is mapped to one of size
+|det J| dx, and both hold the same probability: p_X(x) dx = p_Z(z) |det J| dx. Hence the density of the data is
 
     log p_X(x) = log p_Z(f(x)) + log|det J(x)|    (eq-change).
 

@@ -92,13 +92,13 @@ class SplitPrior(Chain, ChannelSplit):
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z and the log-determinant of both halves, (B,) in nats (eq-split-prior)."""
         given, others = self.halves(x)
-        residue, log_det = self.standardise(given, others)
+        residue, log_det = self.standardize(given, others)
         z, inner = self.forward_layers(given, x.dtype)
         return torch.cat([z.flatten(1), residue.flatten(1)], 1), inner + log_det
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         given, others = self.halves(x)
-        residue, log_det = self.standardise(given, others)
+        residue, log_det = self.standardize(given, others)
         z, inner, penalty = self.training_pass(given, x.dtype)
         return torch.cat([z.flatten(1), residue.flatten(1)], 1), inner + log_det, penalty
 
@@ -110,7 +110,7 @@ class SplitPrior(Chain, ChannelSplit):
         residue = z[:, count:].reshape(len(z), self.changed, *shape[1:])
         return torch.cat([given, residue * log_deviation.exp() + mean], 1)
 
-    def standardise(self, given: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    def standardize(self, given: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
         """ε of the other half, and −Σ log σ, (B,) in nats."""
         mean, log_deviation = self.mean_and_log_deviation(given)
         return (others - mean) * (-log_deviation).exp(), -log_deviation.sum((1, 2, 3))

@@ -82,7 +82,7 @@ def require_diagonal(sizes: Tensor, label: str, what: str = "a diagonal entry") 
 
 
 class _LogAbsDet(torch.autograd.Function):
-    """log|det M| with ∂/∂M = M⁻ᵀ (eq-jacobi), value and gradient from one factorisation."""
+    """log|det M| with ∂/∂M = M⁻ᵀ (eq-jacobi), value and gradient from one factorization."""
 
     generate_vmap_rule = True
 
@@ -111,7 +111,7 @@ class _LogAbsDet(torch.autograd.Function):
 
 
 def log_abs_det(matrix: Tensor, label: str = "log_abs_det") -> Tensor:
-    """log|det M| in nats, a scalar for M (D, D). One LU factorisation, O(D³).
+    """log|det M| in nats, a scalar for M (D, D). One LU factorization, O(D³).
 
     Jacobi's formula: its change for a small dM is tr(M⁻¹ dM) (eq-jacobi-trace), so its gradient is M⁻ᵀ (eq-jacobi).
 

@@ -79,7 +79,7 @@ def require_batch_of(x: Tensor, event_shape: tuple[int, ...], label: str) -> Non
 def integer(
     value: Any, name: str, label: str, *, at_least: int, at_most: float = math.inf, wanted: str
 ) -> int:  # fmt: skip
-    """Refuse anything but an integer (numpy's too) within bounds; ``wanted`` says which in words."""
+    """Refuse anything but an integer (numpy's too) within bounds; ``wanted`` describes them in the message."""
     integral = isinstance(value, SupportsIndex) and not isinstance(value, bool)
     if not integral or not at_least <= operator.index(value) <= at_most:
         raise ValueError(f"{label}: expected {name} {wanted}, got {value!r}.")
