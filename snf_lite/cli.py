@@ -17,8 +17,9 @@ from snf_lite.data.datasets import DataError, dataset_names, image_set_names
 from snf_lite.experiments import manifest
 from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.paper_tables import PRESETS, ROWS
+from snf_lite.experiments.report import report
 from snf_lite.experiments.reproduce import ReproduceConfig, default_minutes, plan_name, reproduce
-from snf_lite.experiments.results import grouped, read_all, report
+from snf_lite.experiments.results import grouped, read_all
 from snf_lite.experiments.run import RunConfig, draw, run
 from snf_lite.runtime import checks, distributed
 from snf_lite.runtime.devices import choose_device, tune_malloc

@@ -187,9 +187,8 @@ def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
     stored = json.loads(path.read_text("utf-8"))
     for key, value, words in (
         ("seed", 1, "share their seed"),
-        ("validation_nats", [1.0], "differ in number"),
         ("test_nats", [1.0, None], "not finite"),
-        ("branch", "exact", "not the file's"),
+        ("branch", "exact", "expected the variant 'own', got 'exact'"),
     ):
         path.write_text(json.dumps({**stored, key: value}), "utf-8")
         assert any("altered" in problem for problem in manifest.check(folder.parent))
@@ -198,11 +197,11 @@ def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
 
 
 def test_what_cannot_be_forked_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"expected a branch out of own, tenth, .*, got 'best'"):
+    with pytest.raises(ValueError, match=r"expected a variant out of own, tenth, .*, got 'best'"):
         ablation.fork(run, "best")
     with pytest.raises(ValueError, match="expected steps to be"):
         ablation.fork(run, "own", steps=0)
-    with pytest.raises(FileNotFoundError, match="there are no forks"):
+    with pytest.raises(FileNotFoundError, match="there are no ablations"):
         ablation.read(tmp_path)
     for name, model in {"b": ["dense-exact"], "c": ["dense-selfnorm", "--set", "tolerance=1.0"]}.items():
         command_line(["train", *model, "--epochs", "1", "--name", name, "--out", str(tmp_path)])

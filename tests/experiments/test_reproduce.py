@@ -21,7 +21,7 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "data" / "runs"
 
 
-def records(folder: Path) -> dict[str, runs.Record]:
+def records(folder: Path) -> dict[str, runs.TrainingRecord]:
     return {path.parent.name: runs.read_record(path) for path in sorted(folder.glob("*/record.json"))}
 
 
