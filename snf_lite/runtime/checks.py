@@ -10,7 +10,15 @@ from torch import Tensor
 
 
 class NotInvertibleError(ValueError):
-    """A layer's linear map has lost its inverse: its log-determinant is -inf and no exact inverse exists."""
+    """A layer's linear map has no inverse: its log-determinant is -inf.
+
+    Example:
+        >>> layer = snf.ExactLinear(2)
+        >>> _ = layer.weight.data.zero_()
+        >>> layer(torch.zeros(1, 2))
+        Traceback (most recent call last):
+        snf_lite.runtime.checks.NotInvertibleError: ExactLinear: the weight is singular: ...
+    """
 
 
 def is_eager(x: Tensor) -> bool:
