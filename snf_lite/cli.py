@@ -69,8 +69,8 @@ def _advice(args: argparse.Namespace) -> str:
 
 def list_names(args: argparse.Namespace) -> None:
     """Print the models and the data sets."""
-    for name, builder in models.BUILDERS.items():
-        print(f"model  {name:<16}  {' '.join((builder.__doc__ or '').split())}")
+    for name, model in models.MODELS.items():
+        print(f"model  {name:<16}  {model.description}")
     for name in dataset_names():
         print(f"data   {name}")
 

@@ -20,7 +20,14 @@ VERSION = 1
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint, is damaged, or belongs to another model or run; the message names it and says which."""
+    """A file is no checkpoint, is damaged, or belongs to another model or run; the message names it and says which.
+
+    Example:
+        >>> torch.save({"weights": torch.zeros(2)}, "other.pt")
+        >>> snf.restore("other.pt")
+        Traceback (most recent call last):
+        snf_lite.training.checkpoints.CheckpointError: other.pt: expected a checkpoint...
+    """
 
 
 def save(flow: Flow, path: str | Path) -> None:
@@ -29,6 +36,12 @@ def save(flow: Flow, path: str | Path) -> None:
     Raises:
         TypeError: a layer's settings hold something that a checkpoint cannot (a function, an array).
         OSError: the file cannot be written; one that was there is intact.
+
+    Example:
+        >>> flow = snf.build("dense-selfnorm", (2,))
+        >>> snf.save(flow, "flow.pt")
+        >>> torch.equal(snf.restore("flow.pt").layers[-1].weight, flow.layers[-1].weight)
+        True
     """
     write(path, flow, flow.state_dict(), training=None)
 
@@ -39,6 +52,11 @@ def restore(path: str | Path) -> Flow:
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: it is damaged, altered, of another format, or needs a layer class that is not defined here.
+
+    Example:
+        >>> snf.save(snf.build("dense-selfnorm", (2,)), "flow.pt")
+        >>> snf.restore("flow.pt").sample(3).shape
+        torch.Size([3, 2])
     """
     stored = read(path)
     flow = _rebuilt(stored["architecture"], path)
@@ -103,8 +121,8 @@ def architecture(flow: Flow) -> dict[str, Any]:
     """What it takes to build the flow again: each layer's class name and settings, the event shape, the dtype."""
     if not isinstance(flow, Flow):
         raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}.")
-    layers = [[layer.registered_name, layer.settings()] for layer in flow.chain()]
-    if len(set(map(id, flow.chain()))) < len(layers):
+    layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
+    if len(set(map(id, flow.bijections))) < len(layers):
         raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")
     return {"layers": layers, "event_shape": list(flow.event_shape), "dtype": str(flow.dtype).removeprefix("torch.")}
 

@@ -94,6 +94,12 @@ def fit(
         CheckpointError: the checkpoint is damaged, or belongs to another model or run; the message says what differs.
         FloatingPointError, NotInvertibleError: training has left the finite; the message names layer, step and epoch.
         OSError: the checkpoint cannot be written; the one before it is intact.
+
+    Example:
+        >>> flow = snf.build("dense-exact", (1, 8, 8), levels=17)
+        >>> history = snf.fit(flow, "digits", epochs=1, progress=False)
+        >>> history.validation_nats[-1] < history.validation_nats[0]
+        True
     """
     settings = Settings(epochs, batch_size, lr, seed, whiten, warmup_epochs, decay, clip_norm, evaluate_every, augment)
     means = StepOptions(compile, cuda_graph, precision)

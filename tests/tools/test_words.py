@@ -76,8 +76,9 @@ FIXED = (
     r"\bGREY\b|PICTURE_CELLS",  # notebooks import them
     r"Prior work in eighteen pictures",  # the chapter's title
     # words in the outputs and figures that notebooks have stored
-    r"The gradient by (s\b|N\b|\{name\})|without a tie|The codes, c =|NICE, told to add",
-    r"towards one centre|inverse stands in for the|number by number, in as many passes as an event|\"of the event\"",
+    r"The gradient by (s\b|N\b|\{name\})|without a tie|The codes, c =|NICE, told to add|towards one centre",
+    r"inverse stands in for the",
+    r"number by number, in as many passes as an event|\"of the event\"",
 )
 #: Allowed in identifiers: the state dicts of couplings hold the name.
 NAMES = (r"nets?",)

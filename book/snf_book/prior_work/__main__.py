@@ -37,11 +37,10 @@ def main(arguments: list[str] | None = None) -> None:
     plane["train_sha256"] = sha256_of(points(TRAIN, args.seed))
     plane["test_sha256"] = sha256_of(points(TEST, args.seed + 1))
     digits = {"name": "digits", **{split: load("digits", split).sha256 for split in ("train", "test")}}
-    data = {"plane": plane, "digits": digits}
     made = record.PriorRecord(
         command=f"python -m snf_book.prior_work --seed {args.seed}",
         seed=args.seed,
-        data=data,
+        data={"plane": plane, "digits": digits},
         **provenance(torch.device("cpu"), **LIBRARIES),
         seconds=time.perf_counter() - started,
         **measured,

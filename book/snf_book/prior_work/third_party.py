@@ -1,4 +1,4 @@
-"""Steps x → z made of other libraries' transforms; ``pip install snf-lite[prior]`` installs the libraries."""
+"""Steps from transforms of other libraries, from data to latents; ``pip install snf-lite[prior]`` installs them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +24,7 @@ class ZukoStep(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det = self.transform().call_and_ladj(x)
-        # element-wise transforms leave the sum to the caller
+        # element-wise transforms do not sum over the coordinates
         return z, log_det.sum(1) if log_det.dim() > 1 else log_det
 
     def inverse(self, z: Tensor) -> Tensor:
