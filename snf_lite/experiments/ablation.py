@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import evaluate, log_probs
-from snf_lite.training.settings import Settings
-from snf_lite.training.step import adam
+from snf_lite.training.adam import adam
+from snf_lite.training.settings import TrainingConfig
+from snf_lite.training.step import take_step
 
 FORMAT, FILE = 1, "fork-{}.json"
 BATCH = 100
@@ -146,10 +148,10 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
 def _follow(
     flow: Flow, branch: Variant, splits: dict[str, DataSource], steps: int, lr: float, every: int, seed: int
 ) -> tuple[list[int], list[float]]:
-    """Train along one branch; where it was validated, and the values."""
+    """Train with one variant; the numbers of steps at which it was validated, and the values."""
     checks.positive_integer(steps, "steps", "fork")
     checks.positive_integer(every, "every", "fork")
-    schedule = Settings(1, BATCH, lr, seed, False, 0.1, "cosine", None, 1)
+    config = TrainingConfig(epochs=1, lr=lr, warmup_epochs=0.1, decay="cosine")  # one epoch of this many steps
     optimizer = adam(list(flow.parameters()), lr)
     marks, nats = [0], [_validated(flow, splits["validation"], seed)]
     layers: list[Any] = learned_layers(flow)
@@ -157,12 +159,8 @@ def _follow(
         layer.recon_weight *= branch.factor
     for step in range(steps):
         with isolated_rng(flow.device, seed, "fork", step):
-            chosen = torch.randint(splits["train"].count, (BATCH,))
-            flow.zero_grad()
-            branch.loss(flow, splits["train"].at(chosen, flow.device)).backward()
-        optimizer.param_groups[0]["lr"] = schedule.learning_rate(step, steps)
-        optimizer.step()
-        flow.clear_cache()
+            batch = splits["train"].at(torch.randint(splits["train"].count, (BATCH,)), flow.device)
+            take_step(flow, batch, optimizer, config.learning_rate(step, steps), config, partial(branch.loss, flow))
         if (step + 1) % every == 0 or step + 1 == steps:
             marks.append(step + 1)
             nats.append(_validated(flow, splits["validation"], seed))

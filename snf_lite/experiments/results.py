@@ -2,13 +2,14 @@
 
 import math
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow, row_of
 from snf_lite.experiments.record import Record, read_record
 from snf_lite.models import known_settings
+from snf_lite.training.settings import TrainingConfig
 
 #: Settings of a run that change neither its result's meaning nor what it is compared by.
 _BYSTANDERS = ("seed", "data", "validation", "compile", "cuda_graph", "evaluate_every", "processes")
@@ -72,10 +73,10 @@ class Group:
         """In what the runs differ from the paper's settings; empty where they are the paper's."""
         paper = self.row.recipe("paper", self.row.data, 0, self.row.most_epochs("paper") or self.epochs)
         there = {
-            "data": paper.data, "epochs": paper.epochs, "batch_size": paper.batch_size, "lr": paper.lr, "whiten": False,
-            "warmup_epochs": paper.warmup, "decay": paper.decay, "clip_norm": paper.clip, "precision": "float32",
-            "augment": paper.augment, **paper.settings,
-        }  # fmt: skip
+            "data": paper.data,
+            **{key: value for key, value in asdict(paper.training).items() if key not in _BYSTANDERS},
+            **paper.settings,
+        }
         own = known_settings(self.row.model)
         untold = {key: own[key] for key in paper.settings}
         here = {"data": self.data, **untold, **self.recipe, "epochs": self.epochs}
@@ -93,7 +94,7 @@ def _difference(key: str, there: Any, here: Any) -> str:
 
 
 def _recipe_of(record: Record) -> dict[str, Any]:
-    settings = {"precision": "float32", "augment": False, **record.history["settings"]}
+    settings = {**asdict(TrainingConfig()), **record.history["settings"]}  # what is newer than the record: its default
     decided = {key: value for key, value in settings.items() if key not in _BYSTANDERS}
     own = known_settings(record.model["name"])
     return {**decided, **{key: value for key, value in record.model["settings"].items() if own[key] != value}}

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from small_models import SMALL
+from small_runs import stepper
 from torch import Tensor
 from torch.distributions import Normal
 
@@ -14,7 +15,6 @@ from snf_lite.analysis import learned_inverse
 from snf_lite.layers import glow
 from snf_lite.linalg import toeplitz
 from snf_lite.training import checkpoints
-from snf_lite.training.step import StepOptions, TrainingStep
 
 BOTH = pytest.mark.parametrize("name", ["glow-exact", "glow-selfnorm"])
 
@@ -356,7 +356,7 @@ def test_state_and_file_give_the_flow_again(name: str, tmp_path: Path) -> None:
 
 def test_a_step_by_lower_precision_is_finite() -> None:
     flow = snf.build("glow-selfnorm", (1, 8, 8), 17, **SMALL["glow-selfnorm"])
-    step = TrainingStep(flow, 1e-3, 10, 100.0, StepOptions(precision="bf16"))
+    step = stepper(flow, clip_norm=100.0, precision="bf16")
     step(torch.randint(0, 17, (10, 1, 8, 8), dtype=torch.uint8), 1e-3)
     assert all(parameter.isfinite().all() and parameter.dtype == torch.float32 for parameter in flow.parameters())
 
@@ -426,4 +426,4 @@ def test_a_gradient_behind_the_split_is_named() -> None:
     with pytest.raises(
         FloatingPointError, match=r"layers\[1\] SplitPrior, layers\[1\] ExactConv2d: the gradient of bias"
     ):
-        TrainingStep(flow, 1e-3, 3, None, StepOptions())(x, 1e-3)
+        stepper(flow)(x, 1e-3)

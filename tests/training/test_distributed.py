@@ -16,6 +16,7 @@ import snf_lite as snf
 from snf_lite.experiments import record as runs
 from snf_lite.runtime import distributed
 from snf_lite.runtime.devices import choose_device
+from snf_lite.runtime.distributed import Process
 from snf_lite.training import checkpoints
 
 pytestmark = pytest.mark.skipif(
@@ -86,13 +87,10 @@ def test_each_process_draws_its_own_noise(both: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 12])
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_shares_make_up_the_batch(size: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_make_up_the_batch(size: int, count: int) -> None:
     indices, values = torch.randperm(size), torch.rand(size, dtype=torch.float64)
-    monkeypatch.setattr(distributed, "world_size", lambda: count)
-    parts = []
-    for rank in range(count):
-        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        parts.append(distributed.shard(indices))
+    processes = [Process(rank, count, torch.device("cpu")) for rank in range(count)]
+    parts = [process.shard(indices) for process in processes]
     assert all(len(part) for part, _ in parts)
     assert torch.equal(torch.cat([part for part, weight in parts if weight]), indices)
     joint = sum(weight * values[part].mean() for part, weight in parts) / count
@@ -185,4 +183,5 @@ def test_one_process_touches_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: pytest.fail("a group was made"))
     monkeypatch.setenv("WORLD_SIZE", "1")  # torchrun with one process
     snf.fit(fresh(), MOONS, 1, validation=HELD_OUT)
-    assert (distributed.world_size(), distributed.rank(), distributed.is_main_process()) == (1, 0, True)
+    process = distributed.current(torch.device("cpu"))
+    assert (process.world_size, process.rank, process.is_main) == (1, 0, True)

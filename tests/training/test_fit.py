@@ -11,12 +11,11 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite.training import checkpoints
-from snf_lite.training.settings import Settings
+from snf_lite.training.settings import TrainingConfig
 
 
-def settings(**changes: Any) -> Settings:
-    asked: dict[str, Any] = dict(epochs=10, batch_size=100, lr=0.1, seed=0, whiten=False, warmup_epochs=2.0)
-    return Settings(**{**asked, "decay": "constant", "clip_norm": None, "evaluate_every": 1, **changes})
+def settings(**changes: Any) -> TrainingConfig:
+    return TrainingConfig(**{"epochs": 10, "lr": 0.1, "warmup_epochs": 2.0, **changes})
 
 
 class Steps:
