@@ -32,7 +32,7 @@ def log_prob_pixels(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -
     checks.positive_integer(draws, "draws", "log_prob_pixels")
     if pixels.dtype != torch.uint8:
         raise TypeError(f"log_prob_pixels: expected pixels as torch.uint8, got {pixels.dtype}.")
-    with isolated_rng(flow.device, require_seed(seed, "log_prob_pixels"), "log_prob_pixels"):
+    with isolated_rng(flow.device, require_seed(seed, "log_prob_pixels"), "log_mass"):
         each = torch.stack([dense_matrix.precise(flow.log_prob(pixels)) for _ in range(draws)])
     return each.logsumexp(0) - math.log(draws)
 

@@ -85,7 +85,7 @@ class AblationRecord:
         data: for each split used its name, count and SHA-256.
         steps, validation_nats: how many steps had been taken, and the exact validation value there.
         test_nats: exact, before and after.
-        log_det_gradient_errors: by layer, before and after, as ``diagnose.log_det_gradient_errors`` has them.
+        volume_errors: ``log_det_gradient_errors`` of each layer, before and after.
         package, libraries, device, threads, date, seconds: as in ``runs.Record``.
     """
 
@@ -100,7 +100,7 @@ class AblationRecord:
     steps: list[int]
     validation_nats: list[float]
     test_nats: list[float]
-    log_det_gradient_errors: list[list[float]]
+    volume_errors: list[list[float]]
     package: dict[str, Any]
     libraries: dict[str, str]
     device: str
@@ -140,7 +140,7 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
         branch=name, run=run.name, run_command=record.command, weights=weights, seed=seed, lr=lr,
         data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
         test_nats=[test_before, evaluate(flow, data).nats],
-        log_det_gradient_errors=[before, _errors(flow, splits["validation"])],
+        volume_errors=[before, _errors(flow, splits["validation"])],
         **provenance.provenance(flow.device), seconds=time.perf_counter() - started,
     )  # fmt: skip
 

@@ -300,7 +300,7 @@ def test_a_measurement_holds_what_the_reader_wants(monkeypatch: pytest.MonkeyPat
 def test_the_command_writes_what_its_reader_takes(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, measured: dict[str, Any], capsys: Any
 ) -> None:
-    parts = ("truth", "systems", "candidates", "broken_example", "series")
+    parts = ("truth", "systems", "candidates", "impostor", "series")
     kept = {part: measured[part] for part in parts}
     kept["systems"] = {name: {k: v for k, v in e.items() if k != "sha256"} for name, e in kept["systems"].items()}
     asked: list[list[str]] = []

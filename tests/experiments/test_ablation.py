@@ -128,7 +128,7 @@ def test_all_branches_start_from_one_flow_and_part(run: Path) -> None:
         assert made.steps == [0, 3]
         assert made.test_nats[0] == pytest.approx(test, rel=1e-12)
         assert made.weights == checkpoints.digest(flow.state_dict())
-        assert len(made.log_det_gradient_errors[0]) == len(made.log_det_gradient_errors[1]) == 2
+        assert len(made.volume_errors[0]) == len(made.volume_errors[1]) == 2
     assert len({made.validation_nats[0] for made in found.values()}) == 1
     assert len({made.validation_nats[1] for made in found.values()}) == len(ablation.VARIANTS)
 
@@ -173,7 +173,7 @@ def test_a_branch_that_leaves_the_finite_keeps_no_other_from_its_record(
         "own": ablation.Variant("λ without bounds", ablation.own_loss, 1e40),
         "exact": ablation.VARIANTS["exact"],
     }
-    monkeypatch.setattr(ablation, "BRANCHES", branches)
+    monkeypatch.setattr(ablation, "VARIANTS", branches)
     with pytest.raises(FloatingPointError, match=r"1 of 2 branches failed: own\.$"):
         ablation.main([*FORK, str(tmp_path)])
     assert "own: failed: " in capsys.readouterr().out

@@ -273,7 +273,7 @@ def test_diagnosis_sees_the_learned_inverses_behind_the_split() -> None:
 @pytest.mark.parametrize("kernel_size", [1, 3])
 def test_convolutions_start_orthogonal_and_with_their_inverse(kernel_size: int) -> None:
     torch.manual_seed(0)
-    layer = glow.orthogonal(snf.SelfNormConv2d(6, kernel_size))
+    layer = glow.init_orthogonal_(snf.SelfNormConv2d(6, kernel_size))
     centre = layer.weight[:, :, kernel_size // 2, kernel_size // 2]
     assert (centre - torch.eye(6)).abs().max() > 0.3
     assert (centre @ centre.T - torch.eye(6)).abs().max() < (1e-5 if kernel_size == 1 else 0.1)

@@ -59,7 +59,7 @@ def test_the_floors_are_what_the_row_of_floors_installs() -> None:
 
 def unnamed(source: str) -> list[int]:
     """The lines that open a text file in whatever encoding the machine has."""
-    return [node.lineno for node in ast.iter_layers(ast.parse(source)) if isinstance(node, ast.Call) and _unnamed(node)]
+    return [node.lineno for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call) and _unnamed(node)]
 
 
 def _unnamed(call: ast.Call) -> bool:

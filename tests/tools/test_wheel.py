@@ -13,20 +13,20 @@ CODE = """
 import json, snf_lite as snf
 from snf_lite.experiments import archive
 from snf_lite.runtime import files
-index = files.read_json(archive.home() / "index.json", "index of runs")
-folders = {path.parent.name for kind in archive.RECORDS for path in archive.home().glob(f"*/{kind}")}
+index = files.read_json(archive.records_root() / "index.json", "index of runs")
+folders = {path.parent.name for kind in archive.RECORDS for path in archive.records_root().glob(f"*/{kind}")}
 pictures = [(name, file) for name, sums in index.items() for file in sums if file.endswith(".png")]
 for name in folders:
-    assert archive.record_dir(name).is_relative_to(archive.home())
+    assert archive.record_dir(name).is_relative_to(archive.records_root())
 for name, file in pictures:
     if name in folders:
         assert archive.record_image(name, file)
-print(json.dumps([snf.__file__, str(archive.home()), len(folders), len(pictures)]))
+print(json.dumps([snf.__file__, str(archive.records_root()), len(folders), len(pictures)]))
 """
 
 
 @pytest.fixture(scope="module")
-def records_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A reader's folder, with the wheel in it and installed."""
     home = tmp_path_factory.mktemp("reader")
     python = made(home)

@@ -204,9 +204,9 @@ def test_a_saved_flow_is_no_run(tmp_path: Path) -> None:
 def test_a_class_from_elsewhere_does_not_stand_in_for_one_of_the_package(tmp_path: Path) -> None:
     flow = snf.build("dense-exact", (2,))
     snf.save(flow, tmp_path / "flow.pt")
-    broken_example = type("ExactLinear", (snf.FlowLayer,), {"__module__": __name__})
+    impostor = type("ExactLinear", (snf.FlowLayer,), {"__module__": __name__})
     assert type(snf.restore(tmp_path / "flow.pt").layers[1]) is snf.ExactLinear
-    del snf.FlowLayer.registry[broken_example.registered_name]
+    del snf.FlowLayer.registry[impostor.registered_name]
 
 
 def test_only_flows_of_different_layers_are_saved(tmp_path: Path) -> None:

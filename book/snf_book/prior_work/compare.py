@@ -50,7 +50,7 @@ def compare(names: Sequence[str], seed: int, say: Callable[[str], None]) -> dict
         "truth": float(true_log_prob(test).mean()),
         "systems": entries,
         "candidates": [examine(candidate, seed) for candidate in CANDIDATES],
-        "broken_example": broken_example(seed),
+        "impostor": impostor(seed),
         "series": series(seed),
     }
 
@@ -229,7 +229,7 @@ def bits_a_pixel(nats: float) -> float:
 # ---- what breaks -----------------------------------------------------------------------------------------------------
 
 
-def broken_example(seed: int) -> dict[str, Any]:
+def impostor(seed: int) -> dict[str, Any]:
     """pyro's Sylvester flow, trained like the others by the log-determinants that it claims."""
     layer = library("pyro.distributions.transforms").Sylvester
 

@@ -19,7 +19,7 @@ FORMAT, FILE = 1, "prior.json"
 #: What the record, an entry of it and the two kinds of measurement hold.
 ENTRIES = (
     "format", "command", "seed", "data", "package", "libraries", "device", "threads", "date", "seconds", "truth",
-    "systems", "candidates", "broken_example", "series", "sha256",
+    "systems", "candidates", "impostor", "series", "sha256",
 )  # fmt: skip
 SYSTEM = ("year", "library", "code", "plane", "digits", "sha256")
 PLANE = (
@@ -76,7 +76,7 @@ def make(
         command: the command line that makes it again, without paths.
         data: events and their hashes.
         libraries: the versions of those that were compared.
-        measured: ``truth``, ``systems``, ``candidates``, ``broken_example`` and ``series``.
+        measured: ``truth``, ``systems``, ``candidates``, ``impostor`` and ``series``.
     """
     made = provenance.provenance(torch.device("cpu"))
     systems = {name: sealed(entry) for name, entry in measured["systems"].items()}
