@@ -2,6 +2,7 @@
 
 import argparse
 import io
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -15,14 +16,21 @@ from snf_lite.data.datasets import DataError, dataset_names, image_set_names, lo
 from snf_lite.experiments import ablation, manifest, preprocessing
 from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.arguments import (
-    HelpFormatter, add_fields, add_old_name, add_output, add_settings, values_of,
+    HelpFormatter,
+    add_fields,
+    add_old_name,
+    add_output,
+    add_settings,
+    values_of,
 )  # fmt: skip
 from snf_lite.experiments.paper_tables import PRESETS, ROWS
+from snf_lite.experiments.report import report
 from snf_lite.experiments.reproduce import ReproduceConfig, default_minutes, plan_name, reproduce
-from snf_lite.experiments.results import grouped, read_all, report
+from snf_lite.experiments.results import grouped, read_all
 from snf_lite.experiments.run import RunConfig, draw, run
 from snf_lite.runtime import checks, distributed
 from snf_lite.runtime.devices import choose_device, tune_malloc
+from snf_lite.runtime.records import write_record
 from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import evaluate
 from snf_lite.training.settings import TrainingConfig
@@ -120,7 +128,7 @@ def measure_preprocessing(args: argparse.Namespace) -> None:
     """Measure what the preprocessing of images adds to their log-likelihood, and write a record."""
     record = preprocessing.measure(args.data, args.alpha, args.seed)
     path = args.out / f"preprocessing-{args.data}" / preprocessing.FILE
-    preprocessing.write(record, path)
+    write_record(record, path)
     print(f"{path}: {record.results['test']['total']:.2f} nats per test image")
 
 
@@ -142,7 +150,8 @@ def _usable(args: argparse.Namespace, build: Callable[[], T]) -> T:
     try:
         return build()
     except (ValueError, TypeError) as error:
-        args.parser.error(str(error))
+        parser: argparse.ArgumentParser = args.parser
+        parser.error(str(error))
 
 
 def _data_of(checkpoint: Path) -> str:
@@ -239,7 +248,7 @@ def _add_bench(commands: Any) -> None:
     add("--features", nargs="+", type=_size, metavar="D", help="features of dense layers (default: each suite's own)")
     add("--shapes", nargs="+", type=_shape, metavar="CxHxW", help="shapes of images (default: each suite's own)")
     add("--batch", nargs="+", type=_size, metavar="B", help="examples per step (default: each suite's own)")
-    add("--seconds", type=float, default=60.0, help="approximate time per suite (at least 3 rounds)")
+    add("--seconds", type=_duration, default=60.0, help="approximate time per suite (at least 3 rounds)")
     add("--threads", type=_size, help="CPU threads (default: torch's)")
     add("--compile", action="store_true", help="also time whole models through torch.compile, which takes minutes")
     add_output(parser, "name of the record's folder (default: bench-SUITE…)", "replace an existing record of this name")
@@ -277,6 +286,13 @@ def _size(text: str) -> int:
         return checks.positive_integer(int(text), "the value", "bench")
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}") from None
+
+
+def _duration(text: str) -> float:
+    try:
+        return checks.number_between(float(text), 0, math.inf, "the value", "bench")
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}") from None
 
 
 def _shape(text: str) -> tuple[int, ...]:

@@ -4,7 +4,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -106,9 +105,7 @@ def cell_names(sources: Iterable[str]) -> Iterator[str]:
 
 
 def write(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old text or the new, never half of one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    os.chmod(temporary, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-    os.replace(temporary, path)
+    """Replace a text file atomically."""
+    from snf_lite.runtime.files import atomic_write  # imports torch, which most users of this module do not need
+
+    atomic_write(path, text.encode())

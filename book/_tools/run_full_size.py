@@ -1,51 +1,69 @@
-"""Run a chapter at full size, and keep what it printed: ``python book/_tools/run_full_size.py book/mnist-dense.ipynb``.
+"""Run a chapter at full size and store its output: ``python book/_tools/run_full_size.py book/mnist-dense.ipynb``.
 
-The notebook runs as it stands with ``SNF_FULL=1``, in the folder ``full-CHAPTER`` under ``data/runs``, where its
-checkpoints stay if it is interrupted. The chapter's file is not touched. When it has run to its end, ``full.json``
-says what its cells printed, of which code, on which machine. Seal it afterwards: ``python -m snf_lite results --seal``.
+The notebook runs unchanged with ``SNF_FULL=1``, in the folder ``full-CHAPTER`` under ``data/runs``, which keeps its
+checkpoints if it is interrupted. The file of the chapter is not changed. At the end, ``full.json`` holds the printed
+output, the hash of the code and the machine. Add it to the manifest: ``python -m snf_lite results --seal``.
 """
 
 import argparse
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import nbformat
 from paths import FULL_RUN, ROOT
 from run_notebooks import execute, joined
 from text.chapters import Chapter
 
-from snf_lite.runtime import files, provenance
+from snf_lite.runtime import provenance, records
 from snf_lite.runtime.devices import choose_device
 
 
+@dataclass(frozen=True, kw_only=True)
+class ChapterRecord(records.Record):
+    """Printed output of a chapter at full size.
+
+    Attributes:
+        chapter: Name of the notebook, without suffix.
+        code_sha256: ``Chapter.code_sha256`` of the notebook.
+        printed: Standard output of each cell that printed something.
+    """
+
+    kind: ClassVar[str] = "chapter"
+
+    chapter: str
+    code_sha256: str
+    printed: list[str]
+
+
 def printed(notebook: nbformat.NotebookNode) -> list[str]:
-    """What each cell printed to its standard output, cells that printed nothing left out."""
+    """Standard output of each cell that printed something."""
     outputs = [joined(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
     return [one.text for cell in outputs for one in cell if one.get("name") == "stdout"]
 
 
-def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> dict[str, Any]:
-    """What ``full.json`` holds."""
-    return {
-        "command": f"python book/_tools/run_full_size.py book/{path.name}",
-        "chapter": path.stem,
-        "code_sha256": Chapter(path, notebook).code_sha256,
-        "printed": printed(notebook),
+def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> ChapterRecord:
+    """The record of a notebook that has run."""
+    return ChapterRecord(
+        command=f"python book/_tools/run_full_size.py book/{path.name}",
         **provenance.provenance(choose_device(None)),
-        "seconds": seconds,
-    }
+        seconds=seconds,
+        chapter=path.stem,
+        code_sha256=Chapter(path, notebook).code_sha256,
+        printed=printed(notebook),
+    )
 
 
 def run(path: Path, out: Path) -> Path:
-    """Run one chapter at full size; the record's path. CellExecutionError, and no record, if a cell fails."""
+    """Run one chapter at full size; returns the path of its record. A failing cell raises, and no record is written."""
     notebook = nbformat.read(path, as_version=4)
     record = out / FULL_RUN.format(path.stem)
     record.parent.mkdir(parents=True, exist_ok=True)
     os.environ["SNF_FULL"] = "1"
     seconds = execute(notebook, record.parent, None)
-    files.write_json(record_of(path, notebook, seconds), record)
+    records.write_record(record_of(path, notebook, seconds), record)
     return record
 
 

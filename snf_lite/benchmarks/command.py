@@ -1,4 +1,4 @@
-"""The work of ``python -m snf_lite bench``: run the suites, print each case's table, write the record and figures."""
+"""``python -m snf_lite bench``: run the suites, print the table of each case, and write the record and figures."""
 
 import argparse
 import time
@@ -9,57 +9,59 @@ from typing import Any
 
 import torch
 
-from snf_lite.benchmarks.record import FITTED_FROM, case_name, make_bench_record, suites, write_bench
+from snf_lite.benchmarks.record import FITTED_FROM, BenchmarkRecord, case_name, make_bench_record, suites
 from snf_lite.benchmarks.suites import SUITES, SuiteOptions
-from snf_lite.benchmarks.timing import run_races
+from snf_lite.benchmarks.timing import run_comparisons
 from snf_lite.runtime.devices import choose_device, device_name
 from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.records import write_record
 
 
 def run_bench(args: argparse.Namespace) -> None:
-    """Time layers, log-determinants, sampling and whole models against each other, and write a record and figures."""
+    """Time layers, log-determinants, sampling and whole models against baselines, and write a record and figures."""
     device = choose_device(args.device)
-    choices = SuiteOptions(args.features, args.shapes, args.batch, device, args.seed, args.compile)
+    options = SuiteOptions(args.features, args.shapes, args.batch, device, args.seed, args.compile)
     folder = args.out / (args.name or default_name(args, device))
-    if (folder / "bench.json").exists() and not args.restart:
-        raise ValueError(f"{folder}: holds a record already. Give another --name, or --restart to measure anew.")
+    if (folder / "bench.json").exists() and not args.overwrite:
+        raise ValueError(f"{folder}: holds a record already. Give another --name, or --overwrite to replace it.")
     started = time.perf_counter()
     with threads(args.threads):
         print(f"{device_name(device)}, threads: {torch.get_num_threads()}; ratios are to each table's first row")
-        cases = [case for suite in args.suite for case in _run_suite(suite, choices, args.seconds)]
+        cases = [case for suite in args.suite for case in _run_suite(suite, options, args.seconds)]
         seconds = time.perf_counter() - started
         record = make_bench_record(command(args, device), args.seed, device, seconds, cases)
     write_all(record, folder)
 
 
-def _run_suite(suite: str, choices: SuiteOptions, seconds: float) -> Iterator[dict[str, Any]]:
-    for entry in run_races(SUITES[suite](choices), seconds):
+def _run_suite(suite: str, options: SuiteOptions, seconds: float) -> Iterator[dict[str, Any]]:
+    for entry in run_comparisons(SUITES[suite](options), seconds):
         print(f"\n{table(entry)}", flush=True)
         yield entry
 
 
-def write_all(record: dict[str, Any], folder: Path) -> None:
-    """The record and one figure a suite; prints the exponents and what was written."""
-    from snf_lite.benchmarks.figures import bench_figure, png  # matplotlib, which only those who draw wait for
+def write_all(record: BenchmarkRecord, folder: Path) -> None:
+    """Write the record and one figure per suite; print the exponents and the names of the files."""
+    from snf_lite.analysis.figures import figure_png
+    from snf_lite.benchmarks.figures import bench_figure  # imports matplotlib, which takes a second
 
-    for batch, powers in record["exponents"].items():
+    for batch, powers in record.exponents.items():
         shown = ", ".join(f"{name} {power:.2f}" for name, power in powers.items())
         print(f"\nexponents p of a time that grows as D^p, {batch}, D ≥ {FITTED_FROM}: {shown}")
-    pictures = {suite: png(bench_figure(record, suite)) for suite in suites(record)}
-    write_bench(record, folder / "bench.json")
-    for suite, picture in pictures.items():
-        atomic_write(folder / f"{suite}.png", picture)
-    print(f"\n{folder}: bench.json, {', '.join(f'{suite}.png' for suite in pictures)}")
+    figures = {f"{suite}.png": figure_png(bench_figure(record.cases, suite)) for suite in suites(record.cases)}
+    write_record(record, folder / "bench.json")
+    for name, image in figures.items():
+        atomic_write(folder / name, image)
+    print(f"\n{folder}: bench.json, {', '.join(figures)}")
 
 
 def default_name(args: argparse.Namespace, device: torch.device) -> str:
-    """The folder's name: which suites, and the kind of device if it is not the CPU."""
+    """Name of the folder: the suites, and the type of the device unless it is the CPU."""
     chosen = [] if args.suite == list(SUITES) else args.suite
     return "-".join(["bench", *chosen, *[device.type] * (device.type != "cpu")])
 
 
 def command(args: argparse.Namespace, device: torch.device) -> str:
-    """The command that makes the record again; no paths."""
+    """Command line that repeats the benchmark, without paths."""
     words = ["python -m snf_lite bench --suite", *args.suite]
     for option, values in (("features", args.features), ("batch", args.batch)):
         words += [f"--{option}", *map(str, values)] if values else []
@@ -71,7 +73,7 @@ def command(args: argparse.Namespace, device: torch.device) -> str:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """So many threads for torch within the block; None: as many as it has."""
+    """Number of torch threads within the block; None leaves it unchanged."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -82,15 +84,15 @@ def threads(count: int | None) -> Iterator[None]:
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 
-COLUMNS = f"  {'':<24}{'ratio':>9}{'in one round':>17}{'median':>12}{'products':>10}{'multiply-adds':>15}{'kept':>10}"
+COLUMNS = f"  {'':<24}{'ratio':>9}{'in one round':>17}{'median':>12}{'products':>10}{'multiply-adds':>15}{'saved':>10}"
 
 
 def table(entry: dict[str, Any]) -> str:
-    """One case for the terminal: ratio of medians, quartiles of the ratio within a round, then the time."""
+    """Table of one case: ratio of medians, quartiles of the ratio within a round, time and counts."""
     head = f"{case_name(entry)}, {entry['rounds']} rounds"
     rows = [_row(name, result) for name, result in entry["contenders"].items()]
-    left_out = [f"  {name:<24}left out: {reason}" for name, reason in entry["skipped"].items()]
-    return "\n".join([head, COLUMNS, *rows, *left_out])
+    skipped = [f"  {name:<24}skipped: {reason}" for name, reason in entry["skipped"].items()]
+    return "\n".join([head, COLUMNS, *rows, *skipped])
 
 
 def _row(name: str, result: dict[str, Any]) -> str:
@@ -98,8 +100,8 @@ def _row(name: str, result: dict[str, Any]) -> str:
     spread = "–".join(f"{quartile:.2f}" for quartile in result["ratio_quartiles"] or ())
     time_shown = f"{1000 * result['median']:.3f} ms"
     products = "–" if result["products"] is None else result["products"]
-    adds, kept = _millions(result["multiply_adds"], "M"), _millions(result["saved_bytes"], "MB")
-    return f"  {name:<24}{ratio:>9}{spread:>17}{time_shown:>12}{products:>10}{adds:>15}{kept:>10}"
+    adds, saved = _millions(result["multiply_adds"], "M"), _millions(result["saved_bytes"], "MB")
+    return f"  {name:<24}{ratio:>9}{spread:>17}{time_shown:>12}{products:>10}{adds:>15}{saved:>10}"
 
 
 def _millions(value: int | None, unit: str) -> str:

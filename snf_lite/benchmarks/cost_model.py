@@ -1,25 +1,25 @@
-"""What a training step costs, by formula: multiply-adds, where two layers cost the same, how measured times grow.
+"""Cost model of a training step: multiply-adds by formula, the crossover of two layers, and the growth of times.
 
-A multiply-add is one multiplication and the addition that takes up its result. The room ``counts`` counts them while a
-step runs; the formulas here say in advance what it finds. Learned biases, activations and norms are of lower order.
+A multiply-add is one multiplication and the addition of its result. ``operation_counts`` counts them while a step runs;
+the formulas here predict its counts. Biases, activations and norms are of lower order.
 """
 
 import math
 
 import numpy as np
 
-#: Products of B·D² (convolutions: of B·H·W·C²·k²) in one training step of each layer, its three plain ones included.
+#: Products of B·D² (convolutions: of B·H·W·C²·k²) in one training step of each layer, including three for z = Wx.
 PRODUCTS = {"linear": 3, "relative": 4, "selfnorm": 6, "lu": 6, "selfnorm-two-pass": 9}
 
-#: Multiply-adds over D³ of what the exact layer adds: a third for the factorisation, the rest for the inverse.
+#: Additional multiply-adds of the exact layer over D³: a third for the factorization, the rest for the inverse.
 ELIMINATION = 4 / 3
 
 
 def product_cost(products: int, batch: int, features: int) -> int:
-    """Multiply-adds of so many products of a batch (B, D) with a matrix (D, D): n·B·D² (eq-product-cost).
+    """Multiply-adds of n products of a batch (B, D) with a matrix (D, D): n·B·D² (eq-product-cost).
 
     Args:
-        products: n; those of each layer stand in ``PRODUCTS``.
+        products: n; ``PRODUCTS`` has that of each layer.
         batch: B.
         features: D.
     """
@@ -29,25 +29,25 @@ def product_cost(products: int, batch: int, features: int) -> int:
 def exact_cost(batch: int, features: int) -> float:
     """Multiply-adds of a training step with the exact log|det W|: 3·B·D² + 4/3·D³, to leading order (eq-exact-cost).
 
-    A third of D³ is the LU factorisation, D³ the solve with the identity that makes W⁻ᵀ of it.
+    The LU factorization costs a third of D³, and W⁻ᵀ, a solve with the identity, D³.
     """
     return product_cost(PRODUCTS["linear"], batch, features) + ELIMINATION * features**3
 
 
 def crossover(features: int, slowdown: float = 1.0) -> float:
-    """The batch B* at which six products cost as much as an exact step: 4/9·s·D (eq-crossover).
+    """The batch size B* at which six products cost as much as an exact step: 4/9·s·D (eq-crossover).
 
-    Below it the self-normalising layer costs less, above it the exact one.
+    Below it the self-normalizing layer costs less, above it the exact one.
 
     Args:
         features: D.
-        slowdown: s, how many times longer a multiply-add takes in the elimination than in a product.
+        slowdown: s, the time of a multiply-add in the elimination over that in a product.
     """
     return slowdown * ELIMINATION * features / (PRODUCTS["selfnorm"] - PRODUCTS["linear"])
 
 
 def slowdown(plain_seconds: float, exact_seconds: float, batch: int, features: int) -> float:
-    """s of eq-crossover from two measured times of a step, of a plain layer and of the exact one, with B and D."""
+    """s of eq-crossover, from the measured times of a step of a plain layer and of an exact one at B and D."""
     product = plain_seconds / product_cost(PRODUCTS["linear"], batch, features)
     elimination = (exact_seconds - plain_seconds) / (ELIMINATION * features**3)
     return elimination / product
@@ -57,9 +57,13 @@ def slowdown(plain_seconds: float, exact_seconds: float, batch: int, features: i
 
 
 def conv_product_cost(products: int, batch: int, shape: tuple[int, int, int], kernel_size: int) -> int:
-    """Multiply-adds of so many convolutions: n·B·H·W·C²·k², padding counted as if it were pixels.
+    """Multiply-adds of n convolutions: n·B·H·W·C²·k², with padding counted as pixels.
 
-    shape: (C, H, W).
+    Args:
+        products: n.
+        batch: B.
+        shape: (C, H, W).
+        kernel_size: k.
     """
     channels, height, width = shape
     return products * batch * height * width * channels**2 * kernel_size**2
@@ -70,11 +74,11 @@ def conv_exact_cost(batch: int, shape: tuple[int, int, int], kernel_size: int) -
 
     Args:
         batch: B.
-        shape: (C, H, W); where W > H the two change places.
+        shape: (C, H, W); H and W are swapped if W > H.
         kernel_size: k = 2p + 1 ≥ 3.
 
     Raises:
-        ValueError: k is even or below 3, or p does not divide the image into whole blocks.
+        ValueError: k is even or below 3, or p does not divide the longer side.
     """
     channels, short, long = shape[0], *sorted(shape[1:])
     reach = kernel_size // 2
@@ -87,16 +91,16 @@ def conv_exact_cost(batch: int, shape: tuple[int, int, int], kernel_size: int) -
 
 
 def conv_dense_cost(batch: int, shape: tuple[int, int, int], kernel_size: int) -> float:
-    """The same with the whole matrix T(w) eliminated: 3·B·H·W·C²·k² + 4/3·(C·H·W)³, without making T(w)."""
+    """The same with elimination of the dense matrix T(w): 3·B·H·W·C²·k² + 4/3·(C·H·W)³, without building T(w)."""
     plain = conv_product_cost(PRODUCTS["linear"], batch, shape, kernel_size)
     return plain + ELIMINATION * math.prod(shape) ** 3
 
 
 def reduction_cost(rows: int) -> float:
-    """c(n): multiply-adds over m³ of the cyclic reduction of n ≥ 1 block rows of m numbers, gradient included.
+    """c(n): multiply-adds over m³ of the cyclic reduction of n ≥ 1 block rows of size m, including the gradient.
 
-    4/3 for one row; 22/3 more for one row eliminated singly, as the first of two and the last of an odd number are;
-    58/3 more, whatever n, for every other of an even number at once.
+    4/3 for one row; 22/3 more for a row that is eliminated alone: the first of two, or the last of an odd number; 58/3
+    more, for any even n, for the elimination of every other row.
     """
     if rows < 3:
         return ELIMINATION + (rows - 1) * 22 / 3
@@ -107,9 +111,10 @@ def reduction_cost(rows: int) -> float:
 
 
 def power_law(times: dict[int, float]) -> tuple[float, float]:
-    """p and a of the time a·D^p that fits best: least squares in the logarithms (eq-power-law).
+    """p and a of the best fit a·D^p of a time: least squares in the logarithms (eq-power-law).
 
-    times: D → seconds, two at least.
+    Args:
+        times: Seconds by D, for at least two D.
     """
     sizes, seconds = (np.log(np.array(list(values), dtype=float)) for values in (times.keys(), times.values()))
     power, offset = np.polyfit(sizes, seconds, 1)

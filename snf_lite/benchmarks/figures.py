@@ -1,4 +1,4 @@
-"""Figures of a benchmark's record: times over D with the ratios beside them, or the ratios of each case."""
+"""Figures of a benchmark: times and ratios over D, or the ratios of each case."""
 
 from itertools import cycle
 from typing import Any
@@ -9,38 +9,34 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from snf_lite.analysis.figures import BLUE, GREEN, GREY, ORANGE, PINK, InlineFigure, figure_png
+from snf_lite.analysis.figures import BLUE, GREEN, GREY, ORANGE, PINK, InlineFigure
 
 COLOURS = (BLUE, ORANGE, GREEN, PINK, "black")
-#: Seven markers and five colours: the pairs repeat after 35 contenders only.
+#: Seven markers and five colors: the pairs repeat only after 35 methods.
 MARKERS = "os^DvPX"
 
 Style = dict[str, Any]
 
 
-def bench_figure(record: dict[str, Any], suite: str) -> Figure:
-    """One suite of a record: log-log over D where the cases are dense layers, else ratios by contender and case.
+def bench_figure(cases: dict[str, dict[str, Any]], suite: str) -> Figure:
+    """One suite of a record's cases: log-log over D for dense layers, otherwise ratios by method and case.
 
     Raises:
-        ValueError: the record has no case of that suite.
+        ValueError: There is no case of that suite.
     """
-    cases = {name: case for name, case in record["cases"].items() if case["suite"] == suite}
-    if not cases:
-        raise ValueError(f"bench_figure: expected a suite that the record holds, got {suite!r}.")
-    return _over_features(cases) if suite == "dense" else _by_case(cases)
+    chosen = {name: case for name, case in cases.items() if case["suite"] == suite}
+    if not chosen:
+        known = ", ".join(dict.fromkeys(case["suite"] for case in cases.values()))
+        raise ValueError(f"bench_figure: expected a suite out of {known}, got {suite!r}.")
+    return _over_features(chosen) if suite == "dense" else _by_case(chosen)
 
 
-def png(figure: Figure) -> bytes:
-    """The picture, on opaque white."""
-    return figure_png(figure)
-
-
-def styles(names: list[str], floor: str) -> dict[str, Style]:
-    """Colour, marker and line for each contender: grey and dashed the floor, dotted whoever comes after the colours."""
-    found: dict[str, Style] = {floor: {"color": GREY, "marker": ".", "linestyle": "--"}}
-    others = zip((name for name in names if name != floor), cycle(COLOURS), cycle(MARKERS), strict=False)
-    for index, (name, colour, marker) in enumerate(others):
-        found[name] = {"color": colour, "marker": marker, "linestyle": "-" if index < len(COLOURS) else ":"}
+def styles(names: list[str], baseline: str) -> dict[str, Style]:
+    """Color, marker and line of each method: gray and dashed for the baseline, dotted once the colors repeat."""
+    found: dict[str, Style] = {baseline: {"color": GREY, "marker": ".", "linestyle": "--"}}
+    others = zip((name for name in names if name != baseline), cycle(COLOURS), cycle(MARKERS), strict=False)
+    for index, (name, color, marker) in enumerate(others):
+        found[name] = {"color": color, "marker": marker, "linestyle": "-" if index < len(COLOURS) else ":"}
     return {name: found[name] for name in names}
 
 
@@ -48,7 +44,7 @@ def styles(names: list[str], floor: str) -> dict[str, Style]:
 
 
 def _over_features(cases: dict[str, Any]) -> Figure:
-    """Two panels a batch size: milliseconds a step, and the ratio to the floor."""
+    """Two panels per batch size: milliseconds per step, and the ratio to the baseline."""
     batches = list(dict.fromkeys(case["batch"] for case in cases.values()))
     figure = InlineFigure(figsize=(8.0, 3.6 * len(batches)), facecolor="white", layout="constrained")
     rows = figure.subplots(len(batches), 2, squeeze=False)
@@ -77,7 +73,7 @@ def _lines(axes: Axes, cases: list[dict[str, Any]], entry: str, unit: float) -> 
 
 
 def _plain_numbers(axis: Axis) -> None:
-    """1, 2, 5, 10 … in place of powers of ten: ratios seldom reach the next one."""
+    """Ticks at 1, 2, 5, 10 … instead of powers of ten, because ratios rarely span a factor of ten."""
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_locator(NullLocator())
@@ -87,7 +83,7 @@ def _plain_numbers(axis: Axis) -> None:
 
 
 def _by_case(cases: dict[str, Any]) -> Figure:
-    """One panel a case: a row for each contender, its ratio to the floor and the quartiles of the ratio."""
+    """One panel per case, with a row per method: the ratio to the baseline and its quartiles."""
     names = list(dict.fromkeys(name for case in cases.values() for name in case["contenders"]))
     columns = 2
     lines = -(-len(cases) // columns)

@@ -1,7 +1,7 @@
-"""Who runs in the races of single layers. Each contender is a function of a case whose docstring says what it computes.
+"""The methods for single layers. Each method is a function of a case; its docstring describes the computation.
 
-A step is the same for all: z, then the loss ½‖z‖² − log|det| plus the layer's penalty, batch mean, then the gradients
-for the input, the weights and the bias. So each pays for the gradient of its log-determinant.
+Every method runs the same training step: z, then the batch mean of the loss ½‖z‖² − log|det| plus the penalty of the
+layer, then the gradients with respect to the input, the weights and the bias, including that of the log-determinant.
 """
 
 from collections.abc import Callable, Iterable
@@ -23,7 +23,7 @@ Surrogate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]]
 
 
 def training_step(case: Case, surrogate: Surrogate, parameters: Iterable[Tensor]) -> TimedCall:
-    """One forward and one backward pass of a layer over fresh events."""
+    """One forward and one backward pass of a layer over a batch."""
     leaves = (case.events(), *parameters)
 
     def run() -> tuple[Tensor, ...]:
@@ -61,7 +61,7 @@ def self_norm_linear(case: Case) -> TimedCall:
 
 
 def self_norm_linear_two_pass(case: Case) -> TimedCall:
-    """The same gradients with a second forward and backward pass for the reconstruction: nine products of B·D²."""
+    """The same gradients with a separate forward and backward pass for the reconstruction: nine products of B·D²."""
     return _two_passes(case, case.fresh(lambda: SelfNormLinear(case.features)), _DenseLikelihood, linear)
 
 
@@ -106,7 +106,7 @@ def self_norm_conv2d(case: Case) -> TimedCall:
 
 
 def self_norm_conv2d_two_pass(case: Case) -> TimedCall:
-    """The same gradients with a second forward and backward pass for the reconstruction: nine convolutions."""
+    """The same gradients with a separate forward and backward pass for the reconstruction: nine convolutions."""
     kernel = _kernel(case)
     layer = case.fresh(lambda: SelfNormConv2d(case.event_shape[0], kernel))
     return _two_passes(case, layer, _ConvLikelihood, lambda x, w: conv2d(x, w, padding=kernel // 2))
@@ -134,7 +134,7 @@ def dense_log_abs_det(weight: Tensor, height: int, width: int) -> Tensor:
 
 
 def _kernel(case: Case) -> int:
-    assert case.kernel_size is not None  # the races of convolutions give one
+    assert case.kernel_size is not None  # cases of convolutions have one
     return case.kernel_size
 
 
@@ -144,13 +144,13 @@ def _kernel(case: Case) -> int:
 def _two_passes(
     case: Case, layer: SelfNormLinear | SelfNormConv2d, likelihood: Any, product: Callable[[Tensor, Tensor], Tensor]
 ) -> TimedCall:
-    """First the likelihood's half gradients, then ‖R W x − x‖² by plain autograd with the input stopped."""
+    """First the half gradients of the likelihood, then ‖R W x − x‖² by autograd with a detached input."""
     x, W, b, R = leaves = (case.events(), layer.weight, layer.bias, layer.inverse_weight)
 
     def run() -> tuple[Tensor, ...]:
         first = torch.autograd.grad(objective(*likelihood.apply(x, W, R, b)), leaves)
-        stopped = x.detach()
-        error = product(product(stopped, W), R) - stopped
+        detached = x.detach()
+        error = product(product(detached, W), R) - detached
         second = torch.autograd.grad(layer.recon_weight * error.flatten(1).square().sum(1).mean(), (W, R))
         return first[0], first[1] + second[0], first[2], first[3] + second[1]
 
@@ -158,40 +158,40 @@ def _two_passes(
 
 
 class _DenseLikelihood(torch.autograd.Function):
-    """The likelihood's part of eq-dense-gradients: half of W's gradient goes to W, the other half, through R, to R."""
+    """The likelihood part of eq-dense-gradients: half of the gradient goes to W, the other half, through R, to R."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        code = x @ W.T
-        ctx.save_for_backward(x, W, R, code)
-        return code + b, x.new_zeros(len(x))
+        latent = x @ W.T
+        ctx.save_for_backward(x, W, R, latent)
+        return latent + b, x.new_zeros(len(x))
 
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor, ...]:
-        x, W, R, code = ctx.saved_tensors
+        x, W, R, latent = ctx.saved_tensors
         grad_x, scale = grad_z @ W, grad_log_det.sum()
         grad_W = 0.5 * (grad_z.T @ x + scale * R.T)
-        grad_R = -0.5 * (grad_x.T @ code + scale * W.T)
+        grad_R = -0.5 * (grad_x.T @ latent + scale * W.T)
         return grad_x, grad_W, grad_R, grad_z.sum(0)
 
 
 class _ConvLikelihood(torch.autograd.Function):
-    """The likelihood's part of eq-conv-gradients."""
+    """The likelihood part of eq-conv-gradients."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-        code = conv2d(x, w, padding=w.shape[-1] // 2)
-        ctx.save_for_backward(x, w, r, code)
-        return code + b[:, None, None], x.new_zeros(len(x))
+        latent = conv2d(x, w, padding=w.shape[-1] // 2)
+        ctx.save_for_backward(x, w, r, latent)
+        return latent + b[:, None, None], x.new_zeros(len(x))
 
     @staticmethod
     def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor, ...]:
-        x, w, r, code = ctx.saved_tensors
+        x, w, r, latent = ctx.saved_tensors
         padding = w.shape[-1] // 2
         grad_x = conv2d_input(x.shape, w, grad_z, padding=padding)
         counts = grad_log_det.sum() * toeplitz.tap_counts(w, *x.shape[2:])
         grad_w = 0.5 * (conv2d_weight(x, w.shape, grad_z, padding=padding) + counts * toeplitz.flip(r))
-        grad_r = -0.5 * (conv2d_weight(code, r.shape, grad_x, padding=padding) + counts * toeplitz.flip(w))
+        grad_r = -0.5 * (conv2d_weight(latent, r.shape, grad_x, padding=padding) + counts * toeplitz.flip(w))
         return grad_x, grad_w, grad_r, grad_z.sum((0, 2, 3))
 
 

@@ -1,4 +1,4 @@
-"""Who runs in the races of whole models: the package's flows, and the same nets of torch's own layers as the floor."""
+"""The methods for whole models: flows of the package, and the same networks with plain torch layers as baselines."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,14 +17,14 @@ from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.adam import adam
 
-#: How many values a pixel takes.
+#: Number of values of a pixel.
 LEVELS = 256
-#: So small that hundreds of steps leave the weights, and with them the work, as they were.
+#: Small enough that hundreds of steps leave the weights, and with them the operations, unchanged.
 LEARNING_RATE = 1e-7
 
 
-class PlainNet(nn.Module):
-    """Flow layers and ordinary ones in a row; only the flow layers have log-determinants."""
+class PlainNetwork(nn.Module):
+    """A chain of flow layers and plain torch layers; only the flow layers have log-determinants."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -42,22 +42,22 @@ class PlainNet(nn.Module):
 
 
 def plain_dense(case: Case) -> TimedCall:
-    """The net of dense-selfnorm with torch.nn.Linear: no log-determinant of its dense layers."""
-    return _training(case, lambda: PlainNet(_replaced("dense-selfnorm", case)))
+    """The network of dense-selfnorm with torch.nn.Linear: no log-determinant of its dense layers."""
+    return _training(case, lambda: PlainNetwork(_replaced("dense-selfnorm", case)))
 
 
 def plain_conv(case: Case) -> TimedCall:
-    """The net of conv-selfnorm with torch.nn.Conv2d and without its splines."""
-    return _training(case, lambda: PlainNet(_replaced("conv-selfnorm", case, but=RationalQuadraticSpline)))
+    """The network of conv-selfnorm with torch.nn.Conv2d and without its splines."""
+    return _training(case, lambda: PlainNetwork(_replaced("conv-selfnorm", case, but=RationalQuadraticSpline)))
 
 
 def plain_conv_splines(case: Case) -> TimedCall:
-    """The net of conv-selfnorm with torch.nn.Conv2d, splines included: no log-determinant of its convolutions."""
-    return _training(case, lambda: PlainNet(_replaced("conv-selfnorm", case)))
+    """The network of conv-selfnorm with torch.nn.Conv2d and its splines: no log-determinant of its convolutions."""
+    return _training(case, lambda: PlainNetwork(_replaced("conv-selfnorm", case)))
 
 
 def _replaced(model: str, case: Case, but: type[FlowLayer] | tuple[()] = ()) -> list[nn.Module]:
-    """A model's layers but for those of class ``but``; in place of each that learns its inverse one of torch's own."""
+    """The layers of a model except those of class ``but``, with plain torch layers for those with a learned inverse."""
     chain = models.build(model, case.event_shape, LEVELS).chain()
     return [_ordinary(layer) for layer in chain if not isinstance(layer, but)]
 
@@ -74,44 +74,44 @@ def _model(name: str) -> Method:
     def step(case: Case) -> TimedCall:
         return _training(case, lambda: models.build(name, case.event_shape, LEVELS))
 
-    step.__doc__ = f"snf.build({name!r}), as train trains it."
+    step.__doc__ = f"snf.build({name!r}), as in training."
     return step
 
 
-def compiled(name: str, contender: Method) -> Method:
-    """The same step with its loss through torch.compile, without graph breaks."""
+def compiled(name: str, method: Method) -> Method:
+    """The same step with its loss compiled by torch.compile, without graph breaks."""
 
     def step(case: Case) -> TimedCall:
-        return contender(replace(case, compiled=True))
+        return method(replace(case, compiled=True))
 
-    step.__doc__ = f"{name}, its loss through torch.compile(fullgraph=True)."
+    step.__doc__ = f"{name}, with its loss compiled by torch.compile(fullgraph=True)."
     return step
 
 
-def _training(case: Case, make: Callable[[], PlainNet | Flow]) -> TimedCall:
-    net = case.fresh(make)
+def _training(case: Case, make: Callable[[], PlainNetwork | Flow]) -> TimedCall:
+    network = case.fresh(make)
     with isolated_rng("cpu", case.seed, "bench pixels"):
         pixels = torch.randint(LEVELS, (case.batch, *case.event_shape), dtype=torch.uint8).to(case.device)
-    optimiser = adam(list(net.parameters()), LEARNING_RATE)
-    loss = _compile(net.loss, pixels) if case.compiled else net.loss
+    optimizer = adam(list(network.parameters()), LEARNING_RATE)
+    loss = _compile(network.loss, pixels) if case.compiled else network.loss
 
     def run() -> None:
-        net.zero_grad()
+        network.zero_grad()
         loss(pixels).backward()
-        optimiser.step()
+        optimizer.step()
 
-    return TimedCall(run, (pixels, *net.parameters()), eager=not case.compiled)
+    return TimedCall(run, (pixels, *network.parameters()), eager=not case.compiled)
 
 
 def _compile(loss: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[[Tensor], Tensor]:
-    """The compiled loss, after its first call: a machine without a compiler finds out here."""
-    faster: Callable[[Tensor], Tensor] = torch.compile(loss, fullgraph=True)
+    """The compiled loss, after a first call, which fails on a machine without a compiler."""
+    compiled_loss: Callable[[Tensor], Tensor] = torch.compile(loss, fullgraph=True)
     try:
-        faster(pixels).backward()
+        compiled_loss(pixels).backward()
     except Exception as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else ""
         raise UnavailableError(f"torch.compile failed: {type(error).__name__}: {reason}") from error
-    return faster
+    return compiled_loss
 
 
 TABLES: dict[str, dict[str, Method]] = {

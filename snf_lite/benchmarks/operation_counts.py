@@ -1,12 +1,12 @@
-"""What a step does, counted instead of timed: products, multiply-adds, factorisations, bytes kept for backward.
+"""Operation counts of a step: products, multiply-adds, factorizations, and bytes saved for the backward pass.
 
-Counts are the same on every machine and at every repetition; times are not.
+Counts, unlike times, are the same on every machine and in every repetition.
 """
 
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
-#: Multiply-adds to leading order of what LAPACK does to matrices (…, D, D), n right-hand sides: textbook figures.
+#: Multiply-adds of LAPACK routines for matrices (…, D, D) and n right-hand sides, to leading order, from textbooks.
 SOLVERS: dict[Any, Callable[[int, int], float]] = {
     aten.linalg_lu_factor_ex: lambda D, n: D**3 / 3,
     aten._linalg_slogdet: lambda D, n: D**3 / 3,
@@ -33,91 +33,88 @@ class Counts:
     """The work of one step.
 
     Attributes:
-        products: matrix products and convolutions; each of a convolution's two backward passes is one more.
-        multiply_adds: in those products, padding counted as if it were pixels.
-        solvers: how often each factorisation or solve ran, by name.
-        solver_multiply_adds: in those, to leading order.
-        saved_bytes: the most that was kept for the backward pass at one time, without input and parameters.
-        peak_bytes: the most memory above what was allocated before the step; CUDA only.
+        products: Number of matrix products and convolutions; the backward pass of a convolution has up to two.
+        multiply_adds: Multiply-adds of those products, with padding counted as pixels.
+        solvers: Number of calls of each factorization or solve, by name.
+        solver_multiply_adds: Multiply-adds of those, to leading order.
+        saved_bytes: Largest number of bytes saved for the backward pass at one time, without input and parameters.
+        peak_bytes: Peak memory above the memory allocated before the step; CUDA only.
     """
 
     products: int = 0
     multiply_adds: int = 0
     solvers: dict[str, int] = field(default_factory=dict)
-    solver_multiply_adds: int = 0
+    solver_multiply_adds: float = 0.0
     saved_bytes: int = 0
     peak_bytes: int | None = None
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
 
-    @classmethod
-    def as_nothing(cls) -> dict[str, None]:
-        """The same entries where nothing was counted."""
-        return dict.fromkeys(entry.name for entry in fields(cls))
+#: Names of the counts.
+COUNTED = [entry.name for entry in fields(Counts)]
 
 
 def count(run: Callable[[], Any], leaves: Iterable[Tensor] = (), device: torch.device | None = None) -> Counts:
-    """Run once and count; ``leaves``: input and parameters, which do not count as kept."""
-    ledger = SavedTensorTracker(leaves)
-    before = _start_peak(device)
-    with WorkCounter() as work, saved_tensors_hooks(ledger.keep, SavedTensor.tensor_of):
+    """Run once and count.
+
+    Args:
+        run: Forward and backward pass.
+        leaves: Input and parameters, which do not count as saved.
+        device: Device of the tensors; the peak memory is measured if it is a GPU.
+    """
+    tracker, counts = SavedTensorTracker(leaves), Counts()
+    on_gpu = device is not None and device.type == "cuda"
+    if on_gpu:
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    with WorkCounter(counts), saved_tensors_hooks(tracker.save, SavedTensor.unpack):
         run()
-    peak = None if before is None else torch.cuda.max_memory_allocated(device) - before
-    return Counts(
-        work.products, work.flops // 2, dict(work.solvers), round(work.solver_multiply_adds), ledger.most, peak
-    )
-
-
-def _start_peak(device: torch.device | None) -> int | None:
-    if device is None or device.type != "cuda":
-        return None
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    return torch.cuda.memory_allocated(device)
+    counts.solver_multiply_adds = round(counts.solver_multiply_adds)
+    counts.saved_bytes = tracker.most
+    counts.peak_bytes = torch.cuda.max_memory_allocated(device) - before if on_gpu else None
+    return counts
 
 
 class WorkCounter(TorchDispatchMode):
-    """Counts the products, factorisations and solves that reach the kernels, backward passes included."""
+    """Adds the products, factorizations and solves that reach the kernels to ``counts``, backward passes included.
 
-    def __init__(self) -> None:
+    FLOPs of products come from torch's registry. ``FlopCounterMode`` itself hooks every module, and its hooks refuse
+    ``torch.autograd.grad`` with respect to the input of a module.
+    """
+
+    def __init__(self, counts: Counts) -> None:
         super().__init__()
-        self.products, self.flops, self.solver_multiply_adds = 0, 0, 0.0
-        self.solvers: Counter[str] = Counter()
+        self.counts = counts
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        operation = func.overloadpacket
+        operation, counts = func.overloadpacket, self.counts
         if operation is aten.convolution_backward:
-            self._count_convolution_backward(args[0], args[2], args[-1])
+            # Each requested pass costs as much as the forward pass; torch's formula ignores groups.
+            passes = sum(args[-1][:2])
+            counts.products += passes
+            counts.multiply_adds += passes * args[0].numel() * args[2][0].numel()
         elif operation in flop_registry:
-            self.products += 1
-            self.flops += flop_registry[operation](*args, **(kwargs or {}), out_val=out)
+            counts.products += 1
+            counts.multiply_adds += flop_registry[operation](*args, **(kwargs or {}), out_val=out) // 2
         elif operation in SOLVERS:
-            self._count_solver(operation, args)
+            matrix, right = args[0], args[2] if operation is aten.linalg_lu_solve else args[-1]
+            size, columns = matrix.shape[-1], right.shape[-1] if isinstance(right, Tensor) else 0
+            name = operation.__name__.strip("_")
+            counts.solvers[name] = counts.solvers.get(name, 0) + 1
+            counts.solver_multiply_adds += math.prod(matrix.shape[:-2]) * SOLVERS[operation](size, columns)
         return out
-
-    def _count_convolution_backward(self, grad: Tensor, weight: Tensor, asked: list[bool]) -> None:
-        """Each of the two passes asked for takes what the forward pass took; torch's own count forgets groups."""
-        self.products += sum(asked[:2])
-        self.flops += sum(asked[:2]) * 2 * grad.numel() * weight[0].numel()
-
-    def _count_solver(self, operation: Any, args: Any) -> None:
-        matrix, right = args[0], args[2] if operation is aten.linalg_lu_solve else args[-1]
-        size, columns = matrix.shape[-1], right.shape[-1] if isinstance(right, Tensor) else 0
-        self.solvers[operation.__name__.strip("_")] += 1
-        self.solver_multiply_adds += math.prod(matrix.shape[:-2]) * SOLVERS[operation](size, columns)
 
 
 class SavedTensorTracker:
-    """How many bytes are kept for the backward pass, each storage once; ``most``: the largest total so far."""
+    """Number of bytes saved for the backward pass, each storage counted once; ``most`` is the largest total so far."""
 
     def __init__(self, leaves: Iterable[Tensor]) -> None:
         self.free = {leaf.untyped_storage().data_ptr() for leaf in leaves}
         self.holders: Counter[int] = Counter()
         self.total = self.most = 0
 
-    def keep(self, tensor: Tensor) -> "SavedTensor":
+    def save(self, tensor: Tensor) -> "SavedTensor":
         return SavedTensor(self, tensor)
 
     def add(self, storage: torch.UntypedStorage) -> None:
@@ -133,14 +130,15 @@ class SavedTensorTracker:
 
 
 class SavedTensor:
-    """A tensor kept for the backward pass; when autograd lets go of it, the ledger hears of it."""
+    """A tensor saved for the backward pass; it notifies the tracker when autograd frees it."""
 
-    def __init__(self, ledger: SavedTensorTracker, tensor: Tensor) -> None:
-        self.ledger, self.tensor = ledger, tensor.detach()  # attached, a kept result would keep its own node alive
-        ledger.add(self.tensor.untyped_storage())
+    def __init__(self, tracker: SavedTensorTracker, tensor: Tensor) -> None:
+        # Detached, because a saved result would otherwise keep its own node alive.
+        self.tracker, self.tensor = tracker, tensor.detach()
+        tracker.add(self.tensor.untyped_storage())
 
-    def tensor_of(self) -> Tensor:
+    def unpack(self) -> Tensor:
         return self.tensor
 
     def __del__(self) -> None:
-        self.ledger.remove(self.tensor.untyped_storage())
+        self.tracker.remove(self.tensor.untyped_storage())

@@ -1,4 +1,4 @@
-"""The suites of ``bench``: which cases there are, and who runs in each; the first of each table is the floor."""
+"""The suites of ``bench``: their cases and methods. The first method of each table is the baseline."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ IMAGE = (1, 28, 28)
 
 @dataclass(frozen=True)
 class SuiteOptions:
-    """What the command line may narrow down; None leaves a suite its own."""
+    """Options of the command line; None leaves a suite its own sizes."""
 
     features: Sequence[int] | None = None
     shapes: Sequence[Shape] | None = None
@@ -39,7 +39,7 @@ class SuiteOptions:
     compiled: bool = False
 
     def cases(self, suite: str, shapes: Iterable[Shape], batch: int, **rest: Any) -> list[Case]:
-        """One case for each shape and batch."""
+        """One case for each shape and batch size."""
         batches = self.batches or (batch,)
         return [Case(suite, s, b, **rest, device=self.device, seed=self.seed) for s in shapes for b in batches]
 
@@ -47,35 +47,35 @@ class SuiteOptions:
 # ---- single layers ---------------------------------------------------------------------------------------------------
 
 
-def dense_races(choices: SuiteOptions) -> list[Comparison]:
+def dense_suite(options: SuiteOptions) -> list[Comparison]:
     """A training step of one dense layer, over D."""
-    shapes = [(features,) for features in choices.features or FEATURES]
-    return [Comparison(case, {**DENSE, **third_party.DENSE}) for case in choices.cases("dense", shapes, 128)]
+    shapes = [(features,) for features in options.features or FEATURES]
+    return [Comparison(case, {**DENSE, **third_party.DENSE}) for case in options.cases("dense", shapes, 128)]
 
 
-def conv_races(choices: SuiteOptions) -> list[Comparison]:
-    """A training step of one convolution, 3×3 and, where there is more than one channel, 1×1."""
-    shapes = choices.shapes or CONV_SHAPES
+def conv_suite(options: SuiteOptions) -> list[Comparison]:
+    """A training step of one convolution: 3×3, and 1×1 for more than one channel."""
+    shapes = options.shapes or CONV_SHAPES
     pointwise = {name: run for name, run in CONV.items() if name != "exact-dense"} | third_party.POINTWISE
     wide = [shape for shape in shapes if shape[0] > 1]
-    return [Comparison(case, CONV) for case in choices.cases("conv", shapes, 100, kernel_size=3)] + [
-        Comparison(case, pointwise) for case in choices.cases("conv", wide, 100, kernel_size=1)
+    return [Comparison(case, CONV) for case in options.cases("conv", shapes, 100, kernel_size=3)] + [
+        Comparison(case, pointwise) for case in options.cases("conv", wide, 100, kernel_size=1)
     ]
 
 
-def log_det_races(choices: SuiteOptions) -> list[Comparison]:
+def log_det_suite(options: SuiteOptions) -> list[Comparison]:
     """The exact log-determinant of a 3×3 convolution and its gradient, without a batch."""
-    cases = replace(choices, batches=None).cases("logdet", choices.shapes or LOG_DET_SHAPES, 0, kernel_size=3)
+    cases = replace(options, batches=None).cases("logdet", options.shapes or LOG_DET_SHAPES, 0, kernel_size=3)
     return [Comparison(case, LOG_DET) for case in cases]
 
 
 def block_banded(case: Case) -> TimedCall:
-    """toeplitz.log_abs_det in float64 for a kernel near the identity, as a fresh layer has it."""
+    """toeplitz.log_abs_det in float64 for a kernel near the identity, as at initialization."""
     return _log_det_step(case, _fresh_kernel(case), toeplitz.log_abs_det)
 
 
 def block_banded_gaussian(case: Case) -> TimedCall:
-    """toeplitz.log_abs_det in float64 for a kernel of Gaussian numbers, where elimination may have to pivot."""
+    """toeplitz.log_abs_det in float64 for a Gaussian kernel, for which elimination may need pivoting."""
     with isolated_rng("cpu", case.seed, "bench kernel"):
         kernel = torch.randn(case.event_shape[0], case.event_shape[0], 3, 3)
     return _log_det_step(case, kernel.to(case.device), toeplitz.log_abs_det)
@@ -105,17 +105,17 @@ LOG_DET: dict[str, Method] = {
 # ---- sampling --------------------------------------------------------------------------------------------------------
 
 
-def sampling_races(choices: SuiteOptions) -> list[Comparison]:
-    """From codes to samples: the time is that of one sample."""
-    chosen: list[Shape] = [(features,) for features in choices.features or ()]
-    shapes = [*chosen, *(choices.shapes or ())] or SAMPLED
-    layers = choices.cases("sampling", [s for s in shapes if len(s) == 1], 100)
-    layers += choices.cases("sampling", [s for s in shapes if len(s) == 3], 100, kernel_size=3)
-    images = choices.shapes or [IMAGE]
+def sampling_suite(options: SuiteOptions) -> list[Comparison]:
+    """From latents to samples, with the time per sample."""
+    chosen: list[Shape] = [(features,) for features in options.features or ()]
+    shapes = [*chosen, *(options.shapes or ())] or SAMPLED
+    layers = options.cases("sampling", [s for s in shapes if len(s) == 1], 100)
+    layers += options.cases("sampling", [s for s in shapes if len(s) == 3], 100, kernel_size=3)
+    images = options.shapes or [IMAGE]
     flows = [
         case
         for model in ("dense-selfnorm", "conv-selfnorm")
-        for case in choices.cases("sampling", images, 100, model=model)
+        for case in options.cases("sampling", images, 100, model=model)
     ]
     return [Comparison(case, SAMPLING) for case in (*layers, *flows)]
 
@@ -131,17 +131,17 @@ def learned_single(case: Case) -> TimedCall:
 
 
 def exact(case: Case) -> TimedCall:
-    """The exact inverse of all samples in one pass, the factorisation remembered."""
+    """The exact inverse of all samples in one pass, with the cached factorization."""
     return _sampling(case, case.batch, exact=True)
 
 
 def exact_single(case: Case) -> TimedCall:
-    """The exact inverse, one sample at a time, the factorisation remembered."""
+    """The exact inverse, one sample at a time, with the cached factorization."""
     return _sampling(case, 1, exact=True)
 
 
 def exact_single_fresh(case: Case) -> TimedCall:
-    """The exact inverse, one sample at a time, factorised anew for each."""
+    """The exact inverse, one sample at a time, with a new factorization for each."""
     return _sampling(case, 1, exact=True, fresh=True)
 
 
@@ -149,7 +149,7 @@ def _sampling(case: Case, count: int, exact: bool, fresh: bool = False) -> Timed
     made = case.fresh(lambda: _inverted(case))
     z = case.events().detach()[:count].reshape(count, *(made.z_shape if isinstance(made, Flow) else case.event_shape))
     if exact:
-        made.inverse(z, exact=True)  # what is remembered is so before the first turn
+        made.inverse(z, exact=True)  # fills the cache before the first round
 
     @torch.no_grad()
     def run() -> Tensor:
@@ -180,20 +180,20 @@ SAMPLING: dict[str, Method] = {
 # ---- whole models ----------------------------------------------------------------------------------------------------
 
 
-def model_races(choices: SuiteOptions) -> list[Comparison]:
+def model_suite(options: SuiteOptions) -> list[Comparison]:
     """A whole training step over pixels: preprocessing, loss, backward pass, Adam."""
-    races = []
+    comparisons = []
     for kind, table in models.TABLES.items():
         faster = {f"{name}-compiled": models.compiled(name, run) for name, run in table.items()}
-        cases = choices.cases("models", choices.shapes or [IMAGE], 100, model=kind)
-        races += [Comparison(case, {**table, **(faster if choices.compiled else {})}) for case in cases]
-    return races
+        cases = options.cases("models", options.shapes or [IMAGE], 100, model=kind)
+        comparisons += [Comparison(case, {**table, **(faster if options.compiled else {})}) for case in cases]
+    return comparisons
 
 
 SUITES: dict[str, Callable[[SuiteOptions], list[Comparison]]] = {
-    "dense": dense_races,
-    "conv": conv_races,
-    "logdet": log_det_races,
-    "sampling": sampling_races,
-    "models": model_races,
+    "dense": dense_suite,
+    "conv": conv_suite,
+    "logdet": log_det_suite,
+    "sampling": sampling_suite,
+    "models": model_suite,
 }

@@ -1,31 +1,25 @@
-"""Layers of other libraries, for comparison: dense layers and 1×1 convolutions with an exact log-determinant.
+"""Layers of other libraries: dense layers and 1×1 convolutions with an exact log-determinant.
 
-None of the libraries is needed by the package; ``pip install -e .[bench]`` brings them. Each is taken in the direction
-of a density, from data to code, and at its own initial values: no step's time depends on the numbers.
+The libraries are optional; ``pip install snf-lite[bench]`` installs them. Each layer runs from data to latents and
+keeps its own initial values: the time of a step does not depend on them.
 """
 
-import importlib
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from snf_lite.benchmarks.layers import training_step
-from snf_lite.benchmarks.timing import Case, Method, TimedCall, UnavailableError
+from snf_lite.benchmarks.timing import Case, Method, TimedCall
+from snf_lite.runtime.optional import optional_import
 
-LIBRARIES = ("nflows", "normflows", "zuko")
+#: Distribution by import name.
+LIBRARIES = {"nflows": "nflows", "normflows": "normflows", "zuko": "zuko"}
 
-
-def library(name: str) -> Any:
-    """The module of that name; UnavailableError says how to get it."""
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != name.partition(".")[0]:
-            raise  # it is there, and lacks something itself
-        raise UnavailableError(f"{name.partition('.')[0]} is not installed: pip install -e .[bench]") from None
+library = partial(optional_import, extra="bench")
 
 
 def nflows_lu(case: Case) -> TimedCall:
@@ -37,7 +31,7 @@ def nflows_lu(case: Case) -> TimedCall:
 def normflows_lu(case: Case) -> TimedCall:
     """normflows.flows.LULinearPermute: a fixed permutation, then W = L U as in nflows."""
     flows = library("normflows.flows")
-    return _step(case, lambda: flows.LULinearPermute(case.features), to_code="inverse")
+    return _step(case, lambda: flows.LULinearPermute(case.features), to_latent="inverse")
 
 
 def zuko_lu(case: Case) -> TimedCall:
@@ -47,7 +41,7 @@ def zuko_lu(case: Case) -> TimedCall:
 
 
 class _ZukoLinear(nn.Module):
-    """The parameters that zuko's transform leaves to its caller."""
+    """zuko's transform with the parameters that it expects from its caller."""
 
     def __init__(self, transform: Any, features: int) -> None:
         super().__init__()
@@ -63,24 +57,24 @@ class _ZukoLinear(nn.Module):
 def normflows_1x1(case: Case) -> TimedCall:
     """normflows.flows.Invertible1x1Conv: the C×C determinant by slogdet, once for all pixels; no bias."""
     flows = library("normflows.flows")
-    return _step(case, lambda: flows.Invertible1x1Conv(case.event_shape[0]), to_code="inverse")
+    return _step(case, lambda: flows.Invertible1x1Conv(case.event_shape[0]), to_latent="inverse")
 
 
 def normflows_1x1_lu(case: Case) -> TimedCall:
     """normflows.flows.Invertible1x1Conv(use_lu=True): W = P L U; no bias."""
     flows = library("normflows.flows")
-    return _step(case, lambda: flows.Invertible1x1Conv(case.event_shape[0], use_lu=True), to_code="inverse")
+    return _step(case, lambda: flows.Invertible1x1Conv(case.event_shape[0], use_lu=True), to_latent="inverse")
 
 
-def _step(case: Case, make: Callable[[], nn.Module], to_code: str = "forward") -> TimedCall:
-    """A training step; ``to_code`` names the method from data to code, which normflows calls the inverse."""
+def _step(case: Case, make: Callable[[], nn.Module], to_latent: str = "forward") -> TimedCall:
+    """A training step; ``to_latent`` names the method from data to latents, which is the inverse in normflows."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a library has to say to its own authors
+        warnings.simplefilter("ignore")  # deprecation warnings inside the libraries
         layer = case.fresh(make)
 
     def surrogate(x: Tensor) -> tuple[Tensor, Tensor, None]:
-        z, log_det = getattr(layer, to_code)(x)
-        return z, log_det.expand(len(x)), None  # of the 1×1 convolutions it is a scalar
+        z, log_det = getattr(layer, to_latent)(x)
+        return z, log_det.expand(len(x)), None  # a scalar for the 1×1 convolutions
 
     return training_step(case, surrogate, layer.parameters())
 

@@ -17,7 +17,6 @@ Validation is the end of the training images in the original order, as in the pa
 are first permuted by numpy's `RandomState(0)`, whose stream is frozen; then come 1,197, 300 and 300.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +26,11 @@ from typing import Any, cast
 import numpy as np
 import pooch
 import torch
-from numpy.typing import NDArray
 
 from snf_lite.data.densities import density_names, mixture_log_prob, sample_density
 from snf_lite.data.image_files import DataError, Pixels, Shape, bad_file_error, read_images
 from snf_lite.data.registry import IMAGE_SETS, SPLITS, Part
+from snf_lite.runtime.files import sha256
 
 __all__ = [
     "DataError",
@@ -70,7 +69,7 @@ class DataTensor(torch.Tensor):
     @property
     def sha256(self) -> str:
         """SHA-256 of the values' bytes in the tensor's order, in hexadecimal; computed at each call."""
-        return _sha256(self.detach().cpu().contiguous().numpy())
+        return sha256(self.detach().cpu().contiguous().numpy().reshape(-1).data)
 
     def __getitem__(self, index: Any) -> torch.Tensor:
         part = super().__getitem__(index)
@@ -124,10 +123,6 @@ def _described(values: torch.Tensor, name: str, split: str, levels: int | None) 
     return data
 
 
-def _sha256(values: NDArray[Any]) -> str:
-    return hashlib.sha256(values.reshape(-1).data).hexdigest()
-
-
 def _digits(split: str) -> Pixels:
     """The 1,797 digits of scikit-learn, (N, 1, 8, 8) with values 0 … 16."""
     from sklearn.datasets import load_digits  # a second of import that only its users pay
@@ -172,7 +167,7 @@ def _read_part(path: Path, part: Part, shape: Shape) -> Pixels:
     pixels = read_images(path, shape, part.member)
     if len(pixels) != part.count:
         raise bad_file_error(path, f"{len(pixels)} images", f"{part.count}")
-    digest = _sha256(pixels)
+    digest = sha256(pixels.reshape(-1).data)
     if digest != part.pixels:
         raise bad_file_error(path, f"pixels with SHA-256 {digest}", f"{part.pixels}, the original's")
     return pixels

@@ -1,6 +1,5 @@
 """The events that a flow is trained on or judged by, whether they came as a name, a tensor or a Dataset."""
 
-import hashlib
 from collections.abc import Sized
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset
 
 from snf_lite.data.datasets import load
+from snf_lite.runtime.files import sha256
 from snf_lite.runtime.rng import isolated_rng
 
 #: What ``fit`` and ``evaluate`` take as data.
@@ -136,4 +136,4 @@ def _stacked(events: list[Tensor]) -> Tensor:
 def sha256_of(values: Tensor) -> str:
     """SHA-256 of a tensor's bytes in its logical order, in hexadecimal, whatever its dtype, strides and device."""
     flat = values.detach().cpu().contiguous().reshape(-1)
-    return hashlib.sha256(flat.view(torch.uint8).numpy().data).hexdigest()
+    return sha256(flat.view(torch.uint8).numpy().data)

@@ -1,19 +1,18 @@
-"""What holds a trained self-normalizing flow back: go on from its weights by several gradients, all else equal.
+"""Ablations of the self-normalizing gradient: continue training from one checkpoint with several gradients.
 
-The self-normalizing gradient differs from the exact one in two ways: learned inverses stand in for J⁻ᵀ, and the
-reconstruction term ties each layer to what its learned inverse can undo. Each branch takes one of them away or gives it
-another weight; what it gains over the unchanged branch is the price of that difference. A run is forked by its folder's
-name: ``python -m snf_lite.experiments.ablation fast-conv-selfnorm-mnist-seed0``.
+The self-normalizing gradient differs from the exact one in two ways: learned inverses replace J⁻ᵀ, and the
+reconstruction penalty keeps each layer close to what its learned inverse can invert. Each variant removes one
+difference or changes its weight; its gain over the unchanged variant is the cost of that difference. A run is chosen by
+the name of its folder: ``python -m snf_lite ablate fast-conv-selfnorm-mnist-seed0``.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -22,42 +21,43 @@ from snf_lite.analysis.learned_inverse import learned_layers, log_det_gradient_e
 from snf_lite.data.source import DataSource, as_source
 from snf_lite.experiments.record import read_record
 from snf_lite.flow import Flow
-from snf_lite.runtime import checks, files, provenance
+from snf_lite.runtime import checks, provenance, records
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
-from snf_lite.training.evaluation import evaluate, log_probs
 from snf_lite.training.adam import adam
+from snf_lite.training.evaluation import evaluate, log_probs
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.step import take_step
 
-FORMAT, FILE = 1, "fork-{}.json"
+FILE = "fork-{}.json"
+#: Batch size.
 BATCH = 100
 
 
 def own_loss(flow: Flow, x: Tensor) -> Tensor:
-    """The flow's own objective: both differences stand."""
+    """The flow's own objective, with both differences."""
     return flow.loss(x)
 
 
 def exact_log_det_loss(flow: Flow, x: Tensor) -> Tensor:
-    """The same, but with ½ J⁻ᵀ in place of ½ Rᵀ in the gradient by every W; only the tie of the reconstruction stands.
+    """The flow's objective with ½ J⁻ᵀ instead of ½ Rᵀ in the gradient of every W; the reconstruction penalty stays.
 
-    The data's part is the same in both gradients of ``weight_gradients`` and falls out of their difference.
+    The gradient of the data term is the same in both gradients of ``weight_gradients`` and cancels in the difference.
     """
     pairs = zip(learned_layers(flow), weight_gradients(flow, x), strict=True)
-    turns = [((exact - learned) * layer.get_parameter("weight")).sum() for layer, (learned, exact) in pairs]
-    return flow.loss(x) - 0.5 * sum(turns)
+    corrections = [((exact - learned) * layer.get_parameter("weight")).sum() for layer, (learned, exact) in pairs]
+    return flow.loss(x) - 0.5 * sum(corrections)
 
 
 def exact_loss(flow: Flow, x: Tensor) -> Tensor:
-    """Minus the exact log-likelihood, as the exact twin climbs it: neither stands, and learned inverses stay behind."""
+    """Minus the exact log-likelihood, as the exact twin uses it; learned inverses get no gradient."""
     return -flow.log_prob(x).mean()
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to go on: in words, its loss, and a factor on every λ."""
+    """One way to continue: a short description, the loss, and a factor on every λ."""
 
     words: str
     loss: Callable[[Flow, Tensor], Tensor]
@@ -73,23 +73,24 @@ VARIANTS = {
 }
 
 
-@dataclass(frozen=True)
-class AblationRecord:
-    """Where one branch led.
+@dataclass(frozen=True, kw_only=True)
+class AblationRecord(records.Record):
+    """Result of one variant.
 
     Attributes:
-        command: the command line that makes it again, from the run's checkpoint.
-        branch: out of ``BRANCHES``.
-        run, run_command: the run that was forked and what made it; ``weights``: the SHA-256 of its best weights.
-        seed, lr: of order and noise; the highest learning rate (a tenth of the steps up, then a half cosine down).
-        data: for each split used its name, count and SHA-256.
-        steps, validation_nats: how many steps had been taken, and the exact validation value there.
-        test_nats: exact, before and after.
-        volume_errors: ``log_det_gradient_errors`` of each layer, before and after.
-        package, libraries, device, threads, date, seconds: as in ``runs.Record``.
+        branch: Name of the variant, out of ``VARIANTS``.
+        run, run_command: Name and command of the run that was continued.
+        weights: SHA-256 of its best weights.
+        seed: Seed of order and noise.
+        lr: Highest learning rate (warm-up over a tenth of the steps, then a half cosine).
+        data: Name, count and SHA-256 by split.
+        steps, validation_nats: Number of steps at each validation, and the exact value.
+        test_nats: Exact test value before and after.
+        volume_errors: ``learned_inverse.log_det_gradient_errors`` by layer, before and after.
     """
 
-    command: str
+    kind: ClassVar[str] = "ablation"
+
     branch: str
     run: str
     run_command: str
@@ -101,31 +102,34 @@ class AblationRecord:
     validation_nats: list[float]
     test_nats: list[float]
     volume_errors: list[list[float]]
-    package: dict[str, Any]
-    libraries: dict[str, str]
-    device: str
-    threads: int
-    date: str
-    seconds: float
+
+    def problems(self) -> list[str]:
+        checks = {
+            "its steps and values differ in number": len(self.steps) == len(self.validation_nats),
+            "a value is not finite": all(
+                isinstance(nats, float) and math.isfinite(nats) for nats in (*self.validation_nats, *self.test_nats)
+            ),
+        }
+        return [problem for problem, holds in checks.items() if not holds]
 
 
 def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0) -> AblationRecord:
-    """Go on from a run's best weights by one branch.
+    """Continue training from the best weights of a run with one variant.
 
     Args:
-        run: its folder, with ``record.json`` and ``checkpoint.pt``.
-        name: of the branch.
-        steps: how many, of ``BATCH`` events each.
-        lr: the highest learning rate.
-        every: validate after so many steps, and at both ends.
-        seed: of order and noise, the same for all branches.
+        run: Folder of the run, with ``record.json`` and ``checkpoint.pt``.
+        name: Name of the variant.
+        steps: Number of steps, with ``BATCH`` examples each.
+        lr: Highest learning rate.
+        every: Number of steps between validations; the first and the last step are validated too.
+        seed: Seed of order and noise, the same for all variants.
 
     Raises:
-        ValueError: an unknown branch, a setting that does not fit, or a flow that learns no inverse or adapts λ.
-        FileNotFoundError, CheckpointError: the run's files are missing or damaged.
+        ValueError: The variant is unknown, a setting is invalid, or the flow learns no inverse or adapts λ.
+        FileNotFoundError, CheckpointError: Files of the run are missing or damaged.
     """
     if name not in VARIANTS:
-        raise ValueError(f"fork: expected a branch out of {', '.join(VARIANTS)}, got {name!r}.")
+        raise ValueError(f"fork: expected a variant out of {', '.join(VARIANTS)}, got {name!r}.")
     started, record = time.perf_counter(), read_record(run / "record.json")
     flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(None))
     if not learned_layers(flow) or any(getattr(layer, "adapted", None) for layer in learned_layers(flow)):
@@ -135,8 +139,7 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
     before, test_before = _errors(flow, splits["validation"]), evaluate(flow, data).nats
     marks, nats = _follow(flow, VARIANTS[name], splits, steps, lr, every, seed)
     return AblationRecord(
-        command=f"python -m snf_lite.experiments.ablation {run.name} --branch {name} --steps {steps} --lr {lr:g} "
-        f"--seed {seed}",
+        command=f"python -m snf_lite ablate {run.name} --variant {name} --steps {steps} --lr {lr:g} --seed {seed}",
         branch=name, run=run.name, run_command=record.command, weights=weights, seed=seed, lr=lr,
         data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
         test_nats=[test_before, evaluate(flow, data).nats],
@@ -176,75 +179,57 @@ def _errors(flow: Flow, events: DataSource) -> list[float]:
 
 
 def write(made: AblationRecord, folder: Path) -> Path:
-    """Write a branch's record into a folder, whole or not at all; its path."""
+    """Write the record of a variant into a folder, atomically; returns its path."""
     path = folder / FILE.format(made.branch)
-    files.write_json({"format": FORMAT, **asdict(made)}, path)
+    records.write_record(made, path)
     return path
 
 
 def read(folder: str | Path) -> dict[str, AblationRecord]:
-    """The branches of one run that a folder holds, by name, in the order of ``BRANCHES``.
+    """The variants of one run in a folder, by name, in the order of ``VARIANTS``.
 
     Raises:
-        FileNotFoundError: it holds none.
-        ValueError: a file is no such record, or the branches are not of one run and one setting; the message says what.
+        FileNotFoundError: There are none.
+        ValueError: A file is not the record of its variant, or the variants differ in run or settings. The message
+            names the difference.
     """
-    paths = [Path(folder) / FILE.format(name) for name in VARIANTS]
-    found = {fork.branch: fork for fork in map(_read, filter(Path.exists, paths))}
+    paths = {name: Path(folder) / FILE.format(name) for name in VARIANTS}
+    found = {name: records.read_record(path, AblationRecord) for name, path in paths.items() if path.exists()}
     if not found:
-        raise FileNotFoundError(f"{folder}: there are no forks of a run here.")
+        raise FileNotFoundError(f"{folder}: there are no ablations of a run here.")
+    for name, made in found.items():
+        if made.branch != name:
+            raise ValueError(f"{paths[name]}: expected the variant {name!r}, got {made.branch!r}.")
     for key in ("run", "run_command", "weights", "seed", "lr", "data", "steps"):
-        if len({str(getattr(fork, key)) for fork in found.values()}) > 1:
-            raise ValueError(f"{folder}: expected branches that share their {key}, got several.")
+        if len({str(getattr(made, key)) for made in found.values()}) > 1:
+            raise ValueError(f"{folder}: expected variants that share their {key}, got several.")
     return found
 
 
-def _read(path: Path) -> AblationRecord:
-    made = files.read_entries(path, AblationRecord, "fork of a run", FORMAT)
-    fine = {
-        "its branch is not the file's": path.name == FILE.format(made.branch),
-        "its steps and values differ in number": len(made.steps) == len(made.validation_nats),
-        "a value is not finite": all(map(_finite, [*made.validation_nats, *made.test_nats])),
-    }
-    wrong = [problem for problem, holds in fine.items() if not holds]
-    if wrong:
-        raise ValueError(f"{path}: {'; '.join(wrong)}.")
-    return made
+def ablate(run: Path, variant: str | None = None, steps: int = 1000, lr: float = 1e-3, seed: int = 0) -> None:
+    """Train each variant of a run that has no record, or the one given, and write ``fork-VARIANT.json`` of each.
 
+    The records go into the folder ``forks-RUN`` beside the run. A variant that diverges leaves none, and the others
+    continue.
 
-def _finite(value: Any) -> bool:
-    return isinstance(value, float) and math.isfinite(value)
+    Args:
+        run: Folder of the run, with ``record.json`` and ``checkpoint.pt``.
+        variant: Name in ``VARIANTS``; None: all that have no record.
+        steps, lr, seed: Arguments of ``fork``.
 
-
-def main(arguments: list[str] | None = None) -> None:
-    """Follow every branch whose record is not there yet, or the one asked for, and write it into ``forks-RUN``.
-
-    A branch whose training leaves the finite is named at the end, by a FloatingPointError; it leaves no record.
+    Raises:
+        FloatingPointError: Variants diverged; the message names them.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m snf_lite.experiments.ablation", description=str(main.__doc__).splitlines()[0]
-    )
-    parser.add_argument("run", help="folder of a run with its checkpoint, in --out")
-    parser.add_argument("--branch", choices=VARIANTS, help="only this one, anew")
-    parser.add_argument("--steps", type=int, default=1000, help=f"of {BATCH} events each")
-    parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
-    parser.add_argument("--seed", type=int, default=0, help="of order and noise")
-    parser.add_argument("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
-    args = parser.parse_args(arguments)
-    folder, failed = args.out / f"forks-{args.run}", []
-    wanted = [args.branch] if args.branch else [n for n in VARIANTS if not (folder / FILE.format(n)).exists()]
-    for name in wanted:
+    folder, failed = run.parent / f"forks-{run.name}", []
+    chosen = [variant] if variant else [name for name in VARIANTS if not (folder / FILE.format(name)).exists()]
+    for name in chosen:
         try:
-            made = fork(args.out / args.run, name, args.steps, args.lr, seed=args.seed)
-        except (FloatingPointError, checks.NotInvertibleError) as error:  # this one left the finite; the others go on
+            made = fork(run, name, steps, lr, seed=seed)
+        except (FloatingPointError, checks.NotInvertibleError) as error:
             print(f"{name}: failed: {error}")
             failed.append(name)
         else:
             print(f"{write(made, folder)}: test {made.test_nats[0]:.2f} -> {made.test_nats[1]:.2f} nats")
     if failed:
-        raise FloatingPointError(f"forks: {len(failed)} of {len(wanted)} branches failed: {', '.join(failed)}.")
+        raise FloatingPointError(f"ablate: {len(failed)} of {len(chosen)} variants failed: {', '.join(failed)}.")
     read(folder)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,67 +1,70 @@
-"""A run's record: what was computed, from what, by which code, on what machine, and what came out. Small, in JSON."""
+"""The record of a training run."""
 
-from dataclasses import asdict, dataclass, fields
+import math
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from snf_lite.analysis.sampling import SamplePair
 from snf_lite.flow import Flow
-from snf_lite.runtime.files import read_json, write_json
+from snf_lite.runtime import records
 from snf_lite.runtime.provenance import provenance
+from snf_lite.runtime.records import write_record
 from snf_lite.training.evaluation import Evaluation
 from snf_lite.training.history import History
 
-FORMAT = 1
+__all__ = ["TrainingRecord", "make_record", "read_record", "write_record"]
 
 
-@dataclass(frozen=True)
-class Record:
-    """All that stands behind a number.
+@dataclass(frozen=True, kw_only=True)
+class TrainingRecord(records.Record):
+    """A training run and its test result.
 
     Attributes:
-        command: the command line that makes this run again.
-        model: its name, its builder's settings, and how many parameters it has.
-        seed: of the fresh weights, the order and the noise.
-        data: for each split used its name, count and SHA-256.
-        package: snf_lite's version, commit, and whether its files differed from that commit; None outside git.
-        libraries: versions of python, torch and numpy.
-        device: what it is sold as.
-        threads: how many torch used.
-        date: when the record was made, UTC.
-        seconds: wall time of training and validation.
-        history: ``History.as_dict()``, with the settings of ``fit`` in it.
-        results: ``Result`` by split: exact nats and bits/dim.
-        sampling: relative distance of g(z) from f⁻¹(z), and times a sample.
+        model: Name, settings of the builder, and number of parameters.
+        seed: Seed of initial weights, order and noise.
+        data: Name, count and SHA-256 by split.
+        history: ``History.as_dict()``, with the settings of ``fit``.
+        results: ``Evaluation`` by split: exact nats and bits/dim.
+        sampling: Relative distance of g(z) from f⁻¹(z), and milliseconds per sample.
     """
 
-    command: str
+    kind: ClassVar[str] = "training"
+
     model: dict[str, Any]
     seed: int
     data: dict[str, Any]
-    package: dict[str, Any]
-    libraries: dict[str, str]
-    device: str
-    threads: int
-    date: str
-    seconds: float
     history: dict[str, Any]
     results: dict[str, Any]
     sampling: dict[str, Any]
 
+    def problems(self) -> list[str]:
+        history, test = self.history, self.results["test"]
+        columns = ("epochs", "steps", "seconds", "ms_per_step", "validation_nats")
+        bits = test["nats"] / (history["features"] * math.log(2))
+        checks = {
+            "its history's columns differ in length": len({len(history[column]) for column in columns}) == 1,
+            "its test nats and bits/dim do not agree": math.isclose(bits, test["bits_per_dim"], rel_tol=1e-9),
+            "its seed is not that of its training": self.seed == history["settings"]["seed"] == test["seed"],
+            "its command is another model's": self.command.split()[3:5] == ["train", self.model["name"]],
+            "its seconds are not those of its history": self.seconds == history["seconds"][-1],
+        }
+        return [problem for problem, holds in checks.items() if not holds]
+
 
 def make_record(
     command: str, model: str, settings: dict[str, Any], flow: Flow, history: History, test: Evaluation, pair: SamplePair
-) -> Record:
+) -> TrainingRecord:
     """The record of a finished run, made by the process that ran it.
 
     Args:
-        command: see ``Record``; without paths, for records are published.
-        model, settings: what ``build`` was given.
-        flow, history: trained, and what ``fit`` returned.
-        test: what ``evaluate`` returned.
-        pair: what ``sample_pair`` returned.
+        command: Command line that repeats the run.
+        model, settings: Arguments of ``build``.
+        flow, history: Trained flow, and the result of ``fit``.
+        test: Result of ``evaluate``.
+        pair: Result of ``sample_pair``.
     """
-    return Record(
+    return TrainingRecord(
         command=command,
         model={"name": model, "settings": settings, "parameters": sum(w.numel() for w in flow.parameters())},
         seed=history.settings["seed"],
@@ -74,23 +77,6 @@ def make_record(
     )
 
 
-def write_record(record: Record, path: str | Path) -> None:
-    """Write a record as JSON, whole or not at all; OSError as ``atomic_write``."""
-    write_json({"format": FORMAT, **asdict(record)}, path)
-
-
-def read_record(path: str | Path) -> Record:
-    """The record in a file.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no record, or of another format; the message names the file and what is wrong.
-    """
-    stored = read_json(path, "record")
-    if not isinstance(stored, dict) or stored.pop("format", None) != FORMAT:
-        raise ValueError(f"{path}: expected a record of format {FORMAT}, got something else.")
-    wanted = {field.name for field in fields(Record)}
-    if set(stored) != wanted:
-        wrong = ", ".join(sorted(wanted ^ set(stored)))
-        raise ValueError(f"{path}: expected the entries of a record, got others: missing or unknown are {wrong}.")
-    return Record(**stored)
+def read_record(path: str | Path) -> TrainingRecord:
+    """The record of a training run in a file; raises as ``records.read_record``."""
+    return records.read_record(path, TrainingRecord)

@@ -98,7 +98,7 @@ def fit(
     train_set, validation_set = training_and_validation(data, validation)
     process = distributed.current(choose_device(device))
     run = TrainingRun(flow, train_set, validation_set, config, process, checkpoint)
-    objective = flow.loss if loss is None else partial(loss, flow)
+    objective: Callable[[Tensor], Tensor] = flow.loss if loss is None else partial(loss, flow)
     if config.compile:
         objective = compiled(objective, run.full_batch)
     step = GraphedStep(run.full_batch) if config.cuda_graph else take_step

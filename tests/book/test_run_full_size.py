@@ -1,6 +1,5 @@
 """A chapter at full size: what it printed is kept, with the code that printed it; a failure leaves nothing."""
 
-import json
 from pathlib import Path
 
 import nbformat
@@ -8,7 +7,7 @@ import pytest
 import run_full_size
 from nbclient.exceptions import CellExecutionError
 
-from snf_lite.runtime import provenance
+from snf_lite.runtime import provenance, records
 
 
 def notebook(path: Path, *cells: str) -> Path:
@@ -30,19 +29,17 @@ def test_what_a_full_run_prints_is_kept(tmp_path: Path) -> None:
     before = chapter.read_bytes()
     path = run_full_size.run(chapter, tmp_path / "out")
     assert path == tmp_path / "out" / "full-short" / "full.json"
-    found = json.loads(path.read_text("utf-8"))
-    assert found["printed"] == ["1\n", "a\nb\n"]
-    assert found["chapter"] == "short" and found["command"].endswith("book/_tools/run_full_size.py book/short.ipynb")
-    assert found["package"] == provenance.package_identity() and found["seconds"] > 0
+    found = records.read_record(path, run_full_size.ChapterRecord)
+    assert found.printed == ["1\n", "a\nb\n"]
+    assert found.chapter == "short" and found.command.endswith("book/_tools/run_full_size.py book/short.ipynb")
+    assert found.package == provenance.package_identity() and found.seconds > 0
     assert chapter.read_bytes() == before
 
 
 def test_the_code_decides_the_hash(tmp_path: Path) -> None:
     cells = [("install = 1", "print(1)"), ("install = 1", "print(2)"), ("install = 2", "print(1)")]
     books = [nbformat.read(notebook(tmp_path / "x.ipynb", *sources), 4) for sources in cells]
-    first, other, elsewhere = (
-        run_full_size.record_of(tmp_path / "x.ipynb", book, 1.0)["code_sha256"] for book in books
-    )
+    first, other, elsewhere = (run_full_size.record_of(tmp_path / "x.ipynb", book, 1.0).code_sha256 for book in books)
     assert first != other
     assert first == elsewhere, "the first cell of all chapters, which installs the package, decides nothing"
 

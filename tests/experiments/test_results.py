@@ -14,10 +14,11 @@ from snf_lite.cli import main
 from snf_lite.experiments import manifest, results
 from snf_lite.experiments import record as runs
 from snf_lite.experiments.paper_tables import ROWS, TWINS, rows_for
+from snf_lite.experiments.run import RunConfig
 
 
 @pytest.fixture(scope="module")
-def like() -> runs.Record:
+def like() -> runs.TrainingRecord:
     return template()
 
 
@@ -25,14 +26,18 @@ def fast(row: str, seed: int = 0, data: str | None = None, **settings: Any) -> A
     return ROWS[row].recipe("fast", data or ROWS[row].data, seed, 60, **settings)
 
 
+def changed(recipe: RunConfig, **training: Any) -> RunConfig:
+    return replace(recipe, training=replace(recipe.training, **training))
+
+
 # ---- groups, differences, parity -------------------------------------------------------------------------------------
 
 
-def test_seeds_of_one_setting_stand_together_and_others_apart(like: runs.Record) -> None:
+def test_seeds_of_one_setting_stand_together_and_others_apart(like: runs.TrainingRecord) -> None:
     records = {
         "a": record_of(fast("dense-exact", 0), 950.0, like),
         "b": record_of(fast("dense-exact", 1), 954.0, like),
-        "c": record_of(replace(fast("dense-exact", 2), lr=1e-2), 990.0, like),
+        "c": record_of(changed(fast("dense-exact", 2), lr=1e-2), 990.0, like),
         "d": record_of(fast("dense-exact", 0, "fashion_mnist"), 1500.0, like),
         "e": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 5), 1100.0, like),
     }
@@ -42,7 +47,7 @@ def test_seeds_of_one_setting_stand_together_and_others_apart(like: runs.Record)
     assert (pair.mean, pair.deviation, pair.epochs, pair.batch_ms) == (952.0, pytest.approx(8**0.5), 60, 12.5)
 
 
-def test_a_second_run_of_one_seed_stands_apart(like: runs.Record) -> None:
+def test_a_second_run_of_one_seed_stands_apart(like: runs.TrainingRecord) -> None:
     """As by several processes: settings and seed are equal and values are not; neither may hide the other."""
     recipe = fast("dense-exact", 0)
     records = {"a": record_of(recipe, 950.0, like), "b": record_of(recipe, 951.0, like)}
@@ -51,7 +56,7 @@ def test_a_second_run_of_one_seed_stands_apart(like: runs.Record) -> None:
     assert [(sorted(group.records), group.mean) for group in groups] == [(["a", "c"], 952.0), (["b"], 951.0)]
 
 
-def test_a_setting_told_as_it_is_anyway_is_no_difference(like: runs.Record) -> None:
+def test_a_setting_told_as_it_is_anyway_is_no_difference(like: runs.TrainingRecord) -> None:
     told = fast("dense-selfnorm", 0, recon_weight=1.0, depth=2)
     records = {"a": record_of(told, 950.0, like), "b": record_of(fast("dense-selfnorm", 1), 952.0, like)}
     (group,) = results.grouped(records)
@@ -62,7 +67,7 @@ def test_a_setting_told_as_it_is_anyway_is_no_difference(like: runs.Record) -> N
     assert results.grouped({"off": off})[0].differences() == []
 
 
-def test_a_group_says_what_differs_from_the_paper(like: runs.Record) -> None:
+def test_a_group_says_what_differs_from_the_paper(like: runs.TrainingRecord) -> None:
     (own,) = results.grouped({"own": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 6000), 948.0, like)})
     assert own.differences() == []
     (short,) = results.grouped({"s": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 7), 948.0, like)})
@@ -75,22 +80,22 @@ def test_a_group_says_what_differs_from_the_paper(like: runs.Record) -> None:
 
 
 @pytest.mark.equation("eq-parity")
-def test_parity_is_over_common_seeds_at_equal_settings(like: runs.Record) -> None:
+def test_parity_is_over_common_seeds_at_equal_settings(like: runs.TrainingRecord) -> None:
     records = {
         "s0": record_of(fast("dense-selfnorm", 0), 955.0, like),
         "s1": record_of(fast("dense-selfnorm", 1), 957.0, like),
         "s2": record_of(fast("dense-selfnorm", 2), 900.0, like),
         "e0": record_of(fast("dense-exact", 0), 954.0, like),
         "e1": record_of(fast("dense-exact", 1), 953.0, like),
-        "other": record_of(replace(fast("dense-exact", 2), lr=1e-2), 800.0, like),
+        "other": record_of(changed(fast("dense-exact", 2), lr=1e-2), 800.0, like),
     }
     (found,) = results.parities(results.grouped(records))
     assert found.gaps == {0: 1.0, 1: 4.0} and found.mean == 2.5
-    longer = {**records, "e0": record_of(replace(fast("dense-exact", 0), epochs=70), 954.0, like)}
+    longer = {**records, "e0": record_of(changed(fast("dense-exact", 0), epochs=70), 954.0, like)}
     assert [p.gaps for p in results.parities(results.grouped(longer))] == [{1: 4.0}]
 
 
-def test_lambda_is_the_learned_twins_own_affair(like: runs.Record) -> None:
+def test_lambda_is_the_learned_twins_own_affair(like: runs.TrainingRecord) -> None:
     records = {
         "s": record_of(fast("dense-selfnorm", 0, recon_weight=3.0), 955.0, like),
         "e": record_of(fast("dense-exact", 0), 954.0, like),
@@ -101,7 +106,7 @@ def test_lambda_is_the_learned_twins_own_affair(like: runs.Record) -> None:
 # ---- the printed tables ----------------------------------------------------------------------------------------------
 
 
-def test_the_tables_show_runs_and_how_to_run_the_others(like: runs.Record, tmp_path: Path, capsys: Any) -> None:
+def test_the_tables_show_runs_and_how_to_run_the_others(like: runs.TrainingRecord, tmp_path: Path, capsys: Any) -> None:
     put(tmp_path, "one", fast("dense-selfnorm"), 951.23, like)
     put(tmp_path, "two", fast("dense-exact"), 950.0, like)
     put(tmp_path, "three", fast("dense-exact", 0, "fashion_mnist"), 1600.0, like)
@@ -116,7 +121,7 @@ def test_the_tables_show_runs_and_how_to_run_the_others(like: runs.Record, tmp_p
     assert shown.count("not those of the paper") == 2  # ImageNet32's two rows
 
 
-def test_bits_per_dim_where_the_paper_has_them(like: runs.Record, tmp_path: Path, capsys: Any) -> None:
+def test_bits_per_dim_where_the_paper_has_them(like: runs.TrainingRecord, tmp_path: Path, capsys: Any) -> None:
     put(tmp_path, "cifar", fast("cifar10-glow-exact"), 7000.0, like)
     assert main(["results", "--runs", str(tmp_path)]) == 0
     assert re.search(r"Glow, 3 scales of 32 steps +3\.360 ± 0\.002 +3\.287 +1 ", capsys.readouterr().out)
@@ -132,7 +137,7 @@ def test_every_row_of_the_paper_is_there() -> None:
 
 
 @pytest.fixture
-def folder(like: runs.Record, tmp_path: Path) -> Path:
+def folder(like: runs.TrainingRecord, tmp_path: Path) -> Path:
     for seed in (0, 1):
         put(tmp_path, f"run{seed}", fast("dense-exact", seed), 950.0 + seed, like)
         (tmp_path / f"run{seed}" / "samples.png").write_bytes(b"picture %d" % seed)
@@ -163,7 +168,7 @@ def test_a_lost_altered_or_added_file_is_named(folder: Path, capsys: Any) -> Non
     assert "run2/record.json: is not in index.json" in said
     (folder / "run0" / "record.json").unlink()
     assert "run0/record.json: is missing" in checked(folder, capsys)[1]
-    assert main(["results", "--seal", "--runs", str(folder)]) == 0  # a record that contradicts itself stays wrong
+    assert main(["results", "--update-index", "--runs", str(folder)]) == 1  # a contradiction stays one
     assert "nats and bits/dim do not agree" in checked(folder, capsys)[1]
 
 

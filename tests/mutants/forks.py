@@ -5,8 +5,8 @@ from mutation import Mutant
 MUTANTS: dict[str, Mutant] = {
     "fork: exact volume twice over": Mutant(
         "snf_lite/experiments/ablation.py",
-        "- 0.5 * sum(turns)",
-        "- 1.0 * sum(turns)",
+        "- 0.5 * sum(corrections)",
+        "- 1.0 * sum(corrections)",
         "experiments/test_ablation.py::test_the_exact_volume_replaces_the_stand_in_and_nothing_else[SelfNormLinear-gaussian]",
     ),
     "fork: λ as it was": Mutant(

@@ -120,7 +120,7 @@ def test_two_processes_take_over_the_run_of_one_and_one_theirs(both: list[dict[s
 def test_the_command_line_trains_and_writes_once(both: list[dict[str, Any]], folder: Path) -> None:
     (code, told, errors), others = both[0]["command"], both[1]["command"]
     assert (code, others) == (0, (0, "", "")), errors
-    run = folder / "data" / "runs" / "dense-selfnorm-moons-seed0"
+    run = folder / "runs" / "dense-selfnorm-moons-seed0"
     assert sorted(os.listdir(run)) == ["checkpoint.pt", "record.json", "samples.png"]
     record = runs.read_record(run / "record.json")
     assert record.history["epochs"] == [0, 1, 2] and record.history["settings"]["processes"] == 2
@@ -133,7 +133,7 @@ def test_reproduce_plans_and_tells_once(both: list[dict[str, Any]], folder: Path
     (code, told, errors), others = both[0]["reproduce"], both[1]["reproduce"]
     assert (code, errors) == (0, "") and others == (0, "", "")
     assert told.count("1 of 1: dense-exact") == told.count("bits/dim (exact") == 1
-    assert sorted(path.name for path in (folder / "runs").iterdir()) == [
+    assert sorted(path.name for path in (folder / "reproduced").iterdir()) == [
         "fast-dense-exact-digits-seed0", "reproduce-fast-digits-dense-exact",
     ]  # fmt: skip
 

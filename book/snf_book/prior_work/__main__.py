@@ -1,4 +1,4 @@
-"""``python -m snf_book.prior_work``: train every system of the comparison, measure it, and write the record."""
+"""``python -m snf_book.prior_work``: train and measure every system of the comparison, and write the record."""
 
 import argparse
 import time
@@ -10,18 +10,20 @@ import torch
 from snf_book.prior_work import record
 from snf_book.prior_work.compare import compare
 from snf_book.prior_work.systems import SYSTEMS
-from snf_book.prior_work.third_party import versions
+from snf_book.prior_work.third_party import LIBRARIES
 from snf_book.prior_work.training import DENSITY, SCALE, TEST, TRAIN, points
 from snf_lite.data.datasets import load
 from snf_lite.data.source import sha256_of
+from snf_lite.runtime.provenance import provenance
+from snf_lite.runtime.records import write_record
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command; with ``--only`` it measures and prints, and writes nothing."""
+    """Run the command; with ``--only`` it prints measurements and writes nothing."""
     parser = argparse.ArgumentParser(prog="python -m snf_book.prior_work", description=__doc__)
     names = [system.name for system in SYSTEMS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"out of {', '.join(names)}")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, order and noise")
+    parser.add_argument("--seed", type=int, default=0, help="random seed of weights, order and noise")
     parser.add_argument("--out", type=Path, default=Path("data/runs/prior-work"), help="folder of the record")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
@@ -29,11 +31,17 @@ def main(arguments: list[str] | None = None) -> None:
     measured = compare(args.only or names, args.seed, print)
     if args.only:
         return
-    command, seconds = f"python -m snf_book.prior_work --seed {args.seed}", time.perf_counter() - started
-    made = record.make(command, args.seed, _data(args.seed), seconds, versions(), measured)
-    record.write(made, args.out / record.FILE)
+    made = record.PriorRecord(
+        command=f"python -m snf_book.prior_work --seed {args.seed}",
+        seed=args.seed,
+        data=_data(args.seed),
+        **provenance(torch.device("cpu"), **LIBRARIES),
+        seconds=time.perf_counter() - started,
+        **measured,
+    )
+    write_record(made, args.out / record.FILE)
     record.read(args.out / record.FILE)
-    print(f"{args.out / record.FILE}: {len(measured['systems'])} systems, {seconds:.0f} s")
+    print(f"{args.out / record.FILE}: {len(made.systems)} systems, {made.seconds:.0f} s")
 
 
 def _data(seed: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from snf_book.prior_work.flows.integer_flow import IntegerFlow
 from snf_book.prior_work.flows.integer_model import LatticeModel
 from snf_book.prior_work.model import Model
 from snf_book.prior_work.system import System
-from snf_book.prior_work.systems import LEVELS, MANY, PIXELS, system_named
+from snf_book.prior_work.systems import LEVELS, MANY, system_named
 from snf_book.prior_work.third_party import PyroStep, build_seeded, library
 from snf_book.prior_work.training import DIGITS, PLANE, TEST, TRAIN, fit, fit_digits, points, true_log_prob
 from snf_book.prior_work.verification import CANDIDATES, examine
@@ -24,7 +24,6 @@ from snf_lite.data.datasets import load
 from snf_lite.flow import Flow
 from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize
 from snf_lite.runtime.rng import isolated_rng
-from snf_lite.training.evaluation import bits_per_dim
 
 #: Events that Jacobians, round trips and times are taken over; pictures, likewise; samples of digits that are kept.
 CHECKED, TIMED = 300, 1000
@@ -219,11 +218,6 @@ def _shades(matrix: Tensor) -> str:
     """A Jacobian's entries on a logarithmic scale, 0 for what is ``DECADES`` powers of ten below the largest."""
     scaled = (matrix / matrix.max()).clamp_min(1e-30).log10() / DECADES + 1
     return record.encoded(scaled.clamp(0, 1), 1.0)
-
-
-def bits_a_pixel(nats: float) -> float:
-    """Bits for each pixel of a digit from nats a digit."""
-    return bits_per_dim(nats, math.prod(PIXELS))
 
 
 # ---- what breaks -----------------------------------------------------------------------------------------------------

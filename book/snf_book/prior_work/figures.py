@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from snf_book.prior_work.compare import SAMPLES
 from snf_book.prior_work.measures import WINDOW
 from snf_book.prior_work.record import decoded, density_of
 from snf_book.prior_work.system import INVERSES
-from snf_book.prior_work.systems import LEVELS, PIXELS, SYSTEMS, system_named
+from snf_book.prior_work.systems import PIXELS, SYSTEMS, system_named
 from snf_lite.analysis.figures import panels
 
 #: The shade that is lightest, in events per unit of area; a peak above it is as light.
@@ -95,15 +94,6 @@ def _show_pattern(axes: Axes, entry: dict[str, Any], key: str, title: str) -> No
     for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
         number = float(matrix[row, column])
         axes.text(column, row, f"{number:.2g}" if number else "0", ha="center", va="center")
-
-
-def digit_sheet(entry: dict[str, Any], columns: int = 8) -> Tensor:
-    """The stored samples of digits as one picture, (rows·8, columns·8), 0 to 16."""
-    _, height, width = PIXELS
-    pixels = decoded(entry["digits"]["samples"], LEVELS - 1, (SAMPLES, height, width))
-    rows = len(pixels) // columns
-    whole = pixels[: rows * columns].reshape(rows, columns, height, width)
-    return whole.permute(0, 2, 1, 3).reshape(rows * height, columns * width)
 
 
 def described(record: dict[str, Any], name: str) -> str:

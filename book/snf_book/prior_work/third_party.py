@@ -1,41 +1,18 @@
-"""Steps made of other libraries' transforms, each from event to code; ``pip install snf-lite[prior]`` brings them."""
+"""Steps from transforms of other libraries, from data to latents; ``pip install snf-lite[prior]`` installs them."""
 
-import importlib
 from collections.abc import Callable
-from importlib import metadata
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-#: By the name that Python imports, the name that pip installs.
+from snf_lite.runtime.optional import optional_import
+
+#: Distribution by import name.
 LIBRARIES = {"zuko": "zuko", "normflows": "normflows", "pyro": "pyro-ppl"}
 
-
-def library(name: str) -> Any:
-    """The module of that name, imported only when something needs it.
-
-    Raises:
-        ModuleNotFoundError: it is not installed; the message says how to get it.
-    """
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        top = name.partition(".")[0]
-        if (error.name or "").partition(".")[0] != top:
-            raise  # it is there, and lacks something itself
-        raise ModuleNotFoundError(f"{top} is not installed: pip install snf-lite[prior]", name=top) from None
-
-
-def versions() -> dict[str, str]:
-    """The versions of the libraries that are here."""
-    found = {}
-    for name, distribution in LIBRARIES.items():
-        try:
-            found[name] = metadata.version(distribution)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+library = partial(optional_import, extra="prior")
 
 
 class ZukoStep(nn.Module):
@@ -47,7 +24,7 @@ class ZukoStep(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det = self.transform().call_and_ladj(x)
-        # what works number by number leaves the sum to its caller
+        # element-wise transforms leave the sum to the caller
         return z, log_det.sum(1) if log_det.dim() > 1 else log_det
 
     def inverse(self, z: Tensor) -> Tensor:
