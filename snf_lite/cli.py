@@ -2,7 +2,6 @@
 
 import argparse
 import io
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -47,9 +46,9 @@ def main(arguments: list[str] | None = None) -> int:
     0: success. 1: failure. 2, from argparse: wrong usage. 130: interrupted. 141, silently: the reader of the output
     left, as in ``results | head``.
     """
-    for stream_out in (sys.stdout, sys.stderr):
-        if isinstance(stream_out, io.TextIOWrapper):
-            stream_out.reconfigure(errors="replace")  # replaces characters that the terminal cannot encode
+    for output in (sys.stdout, sys.stderr):
+        if isinstance(output, io.TextIOWrapper):
+            output.reconfigure(errors="replace")  # replaces characters that the terminal cannot encode
     args = _parser().parse_args(arguments)
     tune_malloc()
     try:
@@ -182,10 +181,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add(commands: Any, name: str, run: Any, after_interrupt: str = "Nothing was written.") -> argparse.ArgumentParser:
-    text = run.__doc__
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text, formatter_class=HelpFormatter
-    )
+    texts = {"help": run.__doc__, "description": run.__doc__}
+    parser: argparse.ArgumentParser = commands.add_parser(name, **texts, formatter_class=HelpFormatter)
     parser.set_defaults(run=run, parser=parser, after_interrupt=after_interrupt)
     parser.add_argument("--seed", type=int, default=0, help="random seed")
     parser.add_argument("--device", help="cpu, cuda, cuda:1 … (default: cuda if there is one)")
@@ -231,8 +228,10 @@ def _add_reproduce(commands: Any) -> None:
     add = parser.add_argument
     add("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help=f"{', '.join(ROWS)} (default: those of the data)")
     add("--data", default="digits", choices=image_set_names(), metavar="NAME", help="data set to train on")
-    preset = "`paper`: the paper's hyperparameters; `fast`: the best found on two CPU cores. Both models of a pair "
-    add("--preset", default="fast", choices=PRESETS, help=f"{preset} share them")
+    preset = (
+        "`paper`: the paper's hyperparameters; `fast`: the best found on two CPU cores, the same for both of a pair"
+    )
+    add("--preset", default="fast", choices=PRESETS, help=preset)
     add("--minutes", type=float, help="time budget of all runs together (default: 5 for the digits, else 60)")
     add("--epochs", type=int, help="epochs of every run, instead of a time budget")
     add("--repeats", type=int, default=1, help="runs of each row, with the seeds --seed, --seed + 1, …")
@@ -282,15 +281,14 @@ def _add_results(commands: Any) -> None:
 
 
 def _size(text: str) -> int:
-    try:
-        return checks.positive_integer(int(text), "the value", "bench")
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}") from None
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive integer, got {text!r}")
+    return int(text)
 
 
 def _duration(text: str) -> float:
     try:
-        return checks.number_between(float(text), 0, math.inf, "the value", "bench")
+        return checks.number_between(float(text), 0, float("inf"), "the value", "bench")
     except ValueError:
         raise argparse.ArgumentTypeError(f"expected a positive number, got {text!r}") from None
 

@@ -87,10 +87,11 @@ def _require_plain(content: Any) -> None:
     pending = [("content", content)]
     for where, value in pending:  # grows by the entries of dicts and lists
         if isinstance(value, Mapping):
-            pending += [(where, key) for key in value]
-            pending += [(f"{where}[{key!r}]", entry) for key, entry in value.items()]
+            for key, entry in value.items():
+                pending += (where, key), (f"{where}[{key!r}]", entry)
         elif type(value) in (list, tuple):
-            pending += [(f"{where}[{index}]", entry) for index, entry in enumerate(value)]
+            for index, entry in enumerate(value):
+                pending.append((f"{where}[{index}]", entry))
         elif not (value is None or isinstance(value, Tensor) or type(value) in (str, int, float, bool)):
             raise TypeError(f"Checkpoint: expected tensors and plain values, got a {type(value).__name__} at {where}.")
 

@@ -1,4 +1,4 @@
-"""How well a flow describes data: its exact likelihood, never the training objective."""
+"""The exact likelihood of data under a flow, never the training objective."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from snf_lite.runtime import checks
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.rng import isolated_rng, require_seed
 
-#: How many events are judged at once.
+#: Number of examples in a batch of an evaluation.
 EVALUATION_BATCH = 1000
 
 
@@ -23,12 +23,12 @@ class Evaluation:
     """An exact evaluation of a flow.
 
     Attributes:
-        nats: mean of -log p, nats an event, preprocessing included.
+        nats: Negative log-likelihood (NLL) in nats, the mean over the examples, preprocessing included.
         bits_per_dim: nats / (D log 2).
-        standard_error: of ``nats``, over events; None of a single event.
-        count: how many events.
-        data: name, split, count and SHA-256 of the events.
-        seed: of the dequantisation noise.
+        standard_error: Standard error of ``nats`` over the examples; None for a single one.
+        count: Number of examples.
+        data: Name, split, count and SHA-256 of the examples.
+        seed: Seed of the dequantization noise.
     """
 
     nats: float
@@ -45,13 +45,13 @@ class Evaluation:
 
 
 def bits_per_dim(nats: float, features: int) -> float:
-    """nats / (D log 2): what a picture costs in bits for each of its D numbers (eq-bits-per-dim)."""
+    """nats / (D log 2): the negative log-likelihood of an image in bits for each of its D values (eq-bits-per-dim)."""
     return nats / (features * math.log(2))
 
 
 @torch.no_grad()
 def log_probs(flow: Flow, events: DataSource, batch_size: int, seed: int) -> Tensor:
-    """Exact log p of every event, (N,) in nats, float64; the dequantisation noise depends on the seed alone."""
+    """Exact log p of every example, (N,) in nats, float64; the dequantization noise depends on the seed alone."""
     with isolated_rng(flow.device, seed, "evaluate"):
         batches = torch.arange(events.count).split(batch_size)
         return torch.cat([dense_matrix.precise(flow.log_prob(events.at(indices, flow.device))) for indices in batches])
@@ -61,16 +61,18 @@ def evaluate(
     flow: Flow, data: Data, split: str = "test", batch_size: int = EVALUATION_BATCH, seed: int = 0,
     device: torch.device | str | None = None,
 ) -> Evaluation:  # fmt: skip
-    """The exact likelihood of data, preprocessing included; sums are taken in float64, torch's generators left alone.
+    """The exact likelihood of data, preprocessing included, summed in float64; torch's generators are not changed.
 
     ``nats`` is the mean of -log p over the data: their entropy plus a Kullback–Leibler divergence (eq-likelihood).
-    Its ``standard_error`` is the deviation of -log p over the root of the number of events (eq-standard-error).
+    Its ``standard_error`` is the deviation of -log p over the root of the number of examples (eq-standard-error).
 
     Args:
-        flow: stays where it is, or is moved to ``device``.
-        data: as for ``fit``; of a name the ``split`` is taken, of a tensor or Dataset all of it.
-        batch_size: events at a time.
-        seed: of the dequantisation noise, one draw an event.
+        flow: Flow to evaluate.
+        data: Data as for ``fit``; of a name the ``split`` is taken, of a tensor or Dataset all of it.
+        split: Split of a named data set.
+        batch_size: Number of examples per batch.
+        seed: Seed of the dequantization noise, one draw per example.
+        device: Device to which the flow is moved; None: it stays where it is.
 
     Raises:
         ValueError, TypeError: data that do not fit the flow, or a bad batch size or seed.
@@ -89,9 +91,9 @@ def evaluate(
 
 
 def require_fit(events: DataSource, flow: Flow) -> None:
-    """Refuse events of another shape, dtype, number of levels or range than the flow's.
+    """Refuse examples of another shape, dtype, number of levels or range than the flow's.
 
-    Of a Dataset the first item is looked at; the flow itevents checks every batch.
+    Of a Dataset only the first item is checked; the flow checks every batch.
     """
     sample = events.source if isinstance(events.source, Tensor) else events.item(0)[None]
     if sample.dim() == 0 or tuple(sample.shape[1:]) != flow.event_shape:

@@ -10,11 +10,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytest
+from paths import ROOT
 
 import snf_lite as snf
 from snf_lite.cli import _parser, main
@@ -275,6 +277,12 @@ def test_each_command_has_help_seed_and_device(command: str, capsys: pytest.Capt
         main([command, "--help"])
     shown = capsys.readouterr().out
     assert ended.value.code == 0 and "--seed" in shown and "--device" in shown
+
+
+def test_the_console_script_is_the_command_line() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    place, _, name = scripts["snf-lite"].partition(":")
+    assert getattr(importlib.import_module(place), name) is main
 
 
 def test_the_module_runs_as_a_program_and_loads_no_matplotlib_in_vain() -> None:
