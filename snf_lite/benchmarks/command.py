@@ -27,16 +27,14 @@ def run_bench(args: argparse.Namespace) -> None:
     started = time.perf_counter()
     with threads(args.threads):
         print(f"{device_name(device)}, threads: {torch.get_num_threads()}; ratios are to each table's first row")
-        cases = [case for suite in args.suite for case in _run_suite(suite, options, args.seconds)]
+        cases = []
+        for suite in args.suite:
+            for case in run_comparisons(SUITES[suite](options), args.seconds):
+                print(f"\n{table(case)}", flush=True)
+                cases.append(case)
         seconds = time.perf_counter() - started
         record = make_bench_record(command(args, device), args.seed, device, seconds, cases)
     write_all(record, folder)
-
-
-def _run_suite(suite: str, options: SuiteOptions, seconds: float) -> Iterator[dict[str, Any]]:
-    for entry in run_comparisons(SUITES[suite](options), seconds):
-        print(f"\n{table(entry)}", flush=True)
-        yield entry
 
 
 def write_all(record: BenchmarkRecord, folder: Path) -> None:

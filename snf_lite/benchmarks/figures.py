@@ -11,7 +11,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from snf_lite.analysis.figures import BLUE, GREEN, GREY, ORANGE, PINK, InlineFigure
 
-COLOURS = (BLUE, ORANGE, GREEN, PINK, "black")
+COLORS = (BLUE, ORANGE, GREEN, PINK, "black")
 #: Seven markers and five colors: the pairs repeat only after 35 methods.
 MARKERS = "os^DvPX"
 
@@ -34,9 +34,9 @@ def bench_figure(cases: dict[str, dict[str, Any]], suite: str) -> Figure:
 def styles(names: list[str], baseline: str) -> dict[str, Style]:
     """Color, marker and line of each method: gray and dashed for the baseline, dotted once the colors repeat."""
     found: dict[str, Style] = {baseline: {"color": GREY, "marker": ".", "linestyle": "--"}}
-    others = zip((name for name in names if name != baseline), cycle(COLOURS), cycle(MARKERS), strict=False)
+    others = zip((name for name in names if name != baseline), cycle(COLORS), cycle(MARKERS), strict=False)
     for index, (name, color, marker) in enumerate(others):
-        found[name] = {"color": color, "marker": marker, "linestyle": "-" if index < len(COLOURS) else ":"}
+        found[name] = {"color": color, "marker": marker, "linestyle": "-" if index < len(COLORS) else ":"}
     return {name: found[name] for name in names}
 
 

@@ -24,7 +24,7 @@ Surrogate = Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]]
 
 def training_step(case: Case, surrogate: Surrogate, parameters: Iterable[Tensor]) -> TimedCall:
     """One forward and one backward pass of a layer over a batch."""
-    leaves = (case.events(), *parameters)
+    leaves = (case.inputs(), *parameters)
 
     def run() -> tuple[Tensor, ...]:
         return torch.autograd.grad(objective(*surrogate(leaves[0])), leaves)
@@ -76,7 +76,7 @@ def lu_linear(case: Case) -> TimedCall:
 
 
 def exact_linear(case: Case) -> TimedCall:
-    """snf.ExactLinear: one LU factorisation, O(D³), shared by log|det W| and its gradient."""
+    """snf.ExactLinear: one LU factorization, O(D³), shared by log|det W| and its gradient."""
     return _of_layer(case, lambda: ExactLinear(case.features))
 
 
@@ -145,7 +145,7 @@ def _two_passes(
     case: Case, layer: SelfNormLinear | SelfNormConv2d, likelihood: Any, product: Callable[[Tensor, Tensor], Tensor]
 ) -> TimedCall:
     """First the half gradients of the likelihood, then ‖R W x − x‖² by autograd with a detached input."""
-    x, W, b, R = leaves = (case.events(), layer.weight, layer.bias, layer.inverse_weight)
+    x, W, b, R = leaves = (case.inputs(), layer.weight, layer.bias, layer.inverse_weight)
 
     def run() -> tuple[Tensor, ...]:
         first = torch.autograd.grad(objective(*likelihood.apply(x, W, R, b)), leaves)

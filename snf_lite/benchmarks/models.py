@@ -58,16 +58,15 @@ def plain_conv_splines(case: Case) -> TimedCall:
 
 def _replaced(model: str, case: Case, but: type[FlowLayer] | tuple[()] = ()) -> list[nn.Module]:
     """The layers of a model except those of class ``but``, with plain torch layers for those with a learned inverse."""
-    chain = models.build(model, case.event_shape, LEVELS).chain()
-    return [_ordinary(layer) for layer in chain if not isinstance(layer, but)]
-
-
-def _ordinary(layer: FlowLayer) -> nn.Module:
-    if isinstance(layer, SelfNormLinear):
-        return nn.Linear(layer.features, layer.features)
-    if isinstance(layer, SelfNormConv2d):
-        return nn.Conv2d(layer.channels, layer.channels, layer.kernel_size, padding=layer.padding)
-    return layer
+    layers: list[nn.Module] = []
+    for layer in models.build(model, case.event_shape, LEVELS).chain():
+        if isinstance(layer, SelfNormLinear):
+            layers.append(nn.Linear(layer.features, layer.features))
+        elif isinstance(layer, SelfNormConv2d):
+            layers.append(nn.Conv2d(layer.channels, layer.channels, layer.kernel_size, padding=layer.padding))
+        elif not isinstance(layer, but):
+            layers.append(layer)
+    return layers
 
 
 def _model(name: str) -> Method:

@@ -146,8 +146,8 @@ def exact_single_fresh(case: Case) -> TimedCall:
 
 
 def _sampling(case: Case, count: int, exact: bool, fresh: bool = False) -> TimedCall:
-    made = case.fresh(lambda: _inverted(case))
-    z = case.events().detach()[:count].reshape(count, *(made.z_shape if isinstance(made, Flow) else case.event_shape))
+    made = case.fresh(lambda: _sampled_module(case))
+    z = case.inputs().detach()[:count].reshape(count, *(made.z_shape if isinstance(made, Flow) else case.event_shape))
     if exact:
         made.inverse(z, exact=True)  # fills the cache before the first round
 
@@ -160,7 +160,7 @@ def _sampling(case: Case, count: int, exact: bool, fresh: bool = False) -> Timed
     return TimedCall(run, (z, *made.parameters()), per=count)
 
 
-def _inverted(case: Case) -> Flow | FlowLayer:
+def _sampled_module(case: Case) -> Flow | FlowLayer:
     if case.model is not None:
         return build(case.model, case.event_shape, models.LEVELS)
     if case.kernel_size is not None:

@@ -66,7 +66,7 @@ class Case:
         with isolated_rng("cpu", self.seed, "bench weights"):
             return make().to(self.device, self.dtype)
 
-    def events(self) -> Tensor:
+    def inputs(self) -> Tensor:
         """x (B, *event_shape), standard normal; it requires a gradient, as inside a deeper network."""
         with isolated_rng("cpu", self.seed, "bench events"):
             x = torch.randn(self.batch, *self.event_shape, dtype=self.dtype)
@@ -166,15 +166,11 @@ def interleave(
 
 
 def timed(call: TimedCall, device: torch.device) -> float:
-    """Seconds of one call: from the clock on the CPU, from CUDA events on a GPU."""
-    if device.type == "cuda":
-        return _timed_by_events(call, device)
-    started = time.perf_counter()
-    call.run()
-    return time.perf_counter() - started
-
-
-def _timed_by_events(call: TimedCall, device: torch.device) -> float:
+    """Seconds of one call, from the clock on the CPU and from CUDA's own timers on a GPU."""
+    if device.type != "cuda":
+        started = time.perf_counter()
+        call.run()
+        return time.perf_counter() - started
     synchronize(device)
     with torch.cuda.device(device):
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -5,20 +5,12 @@ from typing import Any
 from snf_lite.experiments.paper_tables import ROWS, PaperRow
 from snf_lite.experiments.results import Group, Parity, parities
 
-
-def report(groups: list[Group]) -> str:
-    """The tables with the runs of each row, or the command that runs it, and the gaps between matched pairs."""
-    sections = [_table(number, groups) for number in (1, 2)]
-    others = sorted({group.data for group in groups if group.data != group.row.data})
-    sections += [_other_data(data, groups) for data in others]
-    return "\n\n".join([*sections, _parity_section(parities(groups)), FOOTNOTE])
-
-
 FOOTNOTE = (
     "Values are exact test values at the best validation epoch, ± the standard deviation over seeds. Times: the\n"
     "paper's, of 2020 hardware / ours, medians of the runs themselves, which may have shared their machine (for speed\n"
     "see the benchmarks of record, data/runs/bench-*); of a sample through g / through f⁻¹."
 )
+#: Width of each column, and its heading.
 _WIDTHS = (46, 15, 15, 6, 7, 15, 20, 11)
 _HEAD = ("", "paper", "here", "seeds", "epochs", "ms a batch", "ms a sample", "g from f⁻¹")
 
@@ -28,20 +20,21 @@ def _aligned(*cells: Any) -> str:
     return " ".join([f"{first[0]:<{first[1]}}", *(f"{cell:>{width}}" for cell, width in others)]).rstrip()
 
 
-def _table(number: int, groups: list[Group]) -> str:
-    rows = [row for row in ROWS.values() if row.table == number]
-    data = " and ".join(dict.fromkeys(row.data for row in rows))
-    lines = [f"Table {number}: {data}, test {rows[0].unit}", _aligned(*_HEAD)]
-    for row in rows:
-        own = [group for group in groups if group.row == row and group.data == row.data]
-        lines += [line for group in own for line in _lines(group)] or _not_run(row)
-    return "\n".join(lines)
-
-
-def _other_data(data: str, groups: list[Group]) -> str:
-    own = [group for group in groups if group.data == data and group.row.data != data]
-    lines = [f"The same models on {data}, test {own[0].row.unit}", _aligned(*_HEAD)]
-    return "\n".join([*lines, *(line for group in own for line in _lines(group))])
+def report(groups: list[Group]) -> str:
+    """The tables with the runs of each row, or the command that runs it, and the gaps between matched pairs."""
+    sections = []
+    for number in (1, 2):
+        rows = [row for row in ROWS.values() if row.table == number]
+        data = " and ".join(dict.fromkeys(row.data for row in rows))
+        sections.append([f"Table {number}: {data}, test {rows[0].unit}", _aligned(*_HEAD)])
+        for row in rows:
+            own = [group for group in groups if group.row == row and group.data == row.data]
+            sections[-1] += [line for group in own for line in _lines(group)] or _not_run(row)
+    for data in sorted({group.data for group in groups if group.data != group.row.data}):
+        own = [group for group in groups if group.data == data and group.row.data != data]
+        sections.append([f"The same models on {data}, test {own[0].row.unit}", _aligned(*_HEAD)])
+        sections[-1] += [line for group in own for line in _lines(group)]
+    return "\n\n".join(["\n".join(lines) for lines in (*sections, _parities(parities(groups)), [FOOTNOTE])])
 
 
 def _lines(group: Group) -> list[str]:
@@ -73,11 +66,10 @@ def _known(number: float | None, compared: bool) -> str:
 
 def _not_run(row: PaperRow) -> list[str]:
     command = f"python -m snf_lite reproduce --rows {row.name} --data {row.data} --preset paper"
-    details = [command, row.note] if row.note else [command]
-    return [_aligned(row.title, _reported(row), "not run"), *(f"    {line}" for line in details)]
+    return [_aligned(row.title, _reported(row), "not run"), *(f"    {line}" for line in (command, row.note) if line)]
 
 
-def _parity_section(found: list[Parity]) -> str:
+def _parities(found: list[Parity]) -> list[str]:
     lines = ["Parity: self-normalizing minus exact at equal settings; positive where the exact twin is better"]
     for parity in found:
         unit, digits = parity.learned.row.unit, 2 if parity.learned.row.unit == "nats" else 4
@@ -85,4 +77,4 @@ def _parity_section(found: list[Parity]) -> str:
         words = f"{parity.learned.row.model} on {parity.learned.data}, {parity.learned.epochs} epochs"
         runs_of = ", ".join(parity.learned.records)
         lines.append(f"{words:<46} {parity.mean:+.{digits}f} {unit} (by seed: {each}; {runs_of})")
-    return "\n".join(lines if found else [*lines, "no pair was run yet"])
+    return lines if found else [*lines, "no pair was run yet"]
