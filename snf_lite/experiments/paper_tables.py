@@ -48,7 +48,7 @@ class PaperRow:
         reported: Results of the paper.
         settings: Arguments of the builder in the paper.
         small: Arguments of the builder in the ``fast`` preset, which make a large model fit two processor cores.
-        training: Training settings of the paper; ``recipe`` replaces epochs and seed.
+        training: Training settings of the paper; ``run_config`` replaces epochs and seed.
         note: Remark for the comparison.
     """
 
@@ -73,7 +73,7 @@ class PaperRow:
         """Unit of the table's values."""
         return "nats" if self.table == 1 else "bits/dim"
 
-    def recipe(self, preset: str, data: str, seed: int, epochs: int, **settings: Any) -> RunConfig:
+    def run_config(self, preset: str, data: str, seed: int, epochs: int, **settings: Any) -> RunConfig:
         """The configuration of a run of this row; ``settings`` override those of the builder."""
         if preset not in PRESETS:
             raise ValueError(f"reproduce: expected a preset out of {', '.join(PRESETS)}, got {preset!r}.")

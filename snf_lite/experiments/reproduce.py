@@ -62,10 +62,10 @@ class ReproduceConfig:
     def chosen(self) -> list[str]:
         return list(self.rows or rows_for(self.data))
 
-    def recipe(self, row: str, epochs: int, seed: int | None = None) -> RunConfig:
+    def run_config(self, row: str, epochs: int, seed: int | None = None) -> RunConfig:
         """The configuration of a run of a row."""
         known = {key: value for key, value in self.settings.items() if _knows(row, key)}
-        return ROWS[row].recipe(self.preset, self.data, self.seed if seed is None else seed, epochs, **known)
+        return ROWS[row].run_config(self.preset, self.data, self.seed if seed is None else seed, epochs, **known)
 
     def described(self) -> dict[str, Any]:
         """The configuration as a plan on disk holds it, its lists as in JSON."""
@@ -111,11 +111,11 @@ def reproduce(
     show(f"{path}: {len(jobs)} runs, {_minutes(plan)}")
     failed, train_set = [], process.local_main_first(lambda: load(config.data, "train"))
     for number, (row, seed) in enumerate(jobs, start=1):
-        recipe = config.recipe(row, plan["rows"][row]["epochs"], seed)
-        show(f"\n{number} of {len(jobs)}: {row}, {recipe.training.epochs} epochs, seed {seed}")
-        flow = recipe.fresh_flow(train_set)
+        own = config.run_config(row, plan["rows"][row]["epochs"], seed)
+        show(f"\n{number} of {len(jobs)}: {row}, {own.training.epochs} epochs, seed {seed}")
+        flow = own.fresh_flow(train_set)
         try:
-            show(str(run(recipe, flow, train_set, out / run_name(config, row, seed), process)))
+            show(str(run(own, flow, train_set, out / run_name(config, row, seed), process)))
         except (FloatingPointError, checks.NotInvertibleError) as error:  # diverged; the others continue
             show(f"failed: {error}")
             failed.append(f"{row} with seed {seed}")
@@ -147,7 +147,7 @@ def make_plan(config: ReproduceConfig, process: Process, show: Callable[[str], N
     """Epochs for each row: as asked, or as many as fit into the minutes by a short timing of each row."""
     rows: dict[str, dict[str, Any]] = {}
     for row in config.chosen:
-        seconds = seconds_per_epoch(config.recipe(row, 1), process)
+        seconds = seconds_per_epoch(config.run_config(row, 1), process)
         show(f"{row}: about {seconds:.3g} s an epoch")
         rows[row] = {"family": ROWS[row].family, "seconds_per_epoch": seconds}
     most = {ROWS[row].family: ROWS[row].most_epochs(config.preset) or math.inf for row in config.chosen}

@@ -70,7 +70,7 @@ class Group:
 
     def differences(self) -> list[str]:
         """Differences from the paper's settings; empty if there are none."""
-        paper = self.row.recipe("paper", self.row.data, 0, self.row.most_epochs("paper") or self.epochs)
+        paper = self.row.run_config("paper", self.row.data, 0, self.row.most_epochs("paper") or self.epochs)
         there = {
             "data": paper.data,
             **{key: value for key, value in asdict(paper.training).items() if key not in _UNCOMPARED},

@@ -1,4 +1,4 @@
-"""Several processes that train one flow: ``current`` tells a process which of them it is and how many there are.
+"""Several processes that train one flow: ``current`` gives the rank of this process and their number.
 
 Where ``torchrun`` did not start several processes, nothing here touches ``torch.distributed``.
 """

@@ -29,7 +29,7 @@ _DIGEST = 64
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint, is damaged, or belongs to another model or run; the message names it and says which."""
+    """A file is no checkpoint, is damaged, or belongs to another model or run; the message names file and reason."""
 
 
 def save(flow: Flow, path: str | Path) -> None:

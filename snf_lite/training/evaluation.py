@@ -41,7 +41,7 @@ class Evaluation:
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
         value = f"{self.nats:.2f}{error} nats, {self.bits_per_dim:.3f} bits/dim"
-        return f"{value} (exact, {self.count} events of {self.data['name']} {self.data['split']})"
+        return f"{value} (exact, {self.count} examples of {self.data['name']} {self.data['split']})"
 
 
 def bits_per_dim(nats: float, features: int) -> float:
@@ -50,11 +50,11 @@ def bits_per_dim(nats: float, features: int) -> float:
 
 
 @torch.no_grad()
-def log_probs(flow: Flow, events: DataSource, batch_size: int, seed: int) -> Tensor:
+def log_probs(flow: Flow, source: DataSource, batch_size: int, seed: int) -> Tensor:
     """Exact log p of every example, (N,) in nats, float64; the dequantization noise depends on the seed alone."""
     with isolated_rng(flow.device, seed, "evaluate"):
-        batches = torch.arange(events.count).split(batch_size)
-        return torch.cat([dense_matrix.precise(flow.log_prob(events.at(indices, flow.device))) for indices in batches])
+        batches = torch.arange(source.count).split(batch_size)
+        return torch.cat([dense_matrix.precise(flow.log_prob(source.at(indices, flow.device))) for indices in batches])
 
 
 def evaluate(
@@ -80,51 +80,51 @@ def evaluate(
     """
     checks.positive_integer(batch_size, "batch_size", "evaluate")
     require_seed(seed, "evaluate")
-    events = as_source(data, split)
-    require_fit(events, flow)
+    source = as_source(data, split)
+    require_fit(source, flow)
     if device is not None:
         flow.to(choose_device(device))
-    nats = -log_probs(flow, events, batch_size, seed)
+    nats = -log_probs(flow, source, batch_size, seed)
     error = float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else None
     mean = float(nats.mean())
-    return Evaluation(mean, bits_per_dim(mean, flow.features), error, len(nats), events.identity(), seed)
+    return Evaluation(mean, bits_per_dim(mean, flow.features), error, len(nats), source.identity(), seed)
 
 
-def require_fit(events: DataSource, flow: Flow) -> None:
+def require_fit(source: DataSource, flow: Flow) -> None:
     """Refuse examples of another shape, dtype, number of levels or range than the flow's.
 
     Of a Dataset only the first item is checked; the flow checks every batch.
     """
-    sample = events.source if isinstance(events.source, Tensor) else events.item(0)[None]
+    sample = source.source if isinstance(source.source, Tensor) else source.item(0)[None]
     if sample.dim() == 0 or tuple(sample.shape[1:]) != flow.event_shape:
-        raise ValueError(f"{events}: expected events of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
-    if events.says_levels and events.levels != flow.levels:
-        raise ValueError(f"{events}: expected data of {flow.levels} levels, as the flow has, got {events.levels}.")
-    _require_dtype(events, sample, flow)
-    _require_range(events, sample, flow.levels)
+        raise ValueError(f"{source}: expected examples of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
+    if source.says_levels and source.levels != flow.levels:
+        raise ValueError(f"{source}: expected data of {flow.levels} levels, as the flow has, got {source.levels}.")
+    _require_dtype(source, sample, flow)
+    _require_range(source, sample, flow.levels)
 
 
-def _require_dtype(events: DataSource, sample: Tensor, flow: Flow) -> None:
+def _require_dtype(source: DataSource, sample: Tensor, flow: Flow) -> None:
     wanted = [flow.dtype] if flow.levels is None else [torch.uint8, flow.dtype]
     if sample.dtype not in wanted:
-        raise TypeError(f"{events}: expected {' or '.join(map(str, wanted))}, got {sample.dtype}.")
+        raise TypeError(f"{source}: expected {' or '.join(map(str, wanted))}, got {sample.dtype}.")
     if flow.levels is None or not sample.is_floating_point():
         return
     # Floats pass ``Dequantize`` without noise: on whole numbers the density would grow without bound.
     if bool((sample == sample.round()).all()):
-        raise TypeError(f"{events}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
+        raise TypeError(f"{source}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
     top = float(sample.max())
     if top <= 1:
         here = f"{sample.dtype} up to {top:g}, as if scaled to [0, 1]"
-        raise TypeError(f"{events}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
+        raise TypeError(f"{source}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
 
 
-def _require_range(events: DataSource, sample: Tensor, levels: int | None) -> None:
+def _require_range(source: DataSource, sample: Tensor, levels: int | None) -> None:
     if sample.is_floating_point():
-        checks.require_finite_input(sample, str(events))
+        checks.require_finite_input(sample, str(source))
     if levels is None:
         return
     top = levels - 1 if sample.dtype == torch.uint8 else levels
     low, high = sample.min().item(), sample.max().item()
     if low < 0 or high > top:
-        raise ValueError(f"{events}: expected pixels from 0 to {top} ({levels} levels), got {low} to {high}.")
+        raise ValueError(f"{source}: expected pixels from 0 to {top} ({levels} levels), got {low} to {high}.")

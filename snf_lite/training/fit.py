@@ -85,8 +85,8 @@ def fit(
             ``flow.loss``.
 
     Raises:
-        ValueError, TypeError: a setting or data that do not fit; the message names what was got and what was wanted.
-        CheckpointError: the checkpoint is damaged, or belongs to another model or run; the message says what differs.
+        ValueError, TypeError: a setting or data that do not fit; the message names both values.
+        CheckpointError: the checkpoint is damaged, or belongs to another model or run; the message names what differs.
         FloatingPointError, NotInvertibleError: training diverged: a loss, gradient or weight is not finite; the message
             names layer, step and epoch.
         OSError: the checkpoint cannot be written; the one before it is intact.

@@ -223,6 +223,6 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     A setting that is newer than a checkpoint counts as its default.
     """
     contents = {key: settings[key] for key in ("data", "validation")}
-    data = {key: f"{c['count']} events, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}
+    data = {key: f"{c['count']} examples, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}
     kept = {key: value for key, value in settings.items() if key not in ("compile", "cuda_graph", "processes")}
     return {**asdict(TrainingConfig()), **kept, **data}

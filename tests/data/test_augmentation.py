@@ -166,6 +166,6 @@ def test_the_command_says_it() -> None:
 
 
 def test_the_papers_recipe_augments_cifar10_alone_and_both_twins() -> None:
-    asked = {name for name, row in ROWS.items() if row.recipe("paper", row.data, 0, 1).training.augment}
+    asked = {name for name, row in ROWS.items() if row.run_config("paper", row.data, 0, 1).training.augment}
     assert asked == {"cifar10-glow-exact", "cifar10-glow-selfnorm"}
-    assert not any(row.recipe("fast", row.data, 0, 1).training.augment for row in ROWS.values())
+    assert not any(row.run_config("fast", row.data, 0, 1).training.augment for row in ROWS.values())

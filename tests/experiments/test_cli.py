@@ -60,7 +60,7 @@ def test_train_writes_record_picture_and_checkpoint(capsys: pytest.CaptureFixtur
     assert record.model["settings"] == {"depth": 3, "recon_weight": 2.0} and record.seed == 5
     assert record.history["settings"]["precision"] == "bf16" and "--precision bf16 " in record.command
     assert record.history["settings"]["whiten"] and record.history["epochs"] == [0, 1, 2]
-    assert f"{record.results['test']['nats']:.2f} ±" in out and "exact, 300 events of digits test" in out
+    assert f"{record.results['test']['nats']:.2f} ±" in out and "exact, 300 examples of digits test" in out
     flow = snf.restore("there/mine/checkpoint.pt")
     assert flow.layers[3].recon_weight == 2.0
     assert snf.evaluate(flow, "digits", seed=5).nats == record.results["test"]["nats"]
@@ -107,12 +107,12 @@ def test_evaluate_knows_its_data_and_takes_others(trained: Path, capsys: pytest.
     checkpoint = str(trained / "checkpoint.pt")
     assert main(["evaluate", checkpoint]) == 0
     shown, nats = capsys.readouterr().out, runs.read_record(trained / "record.json").results["test"]["nats"]
-    values, events = rf"{nats:.2f} ± \d\.\d\d nats, \d\.\d\d\d bits/dim", r"\(exact, 300 events of digits test\)\n"
+    values, events = rf"{nats:.2f} ± \d\.\d\d nats, \d\.\d\d\d bits/dim", r"\(exact, 300 examples of digits test\)\n"
     assert re.fullmatch(f"{values} {events}", shown)
     assert main(["evaluate", checkpoint, "--split", "validation", "--data", "digits"]) == 0
     assert "digits validation" in capsys.readouterr().out
     assert main(["evaluate", checkpoint, "--data", "moons"]) == 1
-    assert "events of shape (1, 8, 8), got (2,)" in capsys.readouterr().err
+    assert "examples of shape (1, 8, 8), got (2,)" in capsys.readouterr().err
 
 
 def test_sample_draws_and_prints_the_distance(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +129,7 @@ def test_a_saved_flow_needs_its_data_named(capsys: pytest.CaptureFixture[str]) -
     assert main(["evaluate", "flow.pt"]) == 1
     assert "was trained on no data set, not on data with a name; give --data" in capsys.readouterr().err
     assert main(["evaluate", "flow.pt", "--data", "moons"]) == 0
-    assert "2000 events of moons test" in capsys.readouterr().out
+    assert "2000 examples of moons test" in capsys.readouterr().out
 
 
 def test_points_of_the_plane_train_too() -> None:

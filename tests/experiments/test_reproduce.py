@@ -53,9 +53,9 @@ def test_each_row_gets_an_epoch_even_where_there_is_no_time() -> None:
 @pytest.mark.parametrize("row", ROWS)
 def test_twins_are_run_alike(preset: str, row: str) -> None:
     """The recipes of one family differ in nothing but the model, λ and, as in the paper's own, clipping."""
-    recipes = [other.recipe(preset, "digits", 3, 7) for other in ROWS.values() if other.family == ROWS[row].family]
+    recipes = [other.run_config(preset, "digits", 3, 7) for other in ROWS.values() if other.family == ROWS[row].family]
     for recipe in recipes:
-        mine = ROWS[row].recipe(preset, "digits", 3, 7)
+        mine = ROWS[row].run_config(preset, "digits", 3, 7)
         assert recipe.data == mine.data
         assert replace(recipe.training, clip_norm=None) == replace(mine.training, clip_norm=None)
         without = [{k: v for k, v in r.settings.items() if k != "recon_weight"} for r in (recipe, mine)]
@@ -63,12 +63,12 @@ def test_twins_are_run_alike(preset: str, row: str) -> None:
 
 
 def test_the_papers_preset_has_the_papers_settings() -> None:
-    recipe = ROWS["dense-selfnorm"].recipe("paper", "mnist", 0, 6000)
+    recipe = ROWS["dense-selfnorm"].run_config("paper", "mnist", 0, 6000)
     assert recipe.command == (
         "python -m snf_lite train dense-selfnorm --data mnist --epochs 6000 --batch-size 100 --lr 0.0001 --seed 0 "
         "--warmup-epochs 10.0 --decay constant --evaluate-every 1 --precision float32"
     )
-    assert ROWS["glow-selfnorm"].recipe("paper", "mnist", 0, 250).settings["recon_weight"] == 100.0
+    assert ROWS["glow-selfnorm"].run_config("paper", "mnist", 0, 250).settings["recon_weight"] == 100.0
 
 
 def test_each_data_set_has_its_rows() -> None:

@@ -23,7 +23,7 @@ def like() -> runs.TrainingRecord:
 
 
 def fast(row: str, seed: int = 0, data: str | None = None, **settings: Any) -> Any:
-    return ROWS[row].recipe("fast", data or ROWS[row].data, seed, 60, **settings)
+    return ROWS[row].run_config("fast", data or ROWS[row].data, seed, 60, **settings)
 
 
 def changed(recipe: RunConfig, **training: Any) -> RunConfig:
@@ -39,7 +39,7 @@ def test_seeds_of_one_setting_stand_together_and_others_apart(like: runs.Trainin
         "b": record_of(fast("dense-exact", 1), 954.0, like),
         "c": record_of(changed(fast("dense-exact", 2), lr=1e-2), 990.0, like),
         "d": record_of(fast("dense-exact", 0, "fashion_mnist"), 1500.0, like),
-        "e": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 5), 1100.0, like),
+        "e": record_of(ROWS["dense-exact"].run_config("paper", "mnist", 0, 5), 1100.0, like),
     }
     groups = results.grouped(records)
     assert sorted(sorted(group.records) for group in groups) == [["a", "b"], ["c"], ["d"], ["e"]]
@@ -61,16 +61,16 @@ def test_a_setting_told_as_it_is_anyway_is_no_difference(like: runs.TrainingReco
     records = {"a": record_of(told, 950.0, like), "b": record_of(fast("dense-selfnorm", 1), 952.0, like)}
     (group,) = results.grouped(records)
     assert not any("recon" in words or "depth" in words for words in group.differences())
-    glow = record_of(ROWS["glow-selfnorm"].recipe("paper", "mnist", 0, 250), 576.0, like)
+    glow = record_of(ROWS["glow-selfnorm"].run_config("paper", "mnist", 0, 250), 576.0, like)
     assert results.grouped({"glow": glow})[0].differences() == []
-    off = record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 6000, front=False), 948.0, like)
+    off = record_of(ROWS["dense-exact"].run_config("paper", "mnist", 0, 6000, front=False), 948.0, like)
     assert results.grouped({"off": off})[0].differences() == []
 
 
 def test_a_group_says_what_differs_from_the_paper(like: runs.TrainingRecord) -> None:
-    (own,) = results.grouped({"own": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 6000), 948.0, like)})
+    (own,) = results.grouped({"own": record_of(ROWS["dense-exact"].run_config("paper", "mnist", 0, 6000), 948.0, like)})
     assert own.differences() == []
-    (short,) = results.grouped({"s": record_of(ROWS["dense-exact"].recipe("paper", "mnist", 0, 7), 948.0, like)})
+    (short,) = results.grouped({"s": record_of(ROWS["dense-exact"].run_config("paper", "mnist", 0, 7), 948.0, like)})
     assert short.differences() == ["epochs 7, not 6000"]
     (other,) = results.grouped({"o": record_of(fast("dense-selfnorm", 0, "digits", recon_weight=2.0), 100.0, like)})
     assert set(other.differences()) >= {

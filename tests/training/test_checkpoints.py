@@ -170,7 +170,7 @@ def test_a_tensor_and_the_name_of_the_same_data_are_the_same_run(tmp_path: Path)
         ({"decay": "cosine"}, "decay is constant in the checkpoint, cosine here"),
         ({"evaluate_every": 2}, "evaluate_every is 1 in the checkpoint, 2 here"),
         ({"epochs": 1}, "epochs is 4 in the checkpoint, 1 here"),
-        ({"data": MOONS + 1}, "data is 270 events, SHA-256 .* in the checkpoint, 270 events, SHA-256"),
+        ({"data": MOONS + 1}, "data is 270 examples, SHA-256 .* in the checkpoint, 270 examples, SHA-256"),
         ({"lr": 0.02, "seed": 3}, r"lr is .*; seed is"),
         ({"name": "dense-exact"}, r"layers\[1\] is SelfNormLinear\(features=2, recon_weight=1\.0\) in the checkpoint, "
                                   r"ExactLinear\(features=2\) here"),

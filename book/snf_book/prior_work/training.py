@@ -43,7 +43,7 @@ def true_log_prob(x: Tensor) -> Tensor:
 
 
 def fit(
-    model: nn.Module, loss: Loss, events: Tensor, seed: int, budget: Budget,
+    model: nn.Module, loss: Loss, examples: Tensor, seed: int, budget: Budget,
     adapt: Callable[[], None] | None = None, after: Callable[[int], None] | None = None,
 ) -> None:  # fmt: skip
     """Adam over batches drawn with replacement, with a learning rate that falls to 0 as a half cosine.
@@ -53,7 +53,7 @@ def fit(
     Args:
         model: Module to train.
         loss: Scalar loss of a batch.
-        events: Training examples (N, ...).
+        examples: Training examples (N, ...).
         seed: Seed of batches and noise.
         budget: Steps, batch size and learning rate.
         adapt: Function that is called after each step.
@@ -67,7 +67,7 @@ def fit(
     model.train()
     with isolated_rng("cpu", seed, "prior work"):
         for number in range(budget.steps):
-            value = loss(events[torch.randint(len(events), (budget.batch,))])
+            value = loss(examples[torch.randint(len(examples), (budget.batch,))])
             if not bool(value.isfinite()):
                 name = type(model).__name__
                 raise FloatingPointError(f"{name}: expected a finite loss, got {value} at step {number}.")
