@@ -197,9 +197,7 @@ def _add_train(commands: Any) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", choices=models.model_names(), help=", ".join(models.model_names()))
     add("--data", default="digits", choices=dataset_names(), metavar="NAME", help="data set, as `list` names it")
-    add_fields(parser, TrainingConfig, skip=("seed",))
-    add_old_name(parser, "--warmup", "warmup_epochs", type=float)
-    add_old_name(parser, "--clip", "clip_norm", type=float)
+    add_fields(parser, TrainingConfig, skip=("seed",))  # abbreviated, also --warmup and --clip, as in old records
     add("--recon-weight", type=float, metavar="λ", help="weight of the reconstruction penalty (default: the model's)")
     add_settings(parser, "another setting of the model")
     overwrite = "start from scratch, replacing an existing run of this name"
