@@ -156,12 +156,6 @@ def test_an_altered_record_is_noticed_even_when_sealed(
     assert f"test: its {words}" in (said := capsys.readouterr().err) or words in said
 
 
-def test_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "x.json").write_text('{"format": 1}', "utf-8")
-    with pytest.raises(ValueError, match=r"x\.json: the record: missing or unknown are alpha, command"):
-        preprocessing.read(tmp_path / "x.json")
-
-
 def test_the_record_of_mnist_is_that_of_its_pixels() -> None:
     """Of the very files that the package's own hashes name; the sum is about 272.5 nats."""
     record = preprocessing.read(record_dir("preprocessing-mnist") / preprocessing.FILE)

@@ -53,8 +53,6 @@ def method_in(stored: Any, name: str) -> Any:
         (lambda r: method_in(r, "exact").update(ratio=1.0), f"{CASE}', 'exact': its ratio is not that of the medians"),
         (lambda r: r["cases"][CASE].pop("floor"), f"{CASE}': missing or unknown are floor"),
         (lambda r: method_in(r, "lu").pop("median"), f"{CASE}', 'lu': missing or unknown are median"),
-        (lambda r: r.update(colour="red"), "the record: missing or unknown are colour"),
-        (lambda r: r.update(format=0), r"expected a benchmark record of format 2 or 1, got \(0, 'benchmark'\)"),
     ],
 )
 def test_an_altered_record_is_refused(

@@ -251,11 +251,9 @@ CHANGES: dict[str, Change] = {
     "expected the systems": lambda r: r["systems"].pop("planar"),
     "NAF: the plane: missing or unknown are integral": lambda r: r["systems"]["NAF"]["plane"].pop("integral"),
     "Glow: the digits: missing or unknown are nats": lambda r: r["systems"]["Glow"]["digits"].pop("nats"),
-    "the record: missing or unknown are truth": lambda r: r.pop("truth"),
     "no digits sample has the ratio 1": lambda r: [
         entry["digits"]["ratios"].update(sample=3.0) for entry in r["systems"].values() if entry["digits"]
     ],
-    "expected a prior-work record of format 2 or 1, got .99": lambda r: r.update(format=99),
 }  # fmt: skip
 
 

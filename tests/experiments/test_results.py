@@ -196,16 +196,6 @@ def test_a_record_that_contradicts_itself_is_refused(
     assert (code == 1 and f"run0: {words}" in said) or words in said
 
 
-@pytest.mark.parametrize("entry", ["results", "history", "seed"])
-def test_a_record_without_an_entry_is_named(folder: Path, entry: str, capsys: Any) -> None:
-    path = next(folder.glob("*/record.json"))
-    stored = json.loads(path.read_text("utf-8"))
-    path.write_text(json.dumps({**stored, entry: {}}), "utf-8")
-    manifest.write_index(folder)
-    code, said = checked(folder, capsys)
-    assert code == 1 and path.parent.name in said
-
-
 def test_without_an_index_nothing_is_believed(tmp_path: Path, capsys: Any) -> None:
     code, said = checked(tmp_path, capsys)
     assert code == 1 and "index.json: there is no such index of runs" in said
