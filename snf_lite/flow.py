@@ -60,18 +60,16 @@ class Flow(Chain):
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
         self.z_shape = self.bind_layers(self.event_shape, "Flow")
         self.features = math.prod(self.event_shape)
+        members = [layer for layer, _ in self.iter_layers(self.event_shape)]
+        dtypes = {layer.dtype: layer.label for layer in reversed(members) if layer.dtype is not None}
+        if len(dtypes) > 1:
+            described = ", ".join(f"{label} has {dtype}" for dtype, label in dtypes.items())
+            raise TypeError(f"Flow: expected layers of one dtype, got several: {described}.")
         # Persistent, so that a restored flow is never initialized a second time from other data.
         self.register_buffer("initialised", torch.tensor(False))
         # Empty: it only follows .to(), and so knows dtype and device where no layer has a parameter.
-        self.register_buffer("_anchor", torch.empty(0, dtype=self._common_dtype()), persistent=False)
-
-    def _common_dtype(self) -> torch.dtype:
-        layers = [layer for layer, _ in self.iter_layers(self.event_shape)]
-        found = {layer.dtype: layer.label for layer in reversed(layers) if layer.dtype is not None}
-        if len(found) > 1:
-            described = ", ".join(f"{label} has {dtype}" for dtype, label in found.items())
-            raise TypeError(f"Flow: expected layers of one dtype, got several: {described}.")
-        return next(iter(found), torch.get_default_dtype())
+        dtype = next(iter(dtypes), torch.get_default_dtype())
+        self.register_buffer("_anchor", torch.empty(0, dtype=dtype), persistent=False)
 
     @property
     def dtype(self) -> torch.dtype:

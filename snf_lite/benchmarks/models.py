@@ -15,7 +15,7 @@ from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.runtime.rng import isolated_rng
-from snf_lite.training.step import adam
+from snf_lite.training.adam import adam
 
 #: Number of values of a pixel.
 LEVELS = 256

@@ -117,7 +117,12 @@ class PivotedElimination:
             carried = torch.cat([carried, self._block("upper", 0, 1)], dim=1)
         self.steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for i in range(last + 1):
-            rows = carried if i == last else self._stack(carried, i)
+            rows = carried
+            if i < last:  # append block row i+1, whose blocks are in columns i, i+1 and (if there is one) i+2
+                names = [("lower", i), ("diagonal", i + 1), ("upper", i + 2)]
+                below = torch.cat([self._block(name, i + 1, j) for name, j in names if j <= last], dim=1)
+                gap = carried.new_zeros(carried.shape[0], below.shape[1] - carried.shape[1])
+                rows = torch.cat([torch.cat([carried, gap], dim=1), below])
             size = self.sizes[i]
             exchange, low, high = torch.linalg.lu(rows[:, :size])
             right = exchange.mT @ rows[:, size:]
@@ -129,14 +134,6 @@ class PivotedElimination:
         """Block (row, column), cut to size where the last block row or column is smaller."""
         whole: Tensor = getattr(self.blocks, name)
         return whole[: self.sizes[row], : self.sizes[column]]
-
-    def _stack(self, carried: Tensor, i: int) -> Tensor:
-        """The carried rows above block row i+1, whose blocks are in columns i, i+1 and (if there is one) i+2."""
-        names = [("lower", i), ("diagonal", i + 1), ("upper", i + 2)]
-        below = [self._block(name, i + 1, column) for name, column in names if column < len(self.sizes)]
-        next_rows = torch.cat(below, dim=1)
-        gap = carried.new_zeros(carried.shape[0], next_rows.shape[1] - carried.shape[1])
-        return torch.cat([torch.cat([carried, gap], dim=1), next_rows])
 
     @property
     def log_abs_det(self) -> Tensor:
@@ -156,11 +153,8 @@ class PivotedElimination:
             top = torch.linalg.solve_triangular(low[:size], known[:size], upper=False, unitriangular=True)
             carried = known[size:] - low[size:] @ top
             tops.append(top)
-        return self.plan.from_rows(self._back_substitute(tops))
-
-    def _back_substitute(self, tops: list[Tensor]) -> Tensor:
         found = tops[-1].new_zeros(0, tops[-1].shape[1])
         for (_, _, high, solved), top in zip(reversed(self.steps), reversed(tops), strict=True):
             known = top - solved @ found[: solved.shape[1]]
             found = torch.cat([torch.linalg.solve_triangular(high, known, upper=True), found])
-        return found.mT
+        return self.plan.from_rows(found.mT)

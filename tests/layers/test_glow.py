@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import torch
 from small_models import SMALL, images, inner, random_glow
+from small_runs import stepper
 from torch import Tensor
 
 import snf_lite as snf
 from snf_lite.layers import glow
 from snf_lite.linalg import toeplitz
 from snf_lite.training import checkpoints
-from snf_lite.training.step import StepOptions, TrainingStep
 
 BOTH = pytest.mark.parametrize("name", ["glow-exact", "glow-selfnorm"])
 
@@ -210,7 +210,7 @@ def test_state_and_file_give_the_flow_again(name: str, tmp_path: Path) -> None:
 
 def test_a_step_by_lower_precision_is_finite() -> None:
     flow = snf.build("glow-selfnorm", (1, 8, 8), 17, **SMALL["glow-selfnorm"])
-    step = TrainingStep(flow, 1e-3, 10, 100.0, StepOptions(precision="bf16"))
+    step = stepper(flow, clip_norm=100.0, precision="bf16")
     step(torch.randint(0, 17, (10, 1, 8, 8), dtype=torch.uint8), 1e-3)
     assert all(parameter.isfinite().all() and parameter.dtype == torch.float32 for parameter in flow.parameters())
 
@@ -280,4 +280,4 @@ def test_a_gradient_behind_the_split_is_named() -> None:
     with pytest.raises(
         FloatingPointError, match=r"layers\[1\] SplitPrior, layers\[1\] ExactConv2d: the gradient of bias"
     ):
-        TrainingStep(flow, 1e-3, 3, None, StepOptions())(x, 1e-3)
+        stepper(flow)(x, 1e-3)
