@@ -96,7 +96,7 @@ def require_fit(events: DataSource, flow: Flow) -> None:
     sample = events.source if isinstance(events.source, Tensor) else events.item(0)[None]
     if sample.dim() == 0 or tuple(sample.shape[1:]) != flow.event_shape:
         raise ValueError(f"{events}: expected events of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
-    if events.says_levels and events.levels != flow.levels:
+    if events.knows_levels and events.levels != flow.levels:
         raise ValueError(f"{events}: expected data of {flow.levels} levels, as the flow has, got {events.levels}.")
     _require_dtype(events, sample, flow)
     _require_range(events, sample, flow.levels)
