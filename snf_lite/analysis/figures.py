@@ -1,6 +1,7 @@
 """Matplotlib figures without pyplot or a backend: notebooks show them, scripts save them."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,21 @@ def sample_grid(flow: Flow, n: int | None = None, seed: int = 0) -> SampleFigure
     points = flow.event_shape == (2,)
     if not points and (len(flow.event_shape) != 3 or flow.event_shape[0] not in (1, 3)):
         raise ValueError(f"sample_grid: expected event shape (2,), (1, H, W) or (3, H, W), got {flow.event_shape}.")
-    if points:
-        return _clouds(sample_pair(flow, POINTS if n is None else n, seed))
-    return _strips(sample_pair(flow, IMAGES if n is None else n, seed), flow.levels)
+    count = (POINTS if points else IMAGES) if n is None else n
+    return sample_figure(sample_pair(flow, count, seed), flow.levels, count)
+
+
+def sample_figure(pair: SamplePair, levels: int | None, count: int = IMAGES) -> SampleFigure:
+    """Samples that are drawn already, as ``sample_grid`` shows them: all points, or the first ``count`` images.
+
+    Args:
+        pair: Samples of one flow through both inverses.
+        levels: Number of values of a pixel; None for real numbers.
+        count: Number of images.
+    """
+    if pair.exact.dim() == 2:
+        return _clouds(pair)
+    return _strips(replace(pair, learned=pair.learned[:count], exact=pair.exact[:count]), levels)
 
 
 def _strips(pair: SamplePair, levels: int | None) -> SampleFigure:

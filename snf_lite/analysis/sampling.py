@@ -127,7 +127,7 @@ def layer_gaps(flow: Chain, z: Tensor) -> list[LayerGap]:
     """
     exact = learned = z
     gaps = []
-    for layer in reversed(flow.chain()):
+    for layer in reversed(flow.bijections):
         truth = layer.inverse(exact)
         from_exact, from_learned = layer.inverse(exact, exact=False), layer.inverse(learned, exact=False)
         incoming, carried = _distances(learned, exact), _distances(from_learned, from_exact)
@@ -182,7 +182,7 @@ def refine(flow: Chain, z: Tensor, passes: int) -> Tensor:
         ValueError: passes is negative or not an integer; otherwise as ``Flow.inverse``.
     """
     checks.integer(passes, "a", "refine", at_least=0, wanted="number of passes ≥ 0")
-    for layer in reversed(flow.chain()):
+    for layer in reversed(flow.bijections):
         x = first = layer.inverse(z, exact=False)
         for _ in range(passes if layer.learned_inverse else 0):
             x = x + first - layer.inverse(layer(x)[0], exact=False)

@@ -22,8 +22,8 @@ def run_bench(args: argparse.Namespace) -> None:
     device = choose_device(args.device)
     options = SuiteOptions(args.features, args.shapes, args.batch, device, args.seed, args.compile)
     folder = args.out / (args.name or default_name(args, device))
-    if (folder / "bench.json").exists() and not args.restart:
-        raise ValueError(f"{folder}: holds a record already. Give another --name, or --restart to replace it.")
+    if (folder / "bench.json").exists() and not args.overwrite:
+        raise ValueError(f"{folder}: holds a record already. Give another --name, or --overwrite to replace it.")
     started = time.perf_counter()
     with threads(args.threads):
         print(f"{device_name(device)}, threads: {torch.get_num_threads()}; ratios are to each table's first row")

@@ -15,7 +15,7 @@ from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.runtime.rng import isolated_rng
-from snf_lite.training.step import adam
+from snf_lite.training.adam import adam
 
 #: Number of values of a pixel.
 LEVELS = 256
@@ -59,7 +59,7 @@ def plain_conv_splines(case: Case) -> TimedCall:
 def _replaced(model: str, case: Case, but: type[FlowLayer] | tuple[()] = ()) -> list[nn.Module]:
     """The layers of a model except those of class ``but``, with plain torch layers for those with a learned inverse."""
     layers: list[nn.Module] = []
-    for layer in models.build(model, case.event_shape, LEVELS).chain():
+    for layer in models.build(model, case.event_shape, LEVELS).bijections:
         if isinstance(layer, SelfNormLinear):
             layers.append(nn.Linear(layer.features, layer.features))
         elif isinstance(layer, SelfNormConv2d):

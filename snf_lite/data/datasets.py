@@ -82,7 +82,12 @@ class DataTensor(torch.Tensor):
 
 
 def dataset_names() -> list[str]:
-    """Names that `load` accepts: the image sets, then the 2-D densities."""
+    """Names that `load` accepts: the image sets, then the 2-D densities.
+
+    Example:
+        >>> snf.dataset_names()[:2]
+        ['digits', 'mnist']
+    """
     return [*image_set_names(), *density_names()]
 
 
@@ -106,6 +111,11 @@ def load(name: str, split: str = "train", root: str | Path | None = None) -> Dat
     Raises:
         ValueError: unknown name or split.
         DataError: a file is missing, damaged or altered, or the download failed.
+
+    Example:
+        >>> data = snf.load("digits", split="train")
+        >>> data.shape[1:], data.dtype, data.levels
+        (torch.Size([1, 8, 8]), torch.uint8, 17)
     """
     if split not in SPLITS:
         raise ValueError(f"Expected a split out of {', '.join(SPLITS)}; got {split!r}.")

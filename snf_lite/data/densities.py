@@ -27,7 +27,12 @@ MIXTURE_MEANS: Points = MIXTURE_RADIUS * np.stack([np.cos(_MIXTURE_ANGLES), np.s
 
 
 def density_names() -> list[str]:
-    """Names of the 2-D densities, in the order of the gallery in the book."""
+    """Names of the 2-D densities, in the order of the gallery in the book.
+
+    Example:
+        >>> "moons" in snf.density_names()
+        True
+    """
     return list(_DENSITIES)
 
 
@@ -40,6 +45,10 @@ def sample_density(name: str, n: int, seed: int = 0) -> torch.Tensor:
     Raises:
         ValueError: unknown name, negative n, seed outside [0, 2³²).
         TypeError: n or seed is no integer.
+
+    Example:
+        >>> snf.sample_density("moons", 100, seed=1).shape
+        torch.Size([100, 2])
     """
     if name not in _DENSITIES:
         raise ValueError(f"Expected a density out of {', '.join(_DENSITIES)}; got {name!r}.")
@@ -59,6 +68,10 @@ def mixture_log_prob(x: torch.Tensor) -> torch.Tensor:
     Raises:
         TypeError: x is no floating-point tensor.
         ValueError: another shape, NaN or infinity.
+
+    Example:
+        >>> snf.mixture_log_prob(torch.tensor([[2.8, 0.0], [0.0, 0.0]])).argmax()  # a mean, and the empty center
+        tensor(0)
     """
     checks.require_tensor(x, "mixture_log_prob")
     checks.require_dtype(x, None, "mixture_log_prob")

@@ -26,7 +26,13 @@ IDX_IMAGES = 2051  # the IDX magic number of unsigned bytes in three dimensions
 
 
 class DataError(RuntimeError):
-    """A data file is missing, damaged or not the expected one; the message names it and suggests a remedy."""
+    """A data file is missing, damaged or not the expected one; the message names it and suggests a remedy.
+
+    Example:
+        >>> snf.read_folder("no-such-folder")
+        Traceback (most recent call last):
+        snf_lite.data.image_files.DataError: no-such-folder: expected a folder of ...
+    """
 
 
 def bad_file_error(path: Path, got: str, wanted: str) -> DataError:

@@ -31,6 +31,13 @@ def read_folder(folder: str | Path, channels: int = 1, ending: str = ".png") -> 
         ValueError: channels is neither 1 nor 3.
         DataError: there is no such folder or image, or an image is unreadable, transparent, deeper than 8 bits, or of
             another size than the first; the message names it.
+
+    Example:
+        >>> from PIL import Image
+        >>> Image.new("L", (8, 8)).save("black.png")
+        >>> pixels, names = snf.read_folder(".")
+        >>> pixels.shape, names
+        (torch.Size([1, 1, 8, 8]), ['black.png'])
     """
     if channels not in MODES:
         raise ValueError(f"read_folder: expected channels to be 1 or 3, got {channels!r}.")

@@ -3,14 +3,14 @@
 The self-normalizing gradient differs from the exact one in two ways: learned inverses replace J⁻ᵀ, and the
 reconstruction penalty keeps each layer close to what its learned inverse can invert. Each variant removes one
 difference or changes its weight; its gain over the unchanged variant is the cost of that difference. A run is chosen by
-the name of its folder: ``python -m snf_lite.experiments.ablation fast-conv-selfnorm-mnist-seed0``.
+the name of its folder: ``python -m snf_lite ablate fast-conv-selfnorm-mnist-seed0``.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,9 +25,10 @@ from snf_lite.runtime import checks, provenance, records
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
+from snf_lite.training.adam import adam
 from snf_lite.training.evaluation import evaluate, log_probs
-from snf_lite.training.settings import Settings
-from snf_lite.training.step import adam
+from snf_lite.training.settings import TrainingConfig
+from snf_lite.training.step import take_step
 
 FILE = "fork-{}.json"
 #: Batch size.
@@ -138,8 +139,7 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
     before, test_before = _errors(flow, splits["validation"]), evaluate(flow, data).nats
     marks, nats = _follow(flow, VARIANTS[name], splits, steps, lr, every, seed)
     return AblationRecord(
-        command=f"python -m snf_lite.experiments.ablation {run.name} --branch {name} --steps {steps} --lr {lr:g} "
-        f"--seed {seed}",
+        command=f"python -m snf_lite ablate {run.name} --variant {name} --steps {steps} --lr {lr:g} --seed {seed}",
         branch=name, run=run.name, run_command=record.command, weights=weights, seed=seed, lr=lr,
         data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
         test_nats=[test_before, evaluate(flow, data).nats],
@@ -151,10 +151,10 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
 def _follow(
     flow: Flow, branch: Variant, splits: dict[str, DataSource], steps: int, lr: float, every: int, seed: int
 ) -> tuple[list[int], list[float]]:
-    """Train along one branch; where it was validated, and the values."""
+    """Train with one variant; the numbers of steps at which it was validated, and the values."""
     checks.positive_integer(steps, "steps", "fork")
     checks.positive_integer(every, "every", "fork")
-    schedule = Settings(1, BATCH, lr, seed, False, 0.1, "cosine", None, 1)
+    config = TrainingConfig(epochs=1, lr=lr, warmup_epochs=0.1, decay="cosine")  # one epoch of this many steps
     optimizer = adam(list(flow.parameters()), lr)
     marks, nats = [0], [_validated(flow, splits["validation"], seed)]
     layers: list[Any] = learned_layers(flow)
@@ -162,12 +162,8 @@ def _follow(
         layer.recon_weight *= branch.factor
     for step in range(steps):
         with isolated_rng(flow.device, seed, "fork", step):
-            chosen = torch.randint(splits["train"].count, (BATCH,))
-            flow.zero_grad()
-            branch.loss(flow, splits["train"].at(chosen, flow.device)).backward()
-        optimizer.param_groups[0]["lr"] = schedule.learning_rate(step, steps)
-        optimizer.step()
-        flow.clear_cache()
+            batch = splits["train"].at(torch.randint(splits["train"].count, (BATCH,)), flow.device)
+            take_step(flow, batch, optimizer, config.learning_rate(step, steps), config, partial(branch.loss, flow))
         if (step + 1) % every == 0 or step + 1 == steps:
             marks.append(step + 1)
             nats.append(_validated(flow, splits["validation"], seed))
@@ -210,35 +206,30 @@ def read(folder: str | Path) -> dict[str, AblationRecord]:
     return found
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Follow every branch whose record is not there yet, or the one asked for, and write it into ``forks-RUN``.
+def ablate(run: Path, variant: str | None = None, steps: int = 1000, lr: float = 1e-3, seed: int = 0) -> None:
+    """Train each variant of a run that has no record, or the one given, and write ``fork-VARIANT.json`` of each.
 
-    A branch whose training leaves the finite is named at the end, by a FloatingPointError; it leaves no record.
+    The records go into the folder ``forks-RUN`` beside the run. A variant that diverges leaves none, and the others
+    continue.
+
+    Args:
+        run: Folder of the run, with ``record.json`` and ``checkpoint.pt``.
+        variant: Name in ``VARIANTS``; None: all that have no record.
+        steps, lr, seed: Arguments of ``fork``.
+
+    Raises:
+        FloatingPointError: Variants diverged; the message names them.
     """
-    parser = argparse.ArgumentParser(
-        prog="python -m snf_lite.experiments.ablation", description=str(main.__doc__).splitlines()[0]
-    )
-    parser.add_argument("run", help="folder of a run with its checkpoint, in --out")
-    parser.add_argument("--branch", choices=VARIANTS, help="only this one, anew")
-    parser.add_argument("--steps", type=int, default=1000, help=f"of {BATCH} events each")
-    parser.add_argument("--lr", type=float, default=1e-3, help="the highest learning rate")
-    parser.add_argument("--seed", type=int, default=0, help="of order and noise")
-    parser.add_argument("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
-    args = parser.parse_args(arguments)
-    folder, failed = args.out / f"forks-{args.run}", []
-    wanted = [args.branch] if args.branch else [n for n in VARIANTS if not (folder / FILE.format(n)).exists()]
-    for name in wanted:
+    folder, failed = run.parent / f"forks-{run.name}", []
+    chosen = [variant] if variant else [name for name in VARIANTS if not (folder / FILE.format(name)).exists()]
+    for name in chosen:
         try:
-            made = fork(args.out / args.run, name, args.steps, args.lr, seed=args.seed)
-        except (FloatingPointError, checks.NotInvertibleError) as error:  # this one left the finite; the others go on
+            made = fork(run, name, steps, lr, seed=seed)
+        except (FloatingPointError, checks.NotInvertibleError) as error:
             print(f"{name}: failed: {error}")
             failed.append(name)
         else:
             print(f"{write(made, folder)}: test {made.test_nats[0]:.2f} -> {made.test_nats[1]:.2f} nats")
     if failed:
-        raise FloatingPointError(f"forks: {len(failed)} of {len(wanted)} branches failed: {', '.join(failed)}.")
+        raise FloatingPointError(f"ablate: {len(failed)} of {len(chosen)} variants failed: {', '.join(failed)}.")
     read(folder)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,28 +1,31 @@
-"""The rows of the paper's two tables: what each is, what the paper reports of it, and by which recipes it is run again.
+"""The rows of the paper's two tables: model, reported results, and the configurations that repeat each.
 
-Figures are the paper's (Keller et al., Self Normalizing Flows, ICML 2021, https://arxiv.org/abs/2011.07248); its times
+Results are the paper's (Keller et al., Self Normalizing Flows, ICML 2021, https://arxiv.org/abs/2011.07248); its times
 are those of the first public version, of 2020 hardware. None of them is computed here.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from snf_lite.experiments.run import RunConfig
+from snf_lite.training.settings import TrainingConfig
 
 #: ``paper``: the paper's settings. ``fast``: the best schedule found on two processor cores, for all twins alike.
 PRESETS = ("paper", "fast")
-#: Epochs that ``fast`` is given at most unless it is told.
+#: Maximum number of epochs of ``fast``.
 FAST_EPOCHS = 100
+#: The paper's training settings, apart from the number of epochs, which depends on the family.
+PAPER_TRAINING = TrainingConfig(warmup_epochs=10.0)
 
 
 @dataclass(frozen=True)
 class PaperResult:
-    """What the paper states of a row.
+    """The paper's results of a row.
 
     Attributes:
-        value, deviation: mean and standard deviation over 3 runs, test nats (Table 1) or test bits/dim (Table 2).
-        epochs: how long it trained, where the paper says.
-        batch_ms, sample_ms: milliseconds of a training step, and of one sample.
+        value, deviation: Mean and standard deviation over 3 runs, test nats (Table 1) or test bits/dim (Table 2).
+        epochs: Number of epochs, where the paper gives it.
+        batch_ms, sample_ms: Milliseconds of a training step, and of one sample.
     """
 
     value: float
@@ -37,16 +40,16 @@ class PaperRow:
     """One row of a table.
 
     Attributes:
-        name: as ``reproduce --rows`` takes it.
-        title: in words.
-        model: as ``build`` takes it.
-        data: what the paper trained on.
-        family: rows of one family are trained for equally many epochs.
-        reported: the paper's figures.
-        settings: of the builder, as the paper has them.
-        small: settings of the ``fast`` preset that make a large model fit two processor cores.
-        batch_size, lr, warmup, clip, augment: of the paper.
-        note: what to know before the row is compared.
+        name: Name for ``reproduce --rows``.
+        title: Title in a table.
+        model: Name of the model.
+        data: Data set of the paper.
+        family: Name of the group of rows that are trained for the same number of epochs.
+        reported: Results of the paper.
+        settings: Arguments of the builder in the paper.
+        small: Arguments of the builder in the ``fast`` preset, which make a large model fit two processor cores.
+        training: Training settings of the paper; ``run_config`` replaces epochs and seed.
+        note: Remark for the comparison.
     """
 
     name: str
@@ -57,52 +60,42 @@ class PaperRow:
     reported: PaperResult
     settings: dict[str, Any] = field(default_factory=dict)
     small: dict[str, Any] = field(default_factory=dict)
-    batch_size: int = 100
-    lr: float = 1e-3
-    warmup: float = 10.0
-    clip: float | None = None
-    augment: bool = False
+    training: TrainingConfig = PAPER_TRAINING
     note: str = ""
 
     @property
     def table(self) -> int:
-        """Which of the paper's tables."""
+        """Number of the paper's table."""
         return 1 if self.data == "mnist" else 2
 
     @property
     def unit(self) -> str:
-        """In what the table's values are."""
+        """Unit of the table's values."""
         return "nats" if self.table == 1 else "bits/dim"
 
-    def recipe(self, preset: str, data: str, seed: int, epochs: int, **settings: Any) -> RunConfig:
-        """How the row is run; ``settings`` override those of the builder."""
+    def run_config(self, preset: str, data: str, seed: int, epochs: int, **settings: Any) -> RunConfig:
+        """The configuration of a run of this row; ``settings`` override those of the builder."""
         if preset not in PRESETS:
             raise ValueError(f"reproduce: expected a preset out of {', '.join(PRESETS)}, got {preset!r}.")
-        make = self._paper if preset == "paper" else self._fast
-        return make(data, seed, epochs, settings)
+        training = replace(self.training, epochs=epochs, seed=seed)
+        if preset == "paper":
+            return RunConfig(self.model, data, {**self.settings, **settings}, training)
+        start = {"front": True} if self.family in ("dense", "conv") else {}
+        training = replace(
+            training, lr=FAST_LR[self.family], warmup_epochs=1.0, decay="cosine", augment=False,
+            whiten=self.family == "dense",
+        )  # fmt: skip
+        return RunConfig(self.model, data, {**self.settings, **self.small, **start, **settings}, training)
 
     def most_epochs(self, preset: str) -> int | None:
-        """What the paper's family took, None where it does not say; of the fast preset ``FAST_EPOCHS``."""
+        """The paper's number of epochs for the family, None if not given; ``FAST_EPOCHS`` for the fast preset."""
         return PAPER_EPOCHS.get(self.family) if preset == "paper" else FAST_EPOCHS
-
-    def _paper(self, data: str, seed: int, epochs: int, settings: dict[str, Any]) -> RunConfig:
-        return RunConfig(
-            self.model, data, {**self.settings, **settings}, epochs, self.batch_size, self.lr, self.warmup,
-            clip=self.clip, seed=seed, augment=self.augment,
-        )  # fmt: skip
-
-    def _fast(self, data: str, seed: int, epochs: int, settings: dict[str, Any]) -> RunConfig:
-        start = {"front": True} if self.family in ("dense", "conv") else {}
-        return RunConfig(
-            self.model, data, {**self.settings, **self.small, **start, **settings}, epochs, self.batch_size,
-            FAST_LR[self.family], 1.0, "cosine", self.clip, seed, whiten=self.family == "dense",
-        )  # fmt: skip
 
 
 #: Learning rates of the fast preset, from a few tried on the self-normalizing model of each family. For convolutions a
 #: short training on MNIST did best at 1e-2 and diverged at 2e-2; this keeps a distance from there.
 FAST_LR = {"dense": 1e-3, "conv": 5e-3, "glow": 1e-3, "glow-cifar10": 1e-3, "glow-imagenet32": 1e-3}
-#: How long the paper trained a family, where it says.
+#: The paper's number of epochs for a family, where it gives one.
 PAPER_EPOCHS = {"dense": 6000, "conv": 1000, "glow": 250}
 
 _OTHER_IMAGENET = "the images that can be had are not those of the paper, and easier: see data/README.md"
@@ -110,7 +103,9 @@ _SMALL_GLOW = {"steps": 4, "width": 32}
 
 
 def _dense(model: str, title: str, reported: PaperResult) -> PaperRow:
-    return PaperRow(model, f"{title}, dense 2-layer", model, "mnist", "dense", reported, lr=1e-4)
+    return PaperRow(
+        model, f"{title}, dense 2-layer", model, "mnist", "dense", reported, training=replace(PAPER_TRAINING, lr=1e-4)
+    )
 
 
 def _conv(model: str, title: str, reported: PaperResult) -> PaperRow:
@@ -121,10 +116,25 @@ def _glow(model: str, title: str, reported: PaperResult, **settings: Any) -> Pap
     return PaperRow(model, f"{title}, 32-layer", model, "mnist", "glow", reported, settings, _SMALL_GLOW)
 
 
-def _large_glow(model: str, title: str, data: str, steps: int, reported: PaperResult, **choices: Any) -> PaperRow:
-    settings = {"scales": 3, "steps": steps, "width": 512, **choices.pop("settings", {})}
-    title = f"{title}, 3 scales of {steps} steps"
-    return PaperRow(f"{data}-{model}", title, model, data, f"glow-{data}", reported, settings, _SMALL_GLOW, **choices)
+def _cifar10(model: str, title: str, reported: PaperResult, training: dict[str, Any], **settings: Any) -> PaperRow:
+    training = {"augment": True, **training}
+    return _large_glow(model, title, "cifar10", 32, reported, training, settings)
+
+
+def _imagenet32(model: str, title: str, reported: PaperResult, **settings: Any) -> PaperRow:
+    training = {"batch_size": 64, "warmup_epochs": 0.0, "clip_norm": 10_000.0}
+    return _large_glow(model, title, "imagenet32", 48, reported, training, settings, note=_OTHER_IMAGENET)
+
+
+def _large_glow(
+    model: str, title: str, data: str, steps: int, reported: PaperResult,
+    training: dict[str, Any], settings: dict[str, Any], note: str = "",
+) -> PaperRow:  # fmt: skip
+    settings = {"scales": 3, "steps": steps, "width": 512, **settings}
+    return PaperRow(
+        f"{data}-{model}", f"{title}, 3 scales of {steps} steps", model, data, f"glow-{data}", reported, settings,
+        _SMALL_GLOW, replace(PAPER_TRAINING, **training), note,
+    )  # fmt: skip
 
 
 _LISTED = (
@@ -137,19 +147,13 @@ _LISTED = (
     _conv("conv-exact", "exact gradient convolution", PaperResult(637.4, 0.2, 1000, 372, 242)),
     _glow("glow-exact", "Glow", PaperResult(575.7, 0.8, 250, 583, 163)),
     _glow("glow-selfnorm", "self-normalizing Glow", PaperResult(575.4, 1.4, 250, 476, 31), recon_weight=100.0),
-    _large_glow("glow-exact", "Glow", "cifar10", 32, PaperResult(3.36, 0.002), augment=True),
-    _large_glow(
-        "glow-selfnorm", "self-normalizing Glow", "cifar10", 32, PaperResult(3.37, 0.004),
-        settings={"recon_weight": 1000.0}, clip=10_000.0, augment=True,
+    _cifar10("glow-exact", "Glow", PaperResult(3.36, 0.002), {}),
+    _cifar10(
+        "glow-selfnorm", "self-normalizing Glow", PaperResult(3.37, 0.004), {"clip_norm": 10_000.0},
+        recon_weight=1000.0,
     ),
-    _large_glow(
-        "glow-exact", "Glow", "imagenet32", 48, PaperResult(4.12, 0.002), batch_size=64, warmup=0.0, clip=10_000.0,
-        note=_OTHER_IMAGENET,
-    ),
-    _large_glow(
-        "glow-selfnorm", "self-normalizing Glow", "imagenet32", 48, PaperResult(4.14, 0.007),
-        settings={"recon_weight": 1000.0}, batch_size=64, warmup=0.0, clip=10_000.0, note=_OTHER_IMAGENET,
-    ),
+    _imagenet32("glow-exact", "Glow", PaperResult(4.12, 0.002)),
+    _imagenet32("glow-selfnorm", "self-normalizing Glow", PaperResult(4.14, 0.007), recon_weight=1000.0),
 )  # fmt: skip
 
 ROWS: dict[str, PaperRow] = {row.name: row for row in _LISTED}
@@ -159,7 +163,7 @@ TWINS = {"dense-selfnorm": "dense-exact", "conv-selfnorm": "conv-exact", "glow-s
 
 
 def rows_for(data: str) -> list[str]:
-    """The rows that ``reproduce`` runs on a data set unless it is told: Table 2's own on its sets, else Table 1's."""
+    """The default rows of ``reproduce`` on a data set: Table 2's own on its sets, else Table 1's."""
     own = [row.name for row in _LISTED if row.data == data and row.table == 2]
     return own or [row.name for row in _LISTED if row.table == 1]
 

@@ -1,9 +1,8 @@
 """The contribution of image preprocessing to the log-likelihood, measured over a data set.
 
-Repeat it with ``python -m snf_lite.experiments.preprocessing --data mnist``.
+Repeat it with ``python -m snf_lite preprocessing --data mnist``.
 """
 
-import argparse
 import math
 import time
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from snf_lite.analysis.pixel_likelihood import level_counts, level_log_dets
-from snf_lite.data.datasets import image_set_names, load
+from snf_lite.data.datasets import load
 from snf_lite.data.registry import SPLITS
 from snf_lite.data.source import as_source
 from snf_lite.layers.preprocessing import Dequantize, Logit
@@ -61,7 +60,7 @@ def measure(data: str, alpha: float = 1e-6, seed: int = 0) -> PixelRecord:
     levels = splits["train"].levels
     assert levels is not None  # image sets have them
     return PixelRecord(
-        command=f"python -m snf_lite.experiments.preprocessing --data {data} --alpha {alpha:g} --seed {seed}",
+        command=f"python -m snf_lite preprocessing --data {data} --alpha {alpha:g} --seed {seed}",
         seed=seed,
         levels=levels,
         features=math.prod(splits["train"].shape[1:]),
@@ -115,20 +114,3 @@ def _split_problems(record: PixelRecord, split: str) -> list[str]:
             abs(found["total"] - expected_total(record, split)) <= _NOISE * found["noise_error"],
     }  # fmt: skip
     return [problem for problem, fine in checks.items() if not fine]
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """The command; the record goes to the folder ``preprocessing-DATA``."""
-    parser = argparse.ArgumentParser(prog="python -m snf_lite.experiments.preprocessing", description=measure.__doc__)
-    parser.add_argument("--data", default="digits", choices=image_set_names(), metavar="NAME", help="an image set")
-    parser.add_argument("--alpha", type=float, default=1e-6, help="of the logit")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--out", type=Path, default=Path("data/runs"), help="folder of the runs")
-    args = parser.parse_args(arguments)
-    record, path = measure(args.data, args.alpha, args.seed), args.out / f"preprocessing-{args.data}" / FILE
-    records.write_record(record, path)
-    print(f"{path}: {record.results['test']['total']:.2f} nats per test image")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,14 @@
 """The stored runs by row of the paper's tables: results, settings, and differences from the paper."""
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow, row_of
 from snf_lite.experiments.record import TrainingRecord, read_record
 from snf_lite.models import known_settings
+from snf_lite.training.settings import TrainingConfig
 
 #: Settings that do not decide whether two runs can be compared.
 _UNCOMPARED = ("seed", "data", "validation", "compile", "cuda_graph", "evaluate_every", "processes")
@@ -69,12 +70,12 @@ class Group:
 
     def differences(self) -> list[str]:
         """Differences from the paper's settings; empty if there are none."""
-        paper = self.row.recipe("paper", self.row.data, 0, self.row.most_epochs("paper") or self.epochs)
+        paper = self.row.run_config("paper", self.row.data, 0, self.row.most_epochs("paper") or self.epochs)
         there = {
-            "data": paper.data, "epochs": paper.epochs, "batch_size": paper.batch_size, "lr": paper.lr, "whiten": False,
-            "warmup_epochs": paper.warmup, "decay": paper.decay, "clip_norm": paper.clip, "precision": "float32",
-            "augment": paper.augment, **paper.settings,
-        }  # fmt: skip
+            "data": paper.data,
+            **{key: value for key, value in asdict(paper.training).items() if key not in _UNCOMPARED},
+            **paper.settings,
+        }
         own = known_settings(self.row.model)
         defaults = {key: own[key] for key in paper.settings}
         here = {"data": self.data, **defaults, **self.recipe, "epochs": self.epochs}
@@ -92,7 +93,7 @@ def _difference(key: str, there: Any, here: Any) -> str:
 
 
 def _recipe_of(record: TrainingRecord) -> dict[str, Any]:
-    settings = {"precision": "float32", "augment": False, **record.history["settings"]}
+    settings = {**asdict(TrainingConfig()), **record.history["settings"]}  # default of a setting newer than the record
     decided = {key: value for key, value in settings.items() if key not in _UNCOMPARED}
     own = known_settings(record.model["name"])
     return {**decided, **{key: value for key, value in record.model["settings"].items() if own[key] != value}}

@@ -1,11 +1,12 @@
-"""Several processes that train as one: what their launcher, torchrun, says, and what they tell each other.
+"""Several processes that train one flow: ``current`` gives the rank of this process and their number.
 
-Where no launcher asked for several processes, nothing here touches ``torch.distributed``: there is one, and it writes.
+Where ``torchrun`` did not start several processes, nothing here touches ``torch.distributed``.
 """
 
 import atexit
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -15,132 +16,133 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-#: How long a process waits for the others: as long as the one that writes may validate, sample and draw. torchrun ends
+#: Time limit of a wait for another process: as long as the main process may validate, sample and draw. torchrun ends
 #: all processes when one fails, whatever they wait for.
 TIMEOUT = timedelta(days=1)
-_WORDS = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
+_VARIABLES = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 def launched() -> bool:
-    """Whether a launcher started this process as one of several."""
+    """Whether ``torchrun`` started this process as one of several."""
     return os.environ.get("WORLD_SIZE", "1") != "1"
 
 
 def local_rank() -> int:
-    """Which of this machine's processes this is, and so which of its CUDA devices it takes; 0 of a single one."""
+    """Index of this process among those of its machine, and so of its CUDA device; 0 for a single process."""
     return int(os.environ.get("LOCAL_RANK", "0")) if launched() else 0
 
 
-def init(device: torch.device) -> None:
-    """Meet the other processes, if a launcher started several: over gloo, and NCCL between CUDA devices.
-
-    Raises:
-        ValueError: ``WORLD_SIZE`` is set but not the rest of what torchrun says.
-    """
-    if not launched() or dist.is_initialized():
-        return
-    missing = [word for word in _WORDS if word not in os.environ]
-    if missing:
-        count = os.environ["WORLD_SIZE"]
-        raise ValueError(f"WORLD_SIZE is {count}: expected {', '.join(missing)} as torchrun sets them, got none.")
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
-    atexit.register(shutdown)
-
-
 def shutdown() -> None:
-    """Part from the other processes."""
+    """Shut down the process group."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def _met() -> bool:
-    return dist.is_available() and dist.is_initialized()
+@dataclass(frozen=True)
+class Process:
+    """One of the processes that train a flow together, or the only one. All of them must make the same calls.
 
-
-def world_size() -> int:
-    """How many processes train as one."""
-    return dist.get_world_size() if _met() else 1
-
-
-def rank() -> int:
-    """Which of them this is, from 0."""
-    return dist.get_rank() if _met() else 0
-
-
-def is_main_process() -> bool:
-    """Whether this is the process that writes files, prints and shows the bar."""
-    return rank() == 0
-
-
-def on_main_process(work: Callable[[], T]) -> T:
-    """What ``work`` returns or raises in the process that writes, in every process; it is run in that one alone.
-
-    Results travel pickled: tensors on the CPU, please. The others wait.
+    Attributes:
+        rank: Index of the process, from 0.
+        world_size: Number of processes.
+        device: Device on which the process computes.
     """
-    if world_size() == 1:
-        return work()
-    told = [_attempt(work) if is_main_process() else None]
-    dist.broadcast_object_list(told)
-    assert told[0] is not None
-    value, error = told[0]
-    if error is not None:
-        raise error
-    return value
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files, prints and shows the progress bar."""
+        return self.rank == 0
+
+    def on_main(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in the main process alone; every process returns its result or raises its exception.
+
+        Results are pickled, so return CPU tensors. All other processes block until the result is there.
+        """
+        if self.world_size == 1:
+            return work()
+        shared: list[tuple[Any, Exception | None] | None] = [None]
+        if self.is_main:
+            try:
+                shared = [(work(), None)]
+            except Exception as error:
+                shared = [(None, error)]
+        dist.broadcast_object_list(shared)
+        assert shared[0] is not None
+        value, failure = shared[0]
+        if failure is not None:
+            raise failure
+        result: T = value
+        return result
+
+    def local_main_first(self, work: Callable[[], T]) -> T:
+        """Run ``work`` in one process of each machine and then in the others, which find what the first downloaded."""
+        if self.world_size > 1 and local_rank() > 0:
+            dist.barrier()
+        result = work()
+        if self.world_size > 1 and local_rank() == 0:
+            dist.barrier()
+        return result
+
+    def first_not_none(self, value: T | None) -> T | None:
+        """The first value of any process that is not None, the same in all; None if there is none."""
+        if self.world_size == 1:
+            return value
+        values: list[T | None] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return next((one for one in values if one is not None), None)
+
+    def shard(self, indices: Tensor) -> tuple[Tensor, float]:
+        """This process's part of a joint batch, and the weight of its mean loss: its count times N over that of all.
+
+        The mean over N processes of weight times mean loss is then the joint batch's mean, whatever the parts' sizes.
+        A process without an example takes the first, at weight 0: the others wait for its gradients.
+        """
+        if self.world_size == 1:
+            return indices, 1.0
+        begin, stop = (part * len(indices) // self.world_size for part in (self.rank, self.rank + 1))
+        if begin == stop:
+            return indices[:1], 0.0
+        return indices[begin:stop], (stop - begin) * self.world_size / len(indices)
+
+    @torch.no_grad()
+    def broadcast_from_main(self, tensors: Iterable[Tensor]) -> None:
+        """Copy the main process's values into the tensors of every process."""
+        for tensor in tensors:
+            value = tensor.contiguous()
+            dist.broadcast(value, 0)
+            tensor.copy_(value)
+
+    @torch.no_grad()
+    def average(self, tensors: Iterable[Tensor], weight: float) -> None:
+        """Replace each tensor by its mean over the processes, with the weights that ``shard`` gives."""
+        for tensor in tensors:
+            total = (tensor * (weight / self.world_size)).contiguous()
+            dist.all_reduce(total)
+            tensor.copy_(total)
 
 
-def _attempt(work: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    try:
-        return work(), None
-    except Exception as error:
-        return None, error
+def current(device: torch.device) -> Process:
+    """This process; the first call initializes the process group, over gloo, and NCCL between CUDA devices.
 
+    Args:
+        device: Device on which this process computes.
 
-def local_main_process_first(work: Callable[[], T]) -> T:
-    """Run ``work`` in every process, in one of each machine before the others, which then find what it downloaded."""
-    if world_size() > 1 and local_rank() > 0:
-        dist.barrier()
-    result = work()
-    if world_size() > 1 and local_rank() == 0:
-        dist.barrier()
-    return result
-
-
-def first_not_none(value: T | None) -> T | None:
-    """Of the processes' values the first that is not None, the same for all."""
-    if world_size() == 1:
-        return value
-    given: list[T | None] = [None] * world_size()
-    dist.all_gather_object(given, value)
-    return next((one for one in given if one is not None), None)
-
-
-def shard(indices: Tensor) -> tuple[Tensor, float]:
-    """This process's part of a joint batch, and the weight of its mean loss: its count times N over that of all.
-
-    The mean over N processes of weight times mean loss is then the joint batch's mean, whatever the parts' sizes. A
-    process for which no event is left takes the first, at weight 0: the others wait for its gradients.
+    Raises:
+        ValueError: ``WORLD_SIZE`` is set without the other variables that ``torchrun`` sets.
     """
-    begin, stop = (part * len(indices) // world_size() for part in (rank(), rank() + 1))
-    if begin == stop:
-        return indices[:1], 0.0
-    return indices[begin:stop], (stop - begin) * world_size() / len(indices)
-
-
-@torch.no_grad()
-def broadcast_from_main(tensors: Iterable[Tensor]) -> None:
-    """Give every process the writer's values, in place."""
-    for tensor in tensors:
-        value = tensor.contiguous()
-        dist.broadcast(value, 0)
-        tensor.copy_(value)
-
-
-@torch.no_grad()
-def average(tensors: Iterable[Tensor], weight: float) -> None:
-    """Make of each tensor its mean over the processes, weighted as ``share`` says, in place."""
-    for tensor in tensors:
-        total = (tensor * (weight / world_size())).contiguous()
-        dist.all_reduce(total)
-        tensor.copy_(total)
+    grouped = dist.is_available() and dist.is_initialized()
+    if launched() and not grouped:
+        missing = [name for name in _VARIABLES if name not in os.environ]
+        if missing:
+            count = os.environ["WORLD_SIZE"]
+            raise ValueError(f"WORLD_SIZE is {count}: expected {', '.join(missing)} as torchrun sets them, got none.")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=TIMEOUT)
+        atexit.register(shutdown)
+        grouped = True
+    return Process(dist.get_rank(), dist.get_world_size(), device) if grouped else Process(0, 1, device)

@@ -1,1 +1,1 @@
-"""Training loops: fit, one step, settings, history, exact evaluation, checkpoints, several processes."""
+"""Training: fit, one step, settings, the state of a run, history, exact evaluation, checkpoints, several processes."""

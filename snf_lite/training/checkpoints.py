@@ -1,4 +1,7 @@
-"""Flows and training runs on disk: written whole, read back without running code from the file, checked by a digest."""
+"""Flows and training runs on disk: written atomically, read without running code from the file, checked by a digest.
+
+A file is what ``torch.save`` writes, a zip archive, with the SHA-256 of its bytes as the archive's comment.
+"""
 
 import hashlib
 import io
@@ -16,103 +19,64 @@ from snf_lite.runtime.files import atomic_write
 from snf_lite.runtime.rng import isolated_rng
 
 FORMAT = "snf_lite checkpoint"
-VERSION = 1
+#: Version 1 held ``digest`` of its content instead of a digest of the file.
+VERSION = 2
+_CONTENT = ("architecture", "weights", "training")
+#: The last record of a zip archive begins with this; its 22 bytes end with the length of the comment that follows.
+_ZIP_END = b"PK\x05\x06"
+#: Length of a SHA-256 in hexadecimal.
+_DIGEST = 64
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint, is damaged, or belongs to another model or run; the message names it and says which."""
+    """A file is no checkpoint, is damaged, or belongs to another model or run; the message names file and reason.
+
+    Example:
+        >>> torch.save({"weights": torch.zeros(2)}, "other.pt")
+        >>> snf.restore("other.pt")
+        Traceback (most recent call last):
+        snf_lite.training.checkpoints.CheckpointError: other.pt: expected a checkpoint...
+    """
 
 
 def save(flow: Flow, path: str | Path) -> None:
-    """Write a flow: its architecture, dtype and weights. ``restore`` gives it back in any process that has its layers.
+    """Write a flow: its architecture, dtype and weights. ``restore`` reads it in any process that has its layers.
 
     Raises:
-        TypeError: a layer's settings hold something that a checkpoint cannot (a function, an array).
+        TypeError: a layer's settings hold a value that a checkpoint cannot (a function, an array).
         OSError: the file cannot be written; one that was there is intact.
+
+    Example:
+        >>> flow = snf.build("dense-selfnorm", (2,))
+        >>> snf.save(flow, "flow.pt")
+        >>> torch.equal(snf.restore("flow.pt").layers[-1].weight, flow.layers[-1].weight)
+        True
     """
     write(path, flow, flow.state_dict(), training=None)
 
 
 def restore(path: str | Path) -> Flow:
-    """The flow that ``save`` or ``fit`` wrote, on the CPU; of a training run, with its best weights.
+    """The flow that ``save`` or ``fit`` wrote, on the CPU; for a training run, with its best weights.
 
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: it is damaged, altered, of another format, or needs a layer class that is not defined here.
+
+    Example:
+        >>> snf.save(snf.build("dense-selfnorm", (2,)), "flow.pt")
+        >>> snf.restore("flow.pt").sample(3).shape
+        torch.Size([3, 2])
     """
     stored = read(path)
-    flow = _rebuilt(stored["architecture"], path)
+    described = stored["architecture"]
+    with isolated_rng("cpu", "restore"):  # constructors draw weights, which the stored ones replace
+        layers = [_layer(name, settings, path) for name, settings in described["layers"]]
+    flow = Flow(layers, described["event_shape"]).to(getattr(torch, described["dtype"]))
     try:
         flow.load_state_dict(stored["weights"], strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit its own architecture: {error}") from error
     return flow
-
-
-def write(path: str | Path, flow: Flow, weights: Mapping[str, Tensor], training: dict[str, Any] | None) -> None:
-    """Write a checkpoint: the flow's architecture, ``weights`` for it, and where a run stands (None: no run).
-
-    Raises the errors of ``save``.
-    """
-    content = {"architecture": architecture(flow), "weights": dict(weights), "training": training}
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "version": VERSION, "digest": digest(content), **content}, buffer)
-    atomic_write(path, buffer.getvalue())
-
-
-def read(path: str | Path) -> dict[str, Any]:
-    """The content of a checkpoint, on the CPU: ``architecture``, ``weights`` and ``training``.
-
-    Raises the errors of ``restore``.
-    """
-    stored = _unpacked(path)
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: expected a checkpoint of snf_lite, got something else ({_kind(stored)}).")
-    if stored.get("version") != VERSION:
-        raise CheckpointError(f"{path}: expected checkpoint format {VERSION}, got {stored.get('version')!r}.")
-    content = {key: stored.get(key) for key in ("architecture", "weights", "training")}
-    if stored.get("digest") != digest(content):
-        raise CheckpointError(f"{path}: its content has been altered since it was written: the SHA-256 digests differ.")
-    return content
-
-
-def _unpacked(path: str | Path) -> Any:
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such checkpoint.") from None
-    try:
-        return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
-    except MemoryError:
-        raise
-    # Zip, pickle and torch each raise their own kinds on a damaged file.
-    except Exception as error:
-        raise CheckpointError(
-            f"{path}: expected a checkpoint, got {len(data)} bytes that cannot be read as one "
-            f"({type(error).__name__}): the file is truncated, damaged or something else."
-        ) from error
-
-
-def _kind(stored: Any) -> str:
-    if not isinstance(stored, dict):
-        return f"a {type(stored).__name__}"
-    return f"a dict with {', '.join(map(repr, list(stored)[:4])) or 'nothing in it'}"
-
-
-def architecture(flow: Flow) -> dict[str, Any]:
-    """What it takes to build the flow again: each layer's class name and settings, the event shape, the dtype."""
-    if not isinstance(flow, Flow):
-        raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}.")
-    layers = [[layer.registered_name, layer.settings()] for layer in flow.chain()]
-    if len(set(map(id, flow.chain()))) < len(layers):
-        raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")
-    return {"layers": layers, "event_shape": list(flow.event_shape), "dtype": str(flow.dtype).removeprefix("torch.")}
-
-
-def _rebuilt(described: dict[str, Any], path: str | Path) -> Flow:
-    with isolated_rng("cpu", "restore"):  # constructors draw weights, which the stored ones replace
-        layers = [_layer(name, settings, path) for name, settings in described["layers"]]
-    return Flow(layers, described["event_shape"]).to(getattr(torch, described["dtype"]))
 
 
 def _layer(name: str, settings: dict[str, Any], path: str | Path) -> FlowLayer:
@@ -124,8 +88,94 @@ def _layer(name: str, settings: dict[str, Any], path: str | Path) -> FlowLayer:
         raise CheckpointError(f"{path}: {name} does not take its stored settings {settings}: {error}") from error
 
 
+def write(path: str | Path, flow: Flow, weights: Mapping[str, Tensor], training: dict[str, Any] | None) -> None:
+    """Write a checkpoint: the flow's architecture, ``weights`` for it, and the state of a run (None: no run).
+
+    Raises the errors of ``save``.
+    """
+    content = {"architecture": architecture(flow), "weights": dict(weights), "training": training}
+    _require_plain(content)
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "version": VERSION, **content}, buffer)
+    atomic_write(path, signed(buffer.getvalue()))
+
+
+def _require_plain(content: Any) -> None:
+    """Refuse what could not be read without running code, such as functions and arrays, in nested dicts and lists."""
+    pending = [("content", content)]
+    for where, value in pending:  # grows by the entries of dicts and lists
+        if isinstance(value, Mapping):
+            for key, entry in value.items():
+                pending += (where, key), (f"{where}[{key!r}]", entry)
+        elif type(value) in (list, tuple):
+            for index, entry in enumerate(value):
+                pending.append((f"{where}[{index}]", entry))
+        elif not (value is None or isinstance(value, Tensor) or type(value) in (str, int, float, bool)):
+            raise TypeError(f"Checkpoint: expected tensors and plain values, got a {type(value).__name__} at {where}.")
+
+
+def signed(archive: bytes) -> bytes:
+    """A zip archive without a comment, with the SHA-256 of its bytes as the comment."""
+    comment = hashlib.sha256(archive).hexdigest().encode()
+    return archive[:-2] + len(comment).to_bytes(2, "little") + comment
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """The content of a checkpoint, on the CPU: ``architecture``, ``weights`` and ``training``.
+
+    Raises the errors of ``restore``.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: there is no such checkpoint.") from None
+    try:
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        end = data.rfind(_ZIP_END) + 22
+        if len(data) - end < int.from_bytes(data[end - 2 : end], "little"):
+            raise EOFError  # torch does not miss the end of the comment
+    except MemoryError:
+        raise
+    # Zip, pickle and torch each raise their own kinds on a damaged file.
+    except Exception as error:
+        raise CheckpointError(
+            f"{path}: expected a checkpoint, got {len(data)} bytes that cannot be read as one "
+            f"({type(error).__name__}): the file is truncated, damaged or something else."
+        ) from error
+    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+        kind = f"a {type(stored).__name__}"
+        if isinstance(stored, dict):
+            kind = f"a dict with {', '.join(map(repr, list(stored)[:4])) or 'nothing in it'}"
+        raise CheckpointError(f"{path}: expected a checkpoint of snf_lite, got something else ({kind}).")
+    content = {key: stored.get(key) for key in _CONTENT}
+    match stored.get("version"):
+        case 1:
+            intact = stored.get("digest") == digest(content)
+        case 2:
+            intact = data == signed(data[: -2 - _DIGEST] + b"\0\0")
+        case version:
+            raise CheckpointError(f"{path}: expected checkpoint format {VERSION} or before, got {version!r}.")
+    if not intact:
+        raise CheckpointError(f"{path}: its content has been altered since it was written: the SHA-256 digests differ.")
+    return content
+
+
+def architecture(flow: Flow) -> dict[str, Any]:
+    """The description from which a flow is built: each layer's class name and settings, the event shape, the dtype.
+
+    Raises:
+        TypeError: flow is no Flow, or uses a layer twice.
+    """
+    if not isinstance(flow, Flow):
+        raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}.")
+    layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
+    if len(set(map(id, flow.bijections))) < len(layers):
+        raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")
+    return {"layers": layers, "event_shape": list(flow.event_shape), "dtype": str(flow.dtype).removeprefix("torch.")}
+
+
 def described_differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """How two architectures differ: a phrase with both values for each layer, shape or dtype; empty if they agree."""
+    """A phrase with both values for each layer, shape or dtype in which two architectures differ."""
     return differences(_flat(there), _flat(here))
 
 
@@ -150,27 +200,24 @@ def _flat(described: dict[str, Any]) -> dict[str, str]:
 def digest(content: Any) -> str:
     """SHA-256 over every tensor (dtype, shape, bytes) and every plain value in nested dicts and lists.
 
-    Raises:
-        TypeError: something else is among them, which a checkpoint could not give back.
+    Checkpoints of version 1 hold it, and records of ablations identify weights by it.
     """
     hasher = hashlib.sha256()
-    _feed(hasher, content, "content")
+    _feed(hasher, content)
     return hasher.hexdigest()
 
 
-def _feed(hasher: Any, value: Any, where: str) -> None:
+def _feed(hasher: Any, value: Any) -> None:
     if isinstance(value, Tensor):
         hasher.update(f"{value.dtype}{tuple(value.shape)}{sha256_of(value)}".encode())
     elif isinstance(value, Mapping):
         hasher.update(f"{{{len(value)}".encode())
-        for key, entry in value.items():
-            _feed(hasher, key, where)
-            _feed(hasher, entry, f"{where}[{key!r}]")
+        for item in value.items():
+            for entry in item:
+                _feed(hasher, entry)
     elif type(value) in (list, tuple):
         hasher.update(f"{type(value).__name__}{len(value)}".encode())
-        for index, entry in enumerate(value):
-            _feed(hasher, entry, f"{where}[{index}]")
-    elif value is None or type(value) in (str, int, float, bool):
-        hasher.update(f"{type(value).__name__}{value!r};".encode())
+        for entry in value:
+            _feed(hasher, entry)
     else:
-        raise TypeError(f"Checkpoint: expected tensors and plain values, got a {type(value).__name__} at {where}.")
+        hasher.update(f"{type(value).__name__}{value!r};".encode())

@@ -1,4 +1,4 @@
-"""The step of several processes as one: the mean of their gradients, and layers that stay the same in all of them."""
+"""Gradient averaging over several processes: the step of all of them equals that of one on the joint batch."""
 
 import warnings
 from collections.abc import Callable
@@ -8,16 +8,17 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from snf_lite.flow import Flow
-from snf_lite.runtime import checks, distributed
+from snf_lite.runtime import checks
+from snf_lite.runtime.distributed import Process
 
-#: What training may come to that the other processes have to hear of.
+#: Exceptions in one process that must stop all of them.
 _FAILURES = (FloatingPointError, checks.NotInvertibleError)
 
 
 class _LossModule(nn.Module):
-    """Parameters, and a loss on its way to ``backward``.
+    """Parameters, and a forward pass that returns the loss it is given.
 
-    The loss is computed outside, where ``torch.compile`` captures it whole; within the forward of
+    The loss is computed outside, where ``torch.compile`` captures it in one graph: within the forward pass of
     DistributedDataParallel it refuses layers with gradients of their own.
     """
 
@@ -32,60 +33,65 @@ class _LossModule(nn.Module):
 class DataParallelStep:
     """Makes the step of each process the step that one process would take on the joint batch.
 
-    Every gradient that a loss leaves, exact, self-normalised or relative, is linear in the loss's terms; so the mean of
-    the processes' gradients, each weighted by its share, is the joint batch's. All begin with the writer's parameters
-    and buffers. Floating buffers that a training pass has changed (a batch's reconstruction error) become their mean,
-    weighted likewise, before the layers adapt; those that ``adapt`` has changed become the writer's.
+    Every gradient that a loss leaves, exact, self-normalized or relative, is linear in the loss's terms; so the mean of
+    the processes' gradients, each weighted by its share, is the joint batch's. All begin with the main process's
+    parameters and buffers. Floating-point buffers that a forward pass changes (a batch's reconstruction error) become
+    their weighted mean before ``Flow.after_step``; those that ``after_step`` changes become the main process's.
 
     Args:
-        flow: on its device, initialised or loaded.
+        flow: Flow on its device, initialized or loaded.
+        process: This process.
+
+    Attributes:
+        weight: Weight of this process's mean loss in the joint batch, as ``Process.shard`` gives it.
     """
 
-    def __init__(self, flow: Flow) -> None:
-        distributed.broadcast_from_main([*flow.parameters(), *flow.buffers()])
-        self.flow, self.weight = flow, 1.0
+    def __init__(self, flow: Flow, process: Process) -> None:
+        process.broadcast_from_main([*flow.parameters(), *flow.buffers()])
+        self.flow, self.process, self.weight = flow, process, 1.0
         self.parameters = [weight for weight in flow.parameters() if weight.requires_grad]
-        # torch says so of kernels with axes of size 1, whose strides mean nothing; it costs a copy of the kernel
+        # torch warns of kernels with axes of size 1, whose strides are arbitrary; the cost is a copy of the kernel
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-        self.passage = DistributedDataParallel(_LossModule(self.parameters))
+        self.averaged = DistributedDataParallel(_LossModule(self.parameters))
         self.failure: Exception | None = None
-        self.marks = self._marks()
+        self.versions = self._versions()
 
-    def __call__(self, loss: Callable[[Tensor], Tensor], events: Tensor, weight: float) -> Tensor:
-        """The loss of this process's events; its ``backward`` waits for the others and leaves the joint gradients.
+    def __call__(self, loss: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+        """The loss of this process's examples; its ``backward`` waits for the others and leaves the joint gradients.
 
-        Where it fails in this process its gradients are NaN, and so is the mean: all stop at the same step.
+        If the loss fails in this process, its gradients are NaN, and so is the mean: all stop at the same step.
         """
-        self.weight, self.marks = weight, self._marks()
+        self.versions = self._versions()
         try:
-            value = loss(events) * weight
+            value = loss(batch) * self.weight
         except _FAILURES as error:
             self.failure = error
             value = torch.stack([w.sum() for w in self.parameters]).sum() * float("nan")
-        return self.passage(value)
+        result: Tensor = self.averaged(value)
+        return result
 
     def require_all_gradients(self) -> None:
-        """Refuse a flow of which a parameter took no part in the loss: the others would wait for its gradient."""
+        """Refuse a flow with a parameter that the loss does not use: the others would wait for its gradient."""
         for name, weight in self.flow.named_parameters():
             if weight.requires_grad and weight.grad is None:
                 raise ValueError(f"fit: several processes need a gradient of every parameter, got none of {name}.")
 
     def raise_failure(self) -> None:
-        """Raise in every process what the loss raised in the first in which it did; nothing if it did in none."""
-        failure = distributed.first_not_none(self.failure)
+        """Raise in every process the exception of the first process whose loss failed; nothing if none failed."""
+        failure = self.process.first_not_none(self.failure)
         if failure is not None:
             raise failure
 
     def after_step(self) -> None:
-        """Let the layers adapt, in every process alike."""
-        distributed.average(self._changed(), self.weight)
-        self.marks = self._marks()
+        """``Flow.after_step`` with the same buffers in every process."""
+        self.process.average(self._changed(), self.weight)
+        self.versions = self._versions()
         self.flow.after_step()
-        distributed.broadcast_from_main(self._changed())
+        self.process.broadcast_from_main(self._changed())
 
-    def _marks(self) -> dict[str, tuple[int, int]]:
+    def _versions(self) -> dict[str, tuple[int, int]]:
         return {name: (id(b), b._version) for name, b in self.flow.named_buffers() if b.is_floating_point()}
 
     def _changed(self) -> list[Tensor]:
-        marks = self._marks()
-        return [b for name, b in self.flow.named_buffers() if name in marks and marks[name] != self.marks.get(name)]
+        now = self._versions()
+        return [b for name, b in self.flow.named_buffers() if name in now and now[name] != self.versions.get(name)]

@@ -1,4 +1,4 @@
-"""What a training run leaves behind besides its weights: its exact validation likelihood, row by row."""
+"""The history of a training run: its exact validation likelihood, row by row."""
 
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -11,15 +11,20 @@ class History:
     """One row for each exact validation: columns of equal length, ready to plot. Row 0 is the flow before training.
 
     Attributes:
-        settings: what ``fit`` was asked, and the name, split, count and SHA-256 of its data; of several processes their
-            number as ``processes``.
-        features: D, the numbers in an event.
-        epochs: after how many epochs.
-        steps: after how many optimiser steps.
-        seconds: after how many seconds of training and validation, summed over interruptions.
-        ms_per_step: milliseconds of a training step, the mean since the row before; 0 in row 0.
-        validation_nats: exact mean of -log p over the validation events, nats an event.
-        resumed_at: the epochs at which a killed or extended run was taken up again.
+        settings: ``TrainingConfig`` as a dict, and the name, split, count and SHA-256 of ``data`` and ``validation``;
+            with several processes their number as ``processes``.
+        features: Number of features D of an example.
+        epochs: Number of epochs before the validation.
+        steps: Number of optimizer steps before the validation.
+        seconds: Seconds of training and validation, summed over interruptions.
+        ms_per_step: Milliseconds of a training step, the mean since the row before; 0 in row 0.
+        validation_nats: Exact negative log-likelihood (NLL) in nats, the mean over the validation examples.
+        resumed_at: Epochs at which a killed or extended run was resumed.
+
+    Example:
+        >>> history = snf.History({}, features=2, epochs=[0, 1], validation_nats=[3.0, 2.0])
+        >>> history.best_epoch, history.best_nats
+        (1, 2.0)
     """
 
     settings: dict[str, Any]
@@ -47,7 +52,7 @@ class History:
         return self.epochs[self.validation_nats.index(self.best_nats)]
 
     def add(self, epoch: int, step: int, seconds: float, ms_per_step: float, nats: float) -> bool:
-        """Append a row; True if it is the best so far."""
+        """Append a row; whether it is the best so far."""
         best = not self.validation_nats or nats < self.best_nats
         columns = (self.epochs, self.steps, self.seconds, self.ms_per_step, self.validation_nats)
         for column, value in zip(columns, (epoch, step, seconds, ms_per_step, nats), strict=True):

@@ -116,7 +116,7 @@ def test_levels_are_counted() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    preprocessing.main(["--data", "digits", "--alpha", "0.01", "--seed", "3", "--out", str(tmp_path)])
+    assert main(["preprocessing", "--data", "digits", "--alpha", "0.01", "--seed", "3", "--out", str(tmp_path)]) == 0
     manifest.write_index(tmp_path)
     return tmp_path
 
@@ -127,7 +127,7 @@ def record_file(folder: Path) -> Path:
 
 def test_a_record_says_what_its_levels_say(folder: Path, capsys: Any) -> None:
     record = preprocessing.read(record_file(folder))
-    assert record.command == "python -m snf_lite.experiments.preprocessing --data digits --alpha 0.01 --seed 3"
+    assert record.command == "python -m snf_lite preprocessing --data digits --alpha 0.01 --seed 3"
     assert record.data["test"]["sha256"] == snf.load("digits", "test").sha256
     for split in record.results:
         off = record.results[split]["total"] - preprocessing.expected_total(record, split)
@@ -152,7 +152,7 @@ def test_an_altered_record_is_noticed_even_when_sealed(
     record_file(folder).write_text(json.dumps(stored), "utf-8")
     assert main(["results", "--check", "--runs", str(folder)]) == 1
     assert "preprocessing.json: has been altered" in capsys.readouterr().err
-    assert main(["results", "--seal", "--check", "--runs", str(folder)]) == 1
+    assert main(["results", "--update-index", "--check", "--runs", str(folder)]) == 1
     assert f"test: its {words}" in (said := capsys.readouterr().err) or words in said
 
 

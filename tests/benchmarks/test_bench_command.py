@@ -19,12 +19,12 @@ def test_the_command_runs_every_suite_and_writes_record_and_figures(
     before = torch.get_num_threads()
     assert main([*TINY, "--seed", "7", "--threads", "1"]) == 0
     assert torch.get_num_threads() == before
-    record, out = bench_record.read_bench("data/runs/bench/bench.json"), capsys.readouterr().out
+    record, out = bench_record.read_bench("runs/bench/bench.json"), capsys.readouterr().out
     assert (
         bench_record.suites(record["cases"]) == list(suites.SUITES) and record["seed"] == 7 and record["threads"] == 1
     )
     for suite in suites.SUITES:
-        assert Path(f"data/runs/bench/{suite}.png").read_bytes().startswith(b"\x89PNG")
+        assert Path(f"runs/bench/{suite}.png").read_bytes().startswith(b"\x89PNG")
     for name, case in record["cases"].items():
         assert f"\n{name}, {case['rounds']} rounds\n" in out
         assert (case["rounds"] >= timing.MIN_ROUNDS) == bool(case["contenders"])
@@ -100,7 +100,7 @@ def test_a_record_is_not_lost_to_another_run(tmp_path: Path, capsys: pytest.Capt
     record = tmp_path / "bench-logdet" / "bench.json"
     before = record.read_bytes()
     assert main(asked) == 1
-    assert "holds a record already. Give another --name, or --restart" in capsys.readouterr().err
+    assert "holds a record already. Give another --name, or --overwrite" in capsys.readouterr().err
     assert record.read_bytes() == before
-    assert main([*asked, "--restart"]) == 0
+    assert main([*asked, "--overwrite"]) == 0
     assert record.read_bytes() != before

@@ -16,6 +16,7 @@ from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.paper_tables import ROWS
 from snf_lite.experiments.run import RunConfig
 from snf_lite.training import checkpoints
+from snf_lite.training.settings import TrainingConfig
 
 PIXELS = torch.randint(0, 17, (40, 1, 4, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -160,11 +161,11 @@ def test_a_record_of_before_did_without() -> None:
 
 
 def test_the_command_says_it() -> None:
-    assert RunConfig("dense-exact", augment=True).command.endswith(" --augment")
+    assert RunConfig("dense-exact", training=TrainingConfig(augment=True)).command.endswith(" --augment")
     assert "augment" not in RunConfig("dense-exact").command
 
 
 def test_the_papers_recipe_augments_cifar10_alone_and_both_twins() -> None:
-    asked = {name for name, row in ROWS.items() if row.recipe("paper", row.data, 0, 1).augment}
+    asked = {name for name, row in ROWS.items() if row.run_config("paper", row.data, 0, 1).training.augment}
     assert asked == {"cifar10-glow-exact", "cifar10-glow-selfnorm"}
-    assert not any(row.recipe("fast", row.data, 0, 1).augment for row in ROWS.values())
+    assert not any(row.run_config("fast", row.data, 0, 1).training.augment for row in ROWS.values())

@@ -129,12 +129,12 @@ class Unsized(Dataset[Tensor]):
         (torch.tensor(1.0), ValueError, r"at least one example, got a Tensor of shape \(\)"),
         (Items([]), ValueError, "at least one example, got a Items of length 0"),
         (MOONS[:1], ValueError, "at least 2 examples, got 1"),
-        (MOONS[:, :1], ValueError, r"events of shape \(2,\), got \(1,\)"),
+        (MOONS[:, :1], ValueError, r"examples of shape \(2,\), got \(1,\)"),
         (MOONS.double(), TypeError, r"expected torch\.float32, got torch\.float64"),
         (MOONS.long(), TypeError, r"expected torch\.float32, got torch\.int64"),
         (torch.full((20, 2), math.nan), ValueError, "finite input, got 36 NaN"),
-        ("digits", ValueError, r"digits train: expected events of shape \(2,\), got \(1, 8, 8\)"),
-        (Items([torch.zeros(3)] * 20), ValueError, r"events of shape \(2,\), got \(3,\)"),
+        ("digits", ValueError, r"digits train: expected examples of shape \(2,\), got \(1, 8, 8\)"),
+        (Items([torch.zeros(3)] * 20), ValueError, r"examples of shape \(2,\), got \(3,\)"),
         (Items(["a", "b"]), TypeError, "items that are tensors.*got str at 0"),
         (Items([torch.zeros(2)] * 19 + [torch.zeros(3)]), ValueError, r"examples of one shape.*got \(2,\), \(3,\)"),
         (Items([torch.zeros(2)] * 20, levels=17), ValueError, "data of None levels, as the flow has, got 17"),
@@ -166,7 +166,7 @@ def test_named_data_of_other_levels_are_refused() -> None:
 
 
 def test_validation_data_are_checked_too() -> None:
-    with pytest.raises(ValueError, match=r"digits validation: expected events of shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"digits validation: expected examples of shape \(2,\)"):
         snf.fit(fresh(), MOONS, 1, validation="digits")
 
 
@@ -202,7 +202,7 @@ def test_evaluate_depends_on_its_seed_alone() -> None:
     torch.rand(1)
     assert snf.evaluate(flow, "digits", "validation") == first
     assert snf.evaluate(flow, "digits", "validation", seed=1).nats != first.nats
-    assert str(first).endswith("(exact, 300 events of digits validation)") and "nats" in str(first)
+    assert str(first).endswith("(exact, 300 examples of digits validation)") and "nats" in str(first)
 
 
 def test_evaluate_refuses_what_fit_refuses() -> None:

@@ -1,23 +1,33 @@
 """The command line from end to end: train, be killed or finished, evaluate, sample; and one clear line for an error."""
 
 import contextlib
+import importlib
 import io
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
+from paths import ROOT
 
 import snf_lite as snf
-from snf_lite.cli import _parser, _recipe, main
+from snf_lite.cli import _parser, main
 from snf_lite.experiments import record as runs
+from snf_lite.experiments.archive import records_root
+from snf_lite.experiments.arguments import values_of
+from snf_lite.experiments.run import RunConfig
+from snf_lite.training.settings import TrainingConfig
 
 TRAIN = ["train", "dense-selfnorm", "--whiten", "--epochs", "2"]
-RUN = Path("data", "runs", "dense-selfnorm-digits-seed0")
+RUN = Path("runs", "dense-selfnorm-digits-seed0")
 
 
 @pytest.fixture(autouse=True)
@@ -48,9 +58,9 @@ def test_train_writes_record_picture_and_checkpoint(capsys: pytest.CaptureFixtur
     assert Path("there/mine/samples.png").read_bytes().startswith(b"\x89PNG")
     record = runs.read_record("there/mine/record.json")
     assert record.model["settings"] == {"depth": 3, "recon_weight": 2.0} and record.seed == 5
-    assert record.history["settings"]["precision"] == "bf16" and record.command.endswith("--precision bf16 --whiten")
+    assert record.history["settings"]["precision"] == "bf16" and "--precision bf16 " in record.command
     assert record.history["settings"]["whiten"] and record.history["epochs"] == [0, 1, 2]
-    assert f"{record.results['test']['nats']:.2f} ±" in out and "exact, 300 events of digits test" in out
+    assert f"{record.results['test']['nats']:.2f} ±" in out and "exact, 300 examples of digits test" in out
     flow = snf.restore("there/mine/checkpoint.pt")
     assert flow.layers[3].recon_weight == 2.0
     assert snf.evaluate(flow, "digits", seed=5).nats == record.results["test"]["nats"]
@@ -81,8 +91,8 @@ def test_more_epochs_go_on(trained: Path) -> None:
 def test_another_command_under_the_same_name_is_refused(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*TRAIN, "--lr", "0.01"]) == 1
     error = capsys.readouterr().err
-    assert "lr is 0.001 in the checkpoint, 0.01 here" in error and "--restart" in error and error.count("\n") == 1
-    assert main([*TRAIN, "--lr", "0.01", "--restart"]) == 0
+    assert "lr is 0.001 in the checkpoint, 0.01 here" in error and "--overwrite" in error and error.count("\n") == 1
+    assert main([*TRAIN, "--lr", "0.01", "--overwrite"]) == 0
     assert runs.read_record(trained / "record.json").history["settings"]["lr"] == 0.01
 
 
@@ -97,12 +107,12 @@ def test_evaluate_knows_its_data_and_takes_others(trained: Path, capsys: pytest.
     checkpoint = str(trained / "checkpoint.pt")
     assert main(["evaluate", checkpoint]) == 0
     shown, nats = capsys.readouterr().out, runs.read_record(trained / "record.json").results["test"]["nats"]
-    values, events = rf"{nats:.2f} ± \d\.\d\d nats, \d\.\d\d\d bits/dim", r"\(exact, 300 events of digits test\)\n"
+    values, events = rf"{nats:.2f} ± \d\.\d\d nats, \d\.\d\d\d bits/dim", r"\(exact, 300 examples of digits test\)\n"
     assert re.fullmatch(f"{values} {events}", shown)
     assert main(["evaluate", checkpoint, "--split", "validation", "--data", "digits"]) == 0
     assert "digits validation" in capsys.readouterr().out
     assert main(["evaluate", checkpoint, "--data", "moons"]) == 1
-    assert "events of shape (1, 8, 8), got (2,)" in capsys.readouterr().err
+    assert "examples of shape (1, 8, 8), got (2,)" in capsys.readouterr().err
 
 
 def test_sample_draws_and_prints_the_distance(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,12 +129,67 @@ def test_a_saved_flow_needs_its_data_named(capsys: pytest.CaptureFixture[str]) -
     assert main(["evaluate", "flow.pt"]) == 1
     assert "was trained on no data set, not on data with a name; give --data" in capsys.readouterr().err
     assert main(["evaluate", "flow.pt", "--data", "moons"]) == 0
-    assert "2000 events of moons test" in capsys.readouterr().out
+    assert "2000 examples of moons test" in capsys.readouterr().out
 
 
 def test_points_of_the_plane_train_too() -> None:
     assert main(["train", "dense-exact", "--data", "moons", "--epochs", "1", "--batch-size", "2000"]) == 0
-    assert Path("data/runs/dense-exact-moons-seed0/samples.png").exists()
+    assert Path("runs/dense-exact-moons-seed0/samples.png").exists()
+
+
+def test_the_command_of_an_old_record_still_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    """Records name options as they were called; help shows the names of today."""
+    record = json.loads((records_root() / "fast-dense-selfnorm-mnist-seed0" / "record.json").read_text("utf-8"))
+    words = shlex.split(record["command"])[3:]
+    assert "--warmup" in words
+    args = _parser().parse_args([*words, "--clip", "50", "--restart"])
+    assert (args.warmup_epochs, args.clip_norm, args.overwrite) == (1.0, 50.0, True)
+    assert _parser().parse_args(["results", "--seal"]).update_index
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    shown = capsys.readouterr().out
+    assert not re.search(r"--(warmup|clip|restart)\b(?!-)", shown)
+    assert all(name in shown for name in ("--warmup-epochs", "--clip-norm", "--overwrite"))
+
+
+def test_each_field_of_the_config_is_an_option_with_its_default() -> None:
+    args = _parser().parse_args(["train", "dense-selfnorm"])
+    assert TrainingConfig(**values_of(args, TrainingConfig)) == TrainingConfig()
+    config = RunConfig("dense-exact", training=TrainingConfig(
+        epochs=7, batch_size=3, lr=0.5, seed=2, whiten=True, warmup_epochs=2.5, decay="cosine", clip_norm=9.0,
+        evaluate_every=4, augment=True, compile=True, cuda_graph=True, precision="bf16",
+    ))  # fmt: skip
+    args = _parser().parse_args(shlex.split(config.command)[3:])
+    assert TrainingConfig(**values_of(args, TrainingConfig)) == config.training
+    assert not set(asdict(TrainingConfig()).items()) & set(asdict(config.training).items()), "an option was not tried"
+
+
+def test_a_record_of_another_command_line_is_the_same_run(trained: Path) -> None:
+    """The record of a run says what decided it; the words of its command may be older."""
+    path = trained / "record.json"
+    stored = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps({**stored, "command": "python -m snf_lite train dense-selfnorm --warmup 1.0"}), "utf-8")
+    (trained / "checkpoint.pt").unlink()
+    assert main(TRAIN) == 0
+
+
+def test_a_run_loads_samples_and_describes_itself_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    for place, name in (
+        ("snf_lite.cli", "load"), ("snf_lite.data.source", "load"), ("snf_lite.experiments.run", "load"),
+        ("snf_lite.experiments.run", "sample_pair"), ("snf_lite.analysis.figures", "sample_pair"),
+        ("snf_lite.experiments.record", "provenance"),
+    ):  # fmt: skip
+        work = getattr(importlib.import_module(place), name)
+
+        def counted(*args: object, name: str = name, work: Any = work, **kwargs: object) -> object:
+            calls.append(" ".join([name, *(str(arg) for arg in args[:2] if isinstance(arg, str))]))
+            return work(*args, **kwargs)
+
+        monkeypatch.setattr(f"{place}.{name}", counted)
+    assert main(TRAIN) == 0
+    loads = [f"load digits {split}" for split in ("train", "validation", "test")]
+    assert calls == [*loads, "sample_pair", "provenance"]
 
 
 def test_list_names_models_and_data(capsys: pytest.CaptureFixture[str]) -> None:
@@ -144,9 +209,10 @@ def test_list_names_models_and_data(capsys: pytest.CaptureFixture[str]) -> None:
         (["train"], "arguments are required: MODEL"),
         (["train", "dense"], "invalid choice: 'dense' .*dense-selfnorm"),
         ([*TRAIN, "--data", "letters"], "invalid choice: 'letters' .*digits"),
-        ([*TRAIN, "--epochs", "0"], "--epochs: .*'0'"),
-        ([*TRAIN, "--lr", "-1"], "--lr: expected a positive number, got '-1'"),
-        ([*TRAIN, "--clip", "nan"], "--clip: .*'nan'"),
+        ([*TRAIN, "--epochs", "0"], "expected epochs to be a positive integer, got 0"),
+        ([*TRAIN, "--lr", "-1"], r"expected lr in \(0, inf\), got -1\.0"),
+        ([*TRAIN, "--clip-norm", "nan"], "expected clip_norm in .* got nan"),
+        ([*TRAIN, "--batch-size", "ten"], "--batch-size: .*'ten'"),
         ([*TRAIN, "--decay", "step"], "--decay: invalid choice: 'step'"),
         ([*TRAIN, "--seed", "one"], "--seed: .*'one'"),
         ([*TRAIN, "--set", "depth"], "--set: expected KEY=VALUE, got 'depth'"),
@@ -195,23 +261,28 @@ def test_an_interrupt_says_how_to_go_on(capsys: pytest.CaptureFixture[str], monk
 
     monkeypatch.setattr("snf_lite.experiments.run.fit", interrupted)
     assert main(TRAIN) == 130
-    assert "The same command goes on" in capsys.readouterr().err
-    assert main([*TRAIN, "--restart"]) == 130
-    assert "The same command without --restart goes on" in capsys.readouterr().err
+    assert "Run the same command again to resume" in capsys.readouterr().err
+    assert main([*TRAIN, "--overwrite"]) == 130
+    assert "Run the same command without --overwrite again to resume" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("word", ["false", "False"])
 def test_a_setting_is_switched_off_by_either_spelling(word: str) -> None:
-    recipe = _recipe(_parser().parse_args([*TRAIN, "--set", f"front={word}"]))
-    assert recipe.settings["front"] is False
+    assert dict(_parser().parse_args([*TRAIN, "--set", f"front={word}"]).set)["front"] is False
 
 
-@pytest.mark.parametrize("command", ["list", "train", "evaluate", "sample", "bench"])
+@pytest.mark.parametrize("command", ["list", "train", "evaluate", "sample", "bench", "ablate", "preprocessing"])
 def test_each_command_has_help_seed_and_device(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
     shown = capsys.readouterr().out
     assert ended.value.code == 0 and "--seed" in shown and "--device" in shown
+
+
+def test_the_console_script_is_the_command_line() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    place, _, name = scripts["snf-lite"].partition(":")
+    assert getattr(importlib.import_module(place), name) is main
 
 
 def test_the_module_runs_as_a_program_and_loads_no_matplotlib_in_vain() -> None:

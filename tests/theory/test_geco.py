@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 from small_models import SMALL
+from small_runs import stepper
 from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import geco
-from snf_lite.training.step import StepOptions, TrainingStep
 
 MOONS = snf.sample_density("moons", 400)
 
@@ -113,7 +113,7 @@ def test_the_weight_scales_the_reconstruction_gradients() -> None:
 def test_the_weights_of_a_model_move_in_its_steps(name: str) -> None:
     settings = {**SMALL.get(name, {}), "tolerance": 0.01}
     flow = snf.build(name, (1, 8, 8), 17, **settings)
-    step = TrainingStep(flow, 1e-2, 8, 100.0, StepOptions())
+    step = stepper(flow, clip_norm=100.0)
     for _ in range(3):
         step(torch.randint(0, 17, (8, 1, 8, 8), dtype=torch.uint8), 1e-2)
     weights = [value for key, value in flow.state_dict().items() if key.endswith("adapted.weight")]
@@ -125,7 +125,7 @@ def test_the_weights_of_a_model_move_in_its_steps(name: str) -> None:
 def errors(flow: snf.Flow, x: Tensor) -> list[float]:
     """The mean reconstruction error of each layer that learns its inverse."""
     found = []
-    for layer in flow.chain():
+    for layer in flow.bijections:
         z = layer(x)[0].detach()
         if layer.learned_inverse:
             back = layer.inverse(z, exact=False).detach()

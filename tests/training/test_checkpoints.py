@@ -1,45 +1,19 @@
-"""Checkpoints: they come back as they were, survive a kill and a full disk, and say what is wrong with a bad one."""
+"""Checkpoints: flows come back as they were, and a run that is killed or extended resumes where it stopped."""
 
-import errno
 import os
-import pickle
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from checkpointed_runs import MOONS, assert_same, fresh, run
 from small_models import small
 
 import snf_lite as snf
-from snf_lite.runtime import files
 from snf_lite.training import checkpoints
-
-MOONS = snf.sample_density("moons", 300)
-
-
-def fresh(name: str = "dense-selfnorm", **settings: Any) -> snf.Flow:
-    torch.manual_seed(0)
-    return snf.build(name, (2,), **settings)
-
-
-def run(path: Path | None, epochs: int = 4, name: str = "dense-selfnorm", data: Any = MOONS, **changes: Any) -> Any:
-    """A short run of the same flow with the same settings; ``changes`` go to fit."""
-    flow = fresh(name)
-    snf.fit(flow, data, epochs, **{"batch_size": 50, "lr": 1e-2, "checkpoint": path, **changes})
-    return flow
-
-
-def assert_same(one: snf.Flow, other: snf.Flow) -> None:
-    there, here = one.state_dict(), other.state_dict()
-    assert there.keys() == here.keys()
-    for name, value in there.items():
-        assert torch.equal(value, here[name]), name
-        assert value.stride() == here[name].stride() and value.dtype == here[name].dtype, name
-
 
 # ---- there and back --------------------------------------------------------------------------------------------------
 
@@ -196,7 +170,7 @@ def test_a_tensor_and_the_name_of_the_same_data_are_the_same_run(tmp_path: Path)
         ({"decay": "cosine"}, "decay is constant in the checkpoint, cosine here"),
         ({"evaluate_every": 2}, "evaluate_every is 1 in the checkpoint, 2 here"),
         ({"epochs": 1}, "epochs is 4 in the checkpoint, 1 here"),
-        ({"data": MOONS + 1}, "data is 270 events, SHA-256 .* in the checkpoint, 270 events, SHA-256"),
+        ({"data": MOONS + 1}, "data is 270 examples, SHA-256 .* in the checkpoint, 270 examples, SHA-256"),
         ({"lr": 0.02, "seed": 3}, r"lr is .*; seed is"),
         ({"name": "dense-exact"}, r"layers\[1\] is SelfNormLinear\(features=2, recon_weight=1\.0\) in the checkpoint, "
                                   r"ExactLinear\(features=2\) here"),
@@ -225,170 +199,6 @@ def test_a_saved_flow_is_no_run(tmp_path: Path) -> None:
     snf.save(fresh(), tmp_path / "flow.pt")
     with pytest.raises(snf.CheckpointError, match=r"flow\.pt: holds a flow, not a run"):
         run(tmp_path / "flow.pt")
-
-
-# ---- files that are no good ------------------------------------------------------------------------------------------
-
-
-def altered(path: Path, change: Any) -> Path:
-    """A copy of a checkpoint after ``change`` of its content, with the digest as it was."""
-    stored = torch.load(path, weights_only=True)
-    change(stored)
-    torch.save(stored, path.with_name("altered.pt"))
-    return path.with_name("altered.pt")
-
-
-def nudge(stored: dict[str, Any]) -> None:
-    stored["weights"]["layers.1.weight"][0, 0] += 1e-6
-
-
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"gone\.pt: there is no such checkpoint"):
-        snf.restore(tmp_path / "gone.pt")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (b"", "got 0 bytes that cannot be read"),
-        (b"garbage" * 100, "got 700 bytes that cannot be read"),
-        (pickle.dumps({"format": "snf_lite checkpoint"}, protocol=4), "cannot be read|checkpoint format"),
-    ],
-)
-def test_a_file_of_something_else_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
-    (tmp_path / "bad.pt").write_bytes(content)
-    with pytest.raises(snf.CheckpointError, match=rf"bad\.pt: .*({message})"):
-        snf.restore(tmp_path / "bad.pt")
-    with pytest.raises(snf.CheckpointError, match=r"bad\.pt"):
-        run(tmp_path / "bad.pt")
-
-
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.999])
-def test_a_truncated_file_is_refused(kept: float, tmp_path: Path) -> None:
-    path = tmp_path / "flow.pt"
-    snf.save(fresh(), path)
-    path.write_bytes(path.read_bytes()[: int(kept * path.stat().st_size)])
-    with pytest.raises(snf.CheckpointError, match="truncated, damaged or something else"):
-        snf.restore(path)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (nudge, "has been altered"),
-        (lambda stored: stored["weights"].pop("layers.1.bias"), "has been altered"),
-        (lambda stored: stored["architecture"].update(event_shape=[3]), "has been altered"),
-        (lambda stored: stored.update(version=2), "expected checkpoint format 1, got 2"),
-        (lambda stored: stored.update(format="other"), "expected a checkpoint of snf_lite, got something else"),
-        (lambda stored: stored.clear(), "a dict with nothing in it"),
-    ],
-)
-def test_an_altered_file_is_refused(change: Any, message: str, tmp_path: Path) -> None:
-    snf.save(fresh(), tmp_path / "flow.pt")
-    with pytest.raises(snf.CheckpointError, match=rf"altered\.pt: .*{message}"):
-        snf.restore(altered(tmp_path / "flow.pt", change))
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda stored: stored["weights"].pop("layers.1.bias"), "weights do not fit its own architecture"),
-        (lambda stored: stored["architecture"]["layers"][1][1].update(hue="red"), "does not take its stored settings"),
-    ],
-)
-def test_a_well_signed_file_must_still_make_sense(change: Any, message: str, tmp_path: Path) -> None:
-    def resign(stored: dict[str, Any]) -> None:
-        change(stored)
-        stored["digest"] = checkpoints.digest({key: stored[key] for key in ("architecture", "weights", "training")})
-
-    snf.save(fresh(), tmp_path / "flow.pt")
-    with pytest.raises(snf.CheckpointError, match=message):
-        snf.restore(altered(tmp_path / "flow.pt", resign))
-
-
-def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
-    class Trap:
-        def __reduce__(self) -> Any:
-            return os.mkdir, (str(tmp_path / "sprung"),)
-
-    torch.save({"format": Trap()}, tmp_path / "trap.pt")
-    with pytest.raises(snf.CheckpointError, match="cannot be read"):
-        snf.restore(tmp_path / "trap.pt")
-    assert not (tmp_path / "sprung").exists()
-
-
-# ---- disks that are no good ------------------------------------------------------------------------------------------
-
-
-def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(descriptor: int) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(files.os, "fsync", full)
-
-
-def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "flow.pt"
-    snf.save(fresh(), path)
-    before = path.read_bytes()
-    fill_disk(monkeypatch)
-    with pytest.raises(OSError, match=r"No space left on device.*that was there is intact: .*flow\.pt") as caught:
-        snf.save(fresh(depth=3), path)
-    assert caught.value.errno == errno.ENOSPC
-    assert path.read_bytes() == before and os.listdir(tmp_path) == ["flow.pt"]
-    with pytest.raises(OSError, match="nothing was left there"):
-        snf.save(fresh(), tmp_path / "new.pt")
-    assert os.listdir(tmp_path) == ["flow.pt"]
-
-
-def test_a_write_that_breaks_off_half_way_leaves_nothing(tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource", reason="this system has no limits of a process")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
-    try:
-        with pytest.raises(OSError, match=r"could not write \d+ bytes \(File too large\)"):
-            snf.save(fresh(), tmp_path / "flow.pt")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    assert os.listdir(tmp_path) == []
-
-
-def test_a_disk_that_fills_up_during_a_run_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: Any) -> None:
-    path = tmp_path / "run.pt"
-    run(path, 2)
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="No space left on device"):
-        fill_disk(patch)
-        run(path, 4)
-    assert_same(run(path, 4), run(None, 4))
-
-
-@pytest.mark.parametrize("path", [".", "file/flow.pt"])
-def test_a_path_that_cannot_be_written_is_named(path: str, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("here", "utf-8")
-    with pytest.raises(OSError, match="could not write"):
-        snf.save(fresh(), tmp_path / path)
-    assert os.listdir(tmp_path) == ["file"]
-
-
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    target, link = tmp_path / "real.pt", tmp_path / "link.pt"
-    try:
-        link.symlink_to(target)
-    except OSError as error:
-        pytest.skip(f"this system lets nobody make a link: {error}")
-    snf.save(snf.build("dense-exact", (2,)), link)
-    assert link.is_symlink() and snf.restore(target).event_shape == (2,)
-
-
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_a_device_stays_a_device(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    reader = threading.Thread(target=pipe.read_bytes)
-    reader.start()
-    snf.save(snf.build("dense-exact", (2,)), pipe)
-    reader.join(timeout=10)
-    assert pipe.is_fifo()
 
 
 def test_a_class_from_elsewhere_does_not_stand_in_for_one_of_the_package(tmp_path: Path) -> None:

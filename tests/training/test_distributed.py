@@ -16,6 +16,7 @@ import snf_lite as snf
 from snf_lite.experiments import record as runs
 from snf_lite.runtime import distributed
 from snf_lite.runtime.devices import choose_device
+from snf_lite.runtime.distributed import Process
 from snf_lite.training import checkpoints
 
 pytestmark = pytest.mark.skipif(
@@ -86,13 +87,10 @@ def test_each_process_draws_its_own_noise(both: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 7, 12])
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_shares_make_up_the_batch(size: int, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_make_up_the_batch(size: int, count: int) -> None:
     indices, values = torch.randperm(size), torch.rand(size, dtype=torch.float64)
-    monkeypatch.setattr(distributed, "world_size", lambda: count)
-    parts = []
-    for rank in range(count):
-        monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        parts.append(distributed.shard(indices))
+    processes = [Process(rank, count, torch.device("cpu")) for rank in range(count)]
+    parts = [process.shard(indices) for process in processes]
     assert all(len(part) for part, _ in parts)
     assert torch.equal(torch.cat([part for part, weight in parts if weight]), indices)
     joint = sum(weight * values[part].mean() for part, weight in parts) / count
@@ -122,7 +120,7 @@ def test_two_processes_take_over_the_run_of_one_and_one_theirs(both: list[dict[s
 def test_the_command_line_trains_and_writes_once(both: list[dict[str, Any]], folder: Path) -> None:
     (code, told, errors), others = both[0]["command"], both[1]["command"]
     assert (code, others) == (0, (0, "", "")), errors
-    run = folder / "data" / "runs" / "dense-selfnorm-moons-seed0"
+    run = folder / "runs" / "dense-selfnorm-moons-seed0"
     assert sorted(os.listdir(run)) == ["checkpoint.pt", "record.json", "samples.png"]
     record = runs.read_record(run / "record.json")
     assert record.history["epochs"] == [0, 1, 2] and record.history["settings"]["processes"] == 2
@@ -135,7 +133,7 @@ def test_reproduce_plans_and_tells_once(both: list[dict[str, Any]], folder: Path
     (code, told, errors), others = both[0]["reproduce"], both[1]["reproduce"]
     assert (code, errors) == (0, "") and others == (0, "", "")
     assert told.count("1 of 1: dense-exact") == told.count("bits/dim (exact") == 1
-    assert sorted(path.name for path in (folder / "runs").iterdir()) == [
+    assert sorted(path.name for path in (folder / "reproduced").iterdir()) == [
         "fast-dense-exact-digits-seed0", "reproduce-fast-digits-dense-exact",
     ]  # fmt: skip
 
@@ -185,4 +183,5 @@ def test_one_process_touches_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.distributed, "init_process_group", lambda *_, **__: pytest.fail("a group was made"))
     monkeypatch.setenv("WORLD_SIZE", "1")  # torchrun with one process
     snf.fit(fresh(), MOONS, 1, validation=HELD_OUT)
-    assert (distributed.world_size(), distributed.rank(), distributed.is_main_process()) == (1, 0, True)
+    process = distributed.current(torch.device("cpu"))
+    assert (process.world_size, process.rank, process.is_main) == (1, 0, True)

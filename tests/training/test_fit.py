@@ -1,5 +1,7 @@
 """The training loop: what it leaves behind, what it refuses, and that it computes the same thing every time."""
 
+import dataclasses
+import inspect
 import math
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,11 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite.training import checkpoints
-from snf_lite.training.settings import Settings
+from snf_lite.training.settings import TrainingConfig
 
 
-def settings(**changes: Any) -> Settings:
-    asked: dict[str, Any] = dict(epochs=10, batch_size=100, lr=0.1, seed=0, whiten=False, warmup_epochs=2.0)
-    return Settings(**{**asked, "decay": "constant", "clip_norm": None, "evaluate_every": 1, **changes})
+def settings(**changes: Any) -> TrainingConfig:
+    return TrainingConfig(**{"epochs": 10, "lr": 0.1, "warmup_epochs": 2.0, **changes})
 
 
 class Steps:
@@ -142,6 +143,39 @@ def test_each_epoch_has_its_own_order_and_noise(monkeypatch: pytest.MonkeyPatch)
     snf.fit(flow, MOONS, 2, 400, validation=HELD_OUT)
     assert not torch.equal(seen[0], seen[1])
     assert torch.equal(seen[0].sort(0).values, MOONS.sort(0).values)
+
+
+# ---- one declaration of each option ----------------------------------------------------------------------------------
+
+
+def test_the_keywords_of_fit_are_the_fields_of_the_config() -> None:
+    """So an option is declared in ``settings.py`` and in ``fit``; the command line and records follow."""
+    others = {"flow", "data", "device", "checkpoint", "resume", "validation", "progress", "loss"}
+    keywords = {name: given.default for name, given in inspect.signature(snf.fit).parameters.items()}
+    config = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
+    assert keywords.keys() - others == config.keys() and others < keywords.keys()
+    assert [name for name in config if name != "epochs" and keywords[name] != config[name]] == []
+
+
+def test_fit_hands_each_keyword_to_the_config_of_its_own_name() -> None:
+    asked: dict[str, Any] = {
+        "epochs": 1, "batch_size": 51, "lr": 0.5, "seed": 3, "whiten": True, "warmup_epochs": 0.25, "decay": "cosine",
+        "clip_norm": 7.0, "evaluate_every": 2, "augment": False, "compile": False, "cuda_graph": False,
+        "precision": "bf16",
+    }  # fmt: skip
+    history = snf.fit(fresh(), MOONS, validation=HELD_OUT, **asked)
+    assert asked.keys() == {field.name for field in dataclasses.fields(TrainingConfig)}
+    assert {name: history.settings[name] for name in asked} == asked
+
+
+def test_fit_minimizes_the_loss_it_is_given() -> None:
+    """Minus the exact likelihood leaves no gradient on the learned inverses."""
+    own, given = fresh(), fresh()
+    snf.fit(own, MOONS, 1, validation=HELD_OUT)
+    start = fresh().layers[1].inverse_weight.detach().clone()
+    snf.fit(given, MOONS, 1, validation=HELD_OUT, loss=lambda flow, x: -flow.log_prob(x).mean())
+    assert torch.equal(given.layers[1].inverse_weight, start) and not torch.equal(own.layers[1].inverse_weight, start)
+    assert not torch.equal(given.layers[1].weight, start)
 
 
 # ---- schedule and clipping -------------------------------------------------------------------------------------------

@@ -1,17 +1,20 @@
-"""The means of a training step: compiled, recorded, in lower precision, and Adam on weights stored by columns."""
+"""The options of a training step: compiled, captured, in lower precision; and Adam on weights stored by columns."""
 
-import copy
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_runs import HELD_OUT, MOONS, fresh, weights
+from small_runs import HELD_OUT, MOONS, fresh, stepper, weights
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite.training import step
-from snf_lite.training.step import StepOptions, TrainingStep, adam
+from snf_lite.training import checkpoints, cuda_graph, fit, training_run
+from snf_lite.training.adam import adam
+from snf_lite.training.cuda_graph import GraphedStep
+from snf_lite.training.settings import TrainingConfig
+from snf_lite.training.training_run import TrainingRun
 
 MODELS = ["dense-selfnorm", "dense-exact", "dense-relative", "dense-lu"]
 
@@ -19,7 +22,7 @@ MODELS = ["dense-selfnorm", "dense-exact", "dense-relative", "dense-lu"]
 def gradients(flow: snf.Flow, x: Tensor, precision: str = "float32") -> Tensor:
     flow.zero_grad()
     torch.manual_seed(0)
-    with StepOptions(precision=precision).products(x.device):
+    with TrainingConfig(precision=precision).autocast(x.device):
         loss = flow.loss(x)
     loss.backward()
     return torch.cat([weight.grad.flatten() for weight in flow.parameters()])
@@ -125,52 +128,68 @@ def test_a_compiled_run_ends_where_the_plain_one_does(monkeypatch: pytest.Monkey
     assert history.settings["compile"] is True
 
 
-def by_graph(
-    monkeypatch: pytest.MonkeyPatch, flow: snf.Flow, clip_norm: float | None = None
-) -> tuple[TrainingStep, list[str]]:
-    """A step that goes the way of the graph on the CPU: what is "recorded" is called again for each replay.
+def graphed(monkeypatch: pytest.MonkeyPatch, flow: snf.Flow, **settings: Any) -> tuple[Any, list[str]]:
+    """A graphed step on the CPU, as ``stepper``: what is "captured" is called again for each replay.
 
     Unlike a graph this runs Python again; that the replay reads its inbox and nothing else is seen from the weights.
     """
     said: list[str] = []
 
-    def recorded(work: Any) -> Any:
-        said.append("recorded")
+    def captured(work: Any) -> Any:
+        said.append("captured")
         return lambda: said.append("replayed") or work()
 
-    monkeypatch.setattr(step, "recorded", recorded)
-    monkeypatch.setattr(StepOptions, "require_on", lambda *_: None)
-    monkeypatch.setattr(step, "adam", lambda parameters, lr, capturable: adam(parameters, torch.tensor(lr)))
-    return TrainingStep(flow, 0.1, 50, clip_norm, StepOptions(cuda_graph=True)), said
+    monkeypatch.setattr(cuda_graph, "captured", captured)
+    step, config = GraphedStep(50), TrainingConfig(cuda_graph=True, **settings)
+    optimizer = adam(list(flow.parameters()), torch.tensor(0.1))  # type: ignore[arg-type]
+    return lambda batch, rate: step(flow, batch, optimizer, rate, config, lambda x: flow.loss(x)), said
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.5])
-def test_a_recorded_step_does_what_the_plain_one_does(monkeypatch: pytest.MonkeyPatch, clip_norm: float | None) -> None:
-    plain, recorded = fresh(), fresh()
-    eager = TrainingStep(plain, 0.1, 50, clip_norm, StepOptions())
-    graph, said = by_graph(monkeypatch, recorded, clip_norm)
+def test_a_captured_step_does_what_the_eager_one_does(monkeypatch: pytest.MonkeyPatch, clip_norm: float | None) -> None:
+    plain, captured = fresh(), fresh()
+    eager = stepper(plain, clip_norm=clip_norm)
+    graph, said = graphed(monkeypatch, captured, clip_norm=clip_norm)
     for index, events in enumerate(MOONS.split(50)[:6]):
         for take in (eager, graph):
             take(events, 0.01 * (index + 1))
     eager(MOONS[:7], 0.01)
     graph(MOONS[:7], 0.01)
-    assert torch.allclose(weights(recorded), weights(plain), atol=1e-6)
-    assert said == ["recorded", *["replayed"] * 3], "three steps to warm up, then recorded once; short batches plainly"
+    assert torch.allclose(weights(captured), weights(plain), atol=1e-6)
+    assert said == ["captured", *["replayed"] * 3], "three eager steps, then captured once; small batches stay eager"
 
 
-def test_a_recorded_step_notices_a_gradient_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_captured_step_notices_a_gradient_that_is_not_finite(monkeypatch: pytest.MonkeyPatch) -> None:
     flow = fresh()
-    graph, _ = by_graph(monkeypatch, flow)
+    graph, _ = graphed(monkeypatch, flow)
     for events in MOONS.split(50)[:4]:
         graph(events, 0.01)
     monkeypatch.setattr(flow, "loss", lambda x: weights_of(flow).sum() * float("inf"))
-    graph.loss = flow.loss
     with pytest.raises(FloatingPointError, match="without cuda_graph the message names its layer"):
         graph(MOONS[:50], 0.01)
 
 
 def weights_of(flow: snf.Flow) -> Tensor:
     return torch.cat([weight.flatten() for weight in flow.parameters()])
+
+
+def test_fit_takes_graphed_steps_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    class Seen(GraphedStep):
+        def __call__(self, flow: snf.Flow, batch: Tensor, *rest: Any) -> Tensor:
+            sizes.append(self.batch_size)
+            return super().__call__(flow, batch, *rest)
+
+    monkeypatch.setattr(cuda_graph, "captured", lambda work: work)
+    monkeypatch.setattr(fit, "GraphedStep", Seen)
+    monkeypatch.setattr(TrainingConfig, "require_supported", lambda *_: None)
+    monkeypatch.setattr(training_run, "adam", lambda parameters, lr, capturable: adam(parameters, torch.tensor(lr)))
+    ends = []
+    for asked in (True, False):
+        ends.append(fresh())
+        snf.fit(ends[-1], MOONS, 2, 150, 1e-2, validation=HELD_OUT, cuda_graph=asked)
+    assert sizes == [150] * 6 and torch.allclose(weights(ends[0]), weights(ends[1]), atol=1e-6)
 
 
 def test_a_run_may_be_taken_up_by_other_means(tmp_path: Any) -> None:
@@ -183,16 +202,24 @@ def test_a_run_may_be_taken_up_by_other_means(tmp_path: Any) -> None:
         snf.fit(fresh(), MOONS, 4, 50, validation=HELD_OUT, checkpoint=path, precision="bf16")
 
 
-def test_loaded_state_keeps_its_own_rate_and_means() -> None:
-    flow = fresh()
-    first = TrainingStep(flow, 0.1, 50, None, StepOptions())
-    first(MOONS[:50], 0.05)
-    second = TrainingStep(copy.deepcopy(flow), 0.3, 50, None, StepOptions())
-    second.load(copy.deepcopy(first.optimizer.state_dict()))
-    assert second.optimizer.param_groups[0]["lr"] == 0.3
-    for taken in (first, second):
-        taken(MOONS[50:100], 0.02)
-    assert torch.equal(weights(first.flow), weights(second.flow))
+def test_a_resumed_optimizer_keeps_its_own_options(tmp_path: Path) -> None:
+    """A checkpoint from a run by CUDA graph holds their optimizer's options, which an eager one must not take over."""
+    path = tmp_path / "run.pt"
+    snf.fit(fresh(), MOONS, 1, 50, validation=HELD_OUT, checkpoint=path)
+    stored = checkpoints.read(path)
+    stored["training"]["optimizer"]["param_groups"][0].update(lr=torch.tensor(7.0), capturable=True)
+    checkpoints.write(path, fresh(), stored["weights"], stored["training"])
+    groups: list[dict[str, Any]] = []
+
+    class Seen(TrainingRun):
+        def start(self, resume: bool) -> None:
+            super().start(resume)
+            groups.append(dict(self.optimizer.param_groups[0]))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "TrainingRun", Seen)
+        snf.fit(fresh(), MOONS, 2, 50, validation=HELD_OUT, checkpoint=path)
+    assert (groups[0]["lr"], groups[0]["capturable"]) == (1e-3, False)
 
 
 @pytest.mark.gpu
