@@ -1,4 +1,21 @@
-"""snf_lite: self-normalizing flows, their exact twins, and what it takes to train and compare them."""
+"""Self-normalizing flows, the exact flows they are compared with, and what trains and evaluates both.
+
+The theory in ten files, in the order in which to read them:
+
+    layer                the interface of a layer: transform, inverse, surrogate
+    chain                layers applied one after the other
+    flow                 a chain and a base density: log_prob, loss, sample
+    dense                SelfNormLinear, ExactLinear, RelativeGradientLinear
+    conv                 SelfNormConv2d, ExactConv2d
+    surrogate            the same for any differentiable f and g
+    geco                 the reconstruction penalty, and how its weight is adapted
+    models               the paper's models, by name
+    linalg.dense_matrix  log|det W|, its gradient and solves from one factorization
+    training.fit         the training loop
+
+Other layers are in ``layers``, exact algebra in ``linalg``. Examples in docstrings assume ``import torch`` and
+``import snf_lite as snf``.
+"""
 
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
@@ -9,11 +26,12 @@ from snf_lite.layer import FlowLayer
 from snf_lite.layers.activations import SmoothLeakyReLU
 from snf_lite.layers.conv_exponential import ConvExponential2d
 from snf_lite.layers.emerging import EmergingConv2d
-from snf_lite.layers.glow import ActNorm, AffineCoupling, SplitPrior
+from snf_lite.layers.glow import ActNorm, AffineCoupling
 from snf_lite.layers.lu import LULinear
 from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize, Whiten
 from snf_lite.layers.reshape import Flatten, Squeeze
 from snf_lite.layers.spline import RationalQuadraticSpline
+from snf_lite.layers.split_prior import SplitPrior
 from snf_lite.models import build, model_names
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.surrogate import self_norm_log_det
@@ -24,44 +42,15 @@ from snf_lite.training.history import History
 
 __version__ = "0.1.0"
 
+# In the order in which a reader needs them.
+# fmt: off
 __all__ = [
-    "ActNorm",
-    "AffineCoupling",
-    "CheckpointError",
-    "ConvExponential2d",
-    "DataError",
-    "Dequantize",
-    "EmergingConv2d",
-    "Evaluation",
-    "ExactConv2d",
-    "ExactLinear",
-    "Flatten",
-    "Flow",
-    "FlowLayer",
-    "History",
-    "LULinear",
-    "Logit",
-    "NotInvertibleError",
-    "RationalQuadraticSpline",
-    "RelativeGradientLinear",
-    "SelfNormConv2d",
-    "SelfNormLinear",
-    "SmoothLeakyReLU",
-    "SplitPrior",
-    "Squeeze",
-    "Standardize",
-    "Whiten",
-    "build",
-    "dataset_names",
-    "density_names",
-    "evaluate",
-    "fit",
-    "load",
-    "mixture_log_prob",
-    "model_names",
-    "read_folder",
-    "restore",
-    "sample_density",
-    "save",
-    "self_norm_log_det",
+    "build", "model_names", "fit", "History", "evaluate", "Evaluation", "Flow", "save", "restore",
+    "SelfNormLinear", "SelfNormConv2d", "ExactLinear", "ExactConv2d", "RelativeGradientLinear", "LULinear",
+    "EmergingConv2d", "ConvExponential2d", "SmoothLeakyReLU", "RationalQuadraticSpline",
+    "ActNorm", "AffineCoupling", "SplitPrior", "Squeeze", "Flatten", "Dequantize", "Logit", "Whiten", "Standardize",
+    "FlowLayer", "self_norm_log_det",
+    "load", "dataset_names", "read_folder", "sample_density", "density_names", "mixture_log_prob",
+    "NotInvertibleError", "CheckpointError", "DataError",
 ]
+# fmt: on

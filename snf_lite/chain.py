@@ -1,4 +1,17 @@
-"""Layers in a row: what a flow shares with a layer that is itself made of layers."""
+"""Layers applied one after the other: what a flow and a layer made of layers have in common.
+
+Let x_0 = x and x_k = f_k(x_{k-1}) with Jacobians J_k. The chain rule gives J = J_K ⋯ J_1, and since the determinant of
+a product is the product of the determinants,
+
+    log|det J(x)| = Σ_k log|det J_k(x_{k-1})|    (eq-compose),
+
+each term at that layer's own input. The training pass replaces a term by the layer's ``surrogate`` where the layer
+learns its inverse, and adds the reconstruction penalties λ ‖g_k(f_k(x)) − x‖². A penalty stays local to its layer: its
+input is treated as a constant there, so that no gradient reaches the layers before it (eq-objective).
+
+Inputs are checked once, by ``Flow`` or by a layer that is called directly. Inside the chain the layers' unchecked
+methods are called, and only their results are checked, so that an error names the layer in which it arises.
+"""
 
 from collections.abc import Hashable, Iterator
 from typing import cast
@@ -11,78 +24,75 @@ from snf_lite.runtime import checks
 
 
 class Chain(nn.Module):
-    """Layers in a row, data side first, walked forwards, backwards and in training.
+    """Layers applied one after the other, data side first: forward, inverse, and the training pass.
 
-    ``Flow`` is a row with a base density behind it; a layer made of layers is a row that is itself a ``FlowLayer``.
+    ``Flow`` is a chain with a base density; a layer made of layers is a chain that is itself a ``FlowLayer``.
     """
 
     layers: nn.ModuleList
+    # Key and positions of layers whose log-determinants are computed in one batch.
     _groups: tuple[tuple[Hashable, list[int]], ...] = ()
 
-    def chain(self) -> list[FlowLayer]:
+    @property
+    def bijections(self) -> list[FlowLayer]:
         """The layers, data side first, typed as what they are."""
         return cast("list[FlowLayer]", list(self.layers))  # a string: torch 2.6 cannot compile the type
 
     def iter_layers(self, event_shape: tuple[int, ...]) -> Iterator[tuple[FlowLayer, tuple[int, ...]]]:
-        """Each layer with the event shape that it takes; of a layer made of layers first those, then itself."""
-        for layer in self.chain():
+        """Each layer with its event shape; a layer made of layers follows those inside it."""
+        for layer in self.bijections:
             if isinstance(layer, Chain):
                 yield from layer.iter_layers(event_shape)
             yield layer, event_shape
             event_shape = layer.output_shape(event_shape)
 
-    def bind_layers(self, event_shape: tuple[int, ...], owner: str, prefix: str = "") -> tuple[int, ...]:
-        """Tell the layers their labels and which events will come; returns the event shape of the last one's z.
+    def bind_layers(self, event_shape: tuple[int, ...], label: str, prefix: str = "") -> tuple[int, ...]:
+        """Give each layer its label and its event shape; returns the event shape of the last one's z.
 
         Raises:
-            TypeError: one of them is no layer.
-            ValueError: a layer does not take what the one before gives; the message names it.
+            TypeError: an element is no layer.
+            ValueError: a layer does not accept the output of the one before; the message names it.
         """
+        groups: dict[tuple[type, Hashable], list[int]] = {}
         for index, layer in enumerate(self.layers):
             if not isinstance(layer, FlowLayer):
-                raise TypeError(f"{owner}: expected layers[{index}] to be a FlowLayer, got {type(layer).__name__}.")
+                raise TypeError(f"{label}: expected layers[{index}] to be a FlowLayer, got {type(layer).__name__}.")
             layer.label = f"{prefix}layers[{index}] {type(layer).__name__}"
             event_shape = layer.bind(event_shape)
-        self._groups = tuple(self._find_groups())
+            if (key := layer.log_det_group()) is not None:
+                groups.setdefault((type(layer), key), []).append(index)
+        self._groups = tuple((key, positions) for (_, key), positions in groups.items())
         return event_shape
-
-    def _find_groups(self) -> list[tuple[Hashable, list[int]]]:
-        """Key and positions of layers whose log-determinants are computed in one go."""
-        teams: dict[tuple[type, Hashable], list[int]] = {}
-        for index, layer in enumerate(self.chain()):
-            if layer.log_det_group() is not None:
-                teams.setdefault((type(layer), layer.log_det_group()), []).append(index)
-        return [(key, team) for (_, key), team in teams.items()]
-
-    def _volumes(self, device: torch.device, dtype: torch.dtype) -> dict[int, Tensor]:
-        """By position the log|det| () of each layer in a team."""
-        found: dict[int, Tensor] = {}
-        for key, team in self._groups:
-            layers = [self.chain()[index] for index in team]
-            found.update(zip(team, type(layers[0]).grouped_log_dets(layers, key).to(device, dtype), strict=True))
-        return found
 
     def forward_layers(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """z, and the sum of the layers' exact log|det|, (B,) in nats."""
-        log_det = torch.zeros(len(x), dtype=dtype, device=x.device)
-        for layer in self.chain():
-            x, term = layer(x)
-            log_det = log_det + term
-        return x, log_det
+        total = torch.zeros(len(x), dtype=dtype, device=x.device)
+        for layer in self.bijections:
+            x, log_det = layer.transform(x)
+            checks.require_finite_output(x, layer.label, "z")
+            checks.require_finite_output(log_det, layer.label, "the log-determinant")
+            total = total + log_det
+        return x, total
 
     def inverse_layers(self, z: Tensor, exact: bool) -> Tensor:
         """x from z, layer by layer."""
-        for layer in reversed(self.chain()):
-            z = layer.inverse(z, exact=exact)
+        for layer in reversed(self.bijections):
+            z = layer.invert(z, exact)
+            checks.require_finite_output(z, layer.label, "the inverse")
         return z
 
     def training_pass(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, the sum of the layers' terms in nats, () or (B,), and the sum of their penalties if there are any."""
         total, penalty = torch.zeros((), dtype=dtype, device=x.device), None
-        volumes = self._volumes(x.device, dtype)
-        for index, layer in enumerate(self.chain()):
-            if index in volumes:
-                x, term, cost = layer.map(x), volumes[index], None
+        layers = self.bijections
+        log_dets: dict[int, Tensor] = {}
+        for key, positions in self._groups:
+            group = [layers[index] for index in positions]
+            values = type(group[0]).grouped_log_dets(group, key).to(x.device, dtype)
+            log_dets.update(zip(positions, values, strict=True))
+        for index, layer in enumerate(layers):
+            if index in log_dets:
+                x, term, cost = layer.map(x), log_dets[index], None
             else:
                 x, term, cost = layer.surrogate(x)
             x = x.to(dtype)  # under autocast a product may come out in half precision
@@ -95,10 +105,10 @@ class Chain(nn.Module):
         """Raise FloatingPointError that names the first layer whose training pass is not finite on x.
 
         Returns:
-            If there is none, how large a code becomes, and the label of the layer that gives it.
+            If there is none, the largest absolute value of a latent, and the label of the layer that gives it.
         """
         largest = (0.0, "Flow")
-        for layer in self.chain():
+        for layer in self.bijections:
             results = layer.surrogate(x)
             if isinstance(layer, Chain) and not all(result is None or checks.all_finite(result) for result in results):
                 layer.name_non_finite(x)
@@ -110,19 +120,19 @@ class Chain(nn.Module):
         return largest
 
     def initialise_layers(self, x: Tensor, whiten: bool) -> None:
-        """Initialise layer after layer from a batch of the first one's inputs."""
-        for index, layer in enumerate(self.chain()):
+        """Initialize layer after layer, each from its own inputs for the batch x."""
+        for index, layer in enumerate(self.bijections):
             if index:
-                x = self.chain()[index - 1].surrogate(x)[0]
+                x = self.bijections[index - 1].surrogate(x)[0]
             layer.initialise(x, whiten)
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Let the layers change what they change by themselves after a training step; ``fit`` does so after each."""
-        for layer in self.chain():
+        """Update what the layers adapt without a gradient; ``fit`` calls it after each training step."""
+        for layer in self.bijections:
             layer.after_step()
 
     def clear_cache(self) -> None:
-        """Drop what the layers remember from their weights; ``fit`` does so after each step."""
-        for layer in self.chain():
+        """Drop what the layers cached from their weights; ``fit`` calls it after each training step."""
+        for layer in self.bijections:
             layer.clear_cache()

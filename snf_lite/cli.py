@@ -74,8 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def list_names(args: argparse.Namespace) -> None:
     """Print the models and the data sets."""
-    for name, builder in models.BUILDERS.items():
-        print(f"model  {name:<16}  {' '.join((builder.__doc__ or '').split())}")
+    for name, model in models.MODELS.items():
+        print(f"model  {name:<16}  {model.description}")
     for name in dataset_names():
         print(f"data   {name}")
 

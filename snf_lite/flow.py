@@ -1,7 +1,19 @@
-"""The flow: layers in a row in front of a standard normal base density.
+"""The flow: a chain of layers and a standard normal base density.
 
-Exact and self-normalised never mix: ``log_prob`` is the exact likelihood of f in nats, ``loss`` is the training
-objective whose *gradient* matters and whose value is no likelihood wherever a layer learns its inverse.
+With z = f(x) and log p(z) = log N(z; 0, I), the exact log-likelihood of the data is
+
+    log p(x) = log N(f(x); 0, I) + Σ_k log|det J_k|    (eq-change),
+
+and maximum likelihood minimizes its negative mean, the negative log-likelihood (NLL) in nats (eq-likelihood). With a
+learned inverse g there are two likelihoods of x: that of f, and that of the inverse of g, in which -log|det J_g|
+replaces log|det J_f| (eq-two-likelihoods). Self-normalizing training maximizes half of each, minus a penalty that
+keeps g close to the inverse of f,
+
+    ½ log p_f(x) + ½ log p_g(x) − Σ_k λ_k ‖g_k(f_k(x)) − x‖²    (eq-objective),
+
+and in the gradient of each log-determinant the inverse Jacobian is replaced by that of the partner (eq-general). Exact
+and self-normalizing passes are never mixed: ``log_prob`` is the exact likelihood of f, ``loss`` is the training
+objective, whose *gradient* matters and whose value is no likelihood wherever a layer learns its inverse.
 """
 
 import math
@@ -16,14 +28,27 @@ from snf_lite.runtime import checks
 
 
 class Flow(Chain):
-    """Layers in a row and the base density N(0, I): log p(x) = log N(f(x); 0, I) + Σ_k log|det J_k|   (eq-change).
+    """A chain of layers and the base density N(0, I): log p(x) = log N(f(x); 0, I) + Σ_k log|det J_k|   (eq-change).
 
     Args:
-        layers: the bijections, data side first.
-        event_shape: the shape of one event: (D,), or (C, H, W) for images.
+        layers: The bijections, data side first.
+        event_shape: The event shape: (D,), or (C, H, W) for images.
 
     Raises:
-        ValueError: a layer does not take what the one before gives; the message names it.
+        ValueError: a layer does not accept the output of the one before; the message names it.
+        TypeError: an element of ``layers`` is no layer, or their dtypes differ.
+
+    Example:
+        >>> flow = snf.Flow([snf.SelfNormLinear(2), snf.SmoothLeakyReLU(), snf.SelfNormLinear(2)], (2,))
+        >>> x = torch.zeros(5, 2)
+        >>> flow.log_prob(x).shape, flow.sample(3).shape
+        (torch.Size([5]), torch.Size([3, 2]))
+        >>> flow.loss(x).backward()
+        >>> torch.allclose(flow.inverse(flow(x)[0]), x, atol=1e-5)
+        True
+
+    References:
+        Keller et al., Self Normalizing Flows, ICML 2021, the objective (https://arxiv.org/abs/2011.07248).
     """
 
     initialised: Tensor
@@ -35,18 +60,16 @@ class Flow(Chain):
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
         self.z_shape = self.bind_layers(self.event_shape, "Flow")
         self.features = math.prod(self.event_shape)
-        # Persistent, so that a restored flow is never initialised a second time from other data.
+        members = [layer for layer, _ in self.iter_layers(self.event_shape)]
+        dtypes = {layer.dtype: layer.label for layer in reversed(members) if layer.dtype is not None}
+        if len(dtypes) > 1:
+            described = ", ".join(f"{label} has {dtype}" for dtype, label in dtypes.items())
+            raise TypeError(f"Flow: expected layers of one dtype, got several: {described}.")
+        # Persistent, so that a restored flow is never initialized a second time from other data.
         self.register_buffer("initialised", torch.tensor(False))
         # Empty: it only follows .to(), and so knows dtype and device where no layer has a parameter.
-        self.register_buffer("_anchor", torch.empty(0, dtype=self._common_dtype()), persistent=False)
-
-    def _common_dtype(self) -> torch.dtype:
-        layers = [layer for layer, _ in self.iter_layers(self.event_shape)]
-        found = {layer.dtype: layer.label for layer in reversed(layers) if layer.dtype is not None}
-        if len(found) > 1:
-            described = ", ".join(f"{label} has {dtype}" for dtype, label in found.items())
-            raise TypeError(f"Flow: expected layers of one dtype, got several: {described}.")
-        return next(iter(found), torch.get_default_dtype())
+        dtype = next(iter(dtypes), torch.get_default_dtype())
+        self.register_buffer("_anchor", torch.empty(0, dtype=dtype), persistent=False)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -59,7 +82,7 @@ class Flow(Chain):
 
     @property
     def levels(self) -> int | None:
-        """How many values a pixel may take, if the first layer dequantises; else None."""
+        """The number of values of a pixel, if the first layer dequantizes; else None."""
         return getattr(self.layers[0], "levels", None) if self.layers else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,19 +97,21 @@ class Flow(Chain):
         return self.forward_layers(x, self.dtype)
 
     def inverse(self, z: Tensor, exact: bool = True) -> Tensor:
-        """x with f(x) = z, layer by layer; ``exact=False`` goes through the learned inverses in one pass.
+        """x with f(x) = z, layer by layer; ``exact=False`` applies the learned inverses in one pass.
 
-        z: (B, *z_shape). A flow whose first layer dequantises gives uint8 pixels.
+        z: (B, *z_shape), finite. A flow whose first layer dequantizes gives uint8 pixels.
         """
         checks.require_tensor(z, "Flow.inverse")
         checks.require_dtype(z, self.dtype, "Flow.inverse")
         checks.require_batch_of(z, self.z_shape, "Flow.inverse")
+        checks.require_finite_input(z, "Flow.inverse")
         return self.inverse_layers(z, exact)
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """g(f(x)): through the layers and back through their learned inverses; equal to x where g = f⁻¹.
 
-        Of an exact sample x = f⁻¹(z) it is g(z), so its distance from x is that of the two samples (eq-sample-gap).
+        For an exact sample x = f⁻¹(z) it is g(z), so its distance from x is that between the two samples
+        (eq-sample-gap).
         """
         return self.inverse(self(x)[0], exact=False)
 
@@ -96,7 +121,7 @@ class Flow(Chain):
         return standard_normal_log_prob(z) + log_det
 
     def loss(self, x: Tensor) -> Tensor:
-        """The training objective to minimise, a scalar: batch mean of penalties minus the objective (eq-objective).
+        """The training objective to minimize, a scalar: batch mean of penalties minus the objective (eq-objective).
 
         ``backward()`` leaves the gradients of eq-dense-gradients and eq-conv-gradients on layers that learn their
         inverse, exact ones on every other (relative ones on ``RelativeGradientLinear``). The value leaves out the
@@ -108,7 +133,7 @@ class Flow(Chain):
         """
         self._check_input(x)
         if len(x) == 0:
-            raise ValueError(f"Flow.loss: expected at least one event, got a batch of shape {tuple(x.shape)}.")
+            raise ValueError(f"Flow.loss: expected at least one data point, got a batch of shape {tuple(x.shape)}.")
         z, total, penalty = self.training_pass(x, self.dtype)
         objective = standard_normal_log_prob(z) + total
         loss = (-objective if penalty is None else penalty - objective).mean()
@@ -121,20 +146,20 @@ class Flow(Chain):
         """Raise FloatingPointError that names the first layer whose training pass is not finite on x."""
         size, label = self.name_non_finite(x)
         raise FloatingPointError(
-            f"{label}: its codes reach {size:.1e}, and their squares or the sum of all terms overflow."
+            f"{label}: its latents reach {size:.1e}, and their squares or the sum of all terms overflow."
         )
 
     @torch.no_grad()
     def sample(self, n: int, exact: bool = False, generator: torch.Generator | None = None) -> Tensor:
-        """Draw n events: z ~ N(0, I), then g(z) in one pass, or f⁻¹(z) with ``exact=True``.
+        """Draw n samples: z ~ N(0, I), then g(z) in one pass, or f⁻¹(z) with ``exact=True``.
 
         Returns:
-            (n, *event_shape); uint8 pixels where the first layer dequantises.
+            (n, *event_shape); uint8 pixels where the first layer dequantizes.
         """
         return self.inverse(self.sample_base(n, generator), exact=exact)
 
     def sample_base(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n codes z ~ N(0, I), (n, *z_shape): keep them to compare g(z) with f⁻¹(z)."""
+        """n latents z ~ N(0, I), (n, *z_shape): keep them to compare g(z) with f⁻¹(z)."""
         n = checks.integer(n, "a", "Flow.sample", at_least=0, wanted="number of samples ≥ 0")
         device = generator.device if generator is not None else self.device
         return torch.randn((n, *self.z_shape), generator=generator, dtype=self.dtype, device=device).to(self.device)
@@ -144,11 +169,11 @@ class Flow(Chain):
         """Set data-dependent parameters from a batch, layer after layer; returns the flow.
 
         Args:
-            batch: (B, *event_shape), as for ``log_prob``.
-            whiten: dense layers become W = cov^-1/2 of their own inputs, R = cov^1/2, b = -W·mean.
+            batch: Data points (B, *event_shape), as for ``log_prob``.
+            whiten: Whether dense layers become W = cov^-1/2 of their own inputs, R = cov^1/2, b = -W·mean.
 
         Raises:
-            ValueError: whitening needs more events in the batch than features.
+            ValueError: whitening needs more data points in the batch than features.
         """
         self._check_input(batch)
         self.initialise_layers(batch, whiten)
@@ -160,16 +185,16 @@ class Flow(Chain):
         if self.levels is None:
             checks.require_dtype(x, self.dtype, "Flow")
         else:
-            self.chain()[0].check_dtype(x)
+            self.bijections[0].check_dtype(x)
         checks.require_batch_of(x, self.event_shape, "Flow")
         if x.is_floating_point():
             checks.require_finite_input(x, "Flow")
 
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
-    """log N(z; 0, I) summed over each event, (B,) in nats: closed form, O(D), no covariance matrix.
+    """log N(z; 0, I) summed over each data point, (B,) in nats: closed form, O(D), no covariance matrix.
 
-    At z = 0 it is D/2 nats above its mean over the codes of the density itself (eq-mode-gap).
+    At z = 0 it is D/2 nats above its mean over latents of the density itself (eq-mode-gap).
     """
     energy = z.flatten(1).square().sum(1)
     return -0.5 * (energy + math.prod(z.shape[1:]) * math.log(2 * math.pi))

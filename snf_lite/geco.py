@@ -1,8 +1,21 @@
-"""λ adapted in training to a tolerance: generalised ELBO with constrained optimisation, per layer."""
+"""The reconstruction penalty of a layer that learns its inverse, and how its weight λ is adapted (GECO).
+
+The penalty λ ‖g(f(x)) − x‖² keeps a learned inverse g close to that of f (eq-objective). A fixed λ is hard to choose:
+too small, and g is a poor inverse; too large, and the likelihood suffers. Generalized ELBO with constrained
+optimization (GECO) treats the penalty as the Lagrangian of the constraint that the mean error e stays below a
+tolerance, and moves the multiplier λ by its gradient in log λ, one step for each training step:
+
+    e ← 0.99 e + 0.01 · (batch mean of ‖g(f(x)) − x‖²),    λ ← λ · exp(0.001 · min(1, e / tolerance − 1))    (eq-geco).
+
+λ grows while the layer reconstructs worse than the tolerance and shrinks while it does better, by at most 0.1 % in a
+step: a faster λ would run ahead of the error, which responds only after many steps. The average starts at the
+tolerance, so that λ does not move before it has seen errors.
+"""
 
 import torch
 from torch import Tensor, nn
 
+from snf_lite.layer import FlowLayer
 from snf_lite.runtime import checks
 
 #: How much of the average error is kept at a step.
@@ -14,61 +27,65 @@ FURTHEST = 1e6
 
 
 class AdaptiveWeight(nn.Module):
-    """λ of a layer's reconstruction term, which follows whether the error keeps within a tolerance (eq-geco).
+    """λ of a layer's reconstruction penalty, adapted so that the mean error approaches a tolerance (eq-geco).
 
-    After each step the average error e ← 0.99 e + 0.01 · (the batch mean of ‖g(f(x)) − x‖²), and
-    λ ← λ · exp(0.001 · min(1, e / tolerance − 1)): λ grows while the layer reconstructs worse than it should, and
-    shrinks while it does better, by 0.1 % in a step at the most: faster it would run ahead of the error, which answers
-    only after many steps. The average starts at the tolerance, so that λ waits until it has seen errors. (The public
-    code of the paper on self normalizing flows multiplies by exp(0.001 · e): without a tolerance λ can only grow.)
+    The published implementation of self normalizing flows multiplies λ by exp(0.001 · e) instead: without a tolerance
+    it can only grow.
 
     Args:
-        start: λ > 0 at first.
-        tolerance: the mean reconstruction error to reach, > 0: a sum over the numbers of an event.
+        start: Initial λ > 0.
+        tolerance: Mean reconstruction error to reach, > 0: a sum over the features of a data point.
+        label: Name of the layer in messages.
 
     Raises:
         ValueError: one of the two is not above zero.
 
-    Source: Rezende & Viola, Taming VAEs, 2018 (https://arxiv.org/abs/1810.00597).
+    References:
+        Rezende & Viola, Taming VAEs, 2018 (https://arxiv.org/abs/1810.00597).
     """
 
     weight: Tensor
     average: Tensor
     latest: Tensor
 
-    def __init__(self, start: float, tolerance: float, owner: str) -> None:
+    def __init__(self, start: float, tolerance: float, label: str) -> None:
         super().__init__()
-        self.start = checks.number_between(start, 0, float("inf"), "recon_weight with a tolerance", owner)
-        self.tolerance = checks.number_between(tolerance, 0, float("inf"), "tolerance", owner)
+        self.start = checks.number_between(start, 0, float("inf"), "recon_weight with a tolerance", label)
+        self.tolerance = checks.number_between(tolerance, 0, float("inf"), "tolerance", label)
         self.register_buffer("weight", torch.tensor(self.start))
         self.register_buffer("average", torch.tensor(self.tolerance))
-        # of the last training pass; what a run goes on from is the average
+        # the mean error of the last training pass; a resumed run needs the average alone
         self.register_buffer("latest", torch.tensor(self.tolerance), persistent=False)
 
     def weigh(self, errors: Tensor) -> Tensor:
-        """λ times the errors (B,) of a training pass, whose mean is noted for ``adapt``."""
+        """λ times the errors (B,) of a training pass, whose mean is kept for ``after_step``."""
         if torch.is_grad_enabled() and not checks.under_functorch() and len(errors):
             self.latest.copy_(errors.detach().mean())
         return self.weight * errors
 
     @torch.no_grad()
     def after_step(self) -> None:
-        """Move the average and λ by one step."""
+        """Update the average and λ by one step (eq-geco)."""
         self.average.lerp_(self.latest, 1 - DECAY)
         above = (self.average / self.tolerance - 1).clamp_max(1.0)  # below it is -1 at the least
         self.weight.mul_((RATE * above).exp()).clamp_(self.start / FURTHEST, self.start * FURTHEST)
 
 
-def adapted(start: float, tolerance: float | None, owner: str) -> AdaptiveWeight | None:
-    """None without a tolerance: λ is fixed then."""
-    return None if tolerance is None else AdaptiveWeight(start, tolerance, owner)
+class ReconstructionPenalty(FlowLayer):
+    """What layers with a learned inverse share: the penalty λ ‖g(f(x)) − x‖², with λ fixed or adapted."""
 
+    learned_inverse = True
 
-def weighted(errors: Tensor, fixed: float, weight: AdaptiveWeight | None) -> Tensor:
-    """The penalty (B,): λ times the errors, of a training pass."""
-    return fixed * errors if weight is None else weight.weigh(errors)
+    def set_penalty(self, recon_weight: float, tolerance: float | None) -> None:
+        """Fix λ = recon_weight ≥ 0, or let it start there and adapt to a tolerance."""
+        self.recon_weight = checks.non_negative(recon_weight, "recon_weight", self.label)
+        self.adapted = None if tolerance is None else AdaptiveWeight(self.recon_weight, tolerance, self.label)
+        self.tolerance = None if self.adapted is None else self.adapted.tolerance
 
+    def penalty(self, errors: Tensor) -> Tensor:
+        """λ times the errors (B,) of a training pass."""
+        return self.recon_weight * errors if self.adapted is None else self.adapted.weigh(errors)
 
-def settings(recon_weight: float, weight: AdaptiveWeight | None) -> dict[str, float]:
-    """What of it belongs to a layer's settings; without a tolerance the same as before there was one."""
-    return {"recon_weight": recon_weight, **({} if weight is None else {"tolerance": weight.tolerance})}
+    def after_step(self) -> None:
+        if self.adapted is not None:
+            self.adapted.after_step()

@@ -1,5 +1,17 @@
-"""The layer protocol: what a bijection owes its flow, and the checks that all of them share."""
+"""The interface of a flow layer, and the input checks that all layers share.
 
+A layer is a bijection z = f(x) with the Jacobian J = ∂z/∂x. A small box of size dx around x is mapped to one of size
+|det J| dx, and both hold the same probability: p_X(x) dx = p_Z(z) |det J| dx. Hence the density of the data is
+
+    log p_X(x) = log p_Z(f(x)) + log|det J(x)|    (eq-change).
+
+A layer therefore gives z and log|det J| (``transform``), and the inverse, from which samples are drawn (``invert``).
+The gradient of log|det J| with respect to J is J⁻ᵀ (eq-jacobi), which costs O(D³) for a general layer. A layer that
+learns its inverse avoids this cost during training: it overrides ``surrogate``, whose second result has a cheap
+gradient in place of that of log|det J|, and whose value is therefore no likelihood.
+"""
+
+import inspect
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -10,21 +22,34 @@ from snf_lite.runtime import checks
 
 
 class FlowLayer(nn.Module):
-    """A bijection x → z of single events, and the log-determinant of its Jacobian.
+    """A bijection x → z of single data points, and the log-determinant of its Jacobian (eq-change).
 
-    A layer owes four methods: ``output_shape`` (which events it takes), ``transform`` (z and the exact log|det ∂z/∂x|),
-    ``invert`` (x from z) and ``settings`` (its constructor's arguments). A layer that learns its inverse also writes
-    ``surrogate``, the training pass that needs no determinant. Shapes, dtypes and values are checked here, for all.
+    Subclasses implement ``transform`` and ``invert``; where needed ``output_shape`` (which shapes are accepted), and
+    ``surrogate`` if they learn their inverse. Calling the layer checks shape, dtype and values of its input.
+
+    Example:
+        >>> class Shift(snf.FlowLayer):
+        ...     def transform(self, x):
+        ...         return x + 1, x.new_zeros(len(x))
+        ...     def invert(self, z, exact):
+        ...         return z - 1
+        >>> snf.Flow([Shift()], (2,)).inverse(torch.zeros(1, 2))
+        tensor([[-1., -1.]])
+
+    References:
+        Tabak & Turner, A family of nonparametric density estimation algorithms, 2013, for the change of variables.
     """
 
     # Subclasses by ``registered_name``, so that a saved flow finds the classes of its layers.
     registry: ClassVar[dict[str, type["FlowLayer"]]] = {}
-    #: The class's name; of a class from elsewhere with its module, so that it cannot stand in for one of the package.
+    #: The class's name; with its module for a class of another package, so that it cannot replace one of this package.
     registered_name: ClassVar[str]
     #: Whether ``inverse(z, exact=False)`` differs from the exact inverse.
     learned_inverse: bool = False
-    #: How messages name this layer; a flow puts the layer's position in front.
+    #: The name of this layer in messages; a flow adds the layer's position.
     label: str
+    #: The only event shape that the layer accepts; None: ``output_shape`` decides.
+    accepted_shape: tuple[int, ...] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -36,40 +61,42 @@ class FlowLayer(nn.Module):
         super().__init__()
         self.label = type(self).__name__
 
-    # ---- what a layer owes -------------------------------------------------------------------------------------------
+    # ---- what a subclass implements ----------------------------------------------------------------------------------
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The event shape of z for events x of ``event_shape``; ValueError if the layer does not take them."""
+        """The event shape of z for x of ``event_shape``; ValueError if the layer does not accept it."""
+        if self.accepted_shape not in (None, event_shape):
+            raise self.shape_error(self.accepted_shape, event_shape)
         return event_shape
 
     def input_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The event shape of x for codes z of ``z_shape``: the same check seen from the other side."""
+        """The event shape of x for latents z of ``z_shape``; ValueError if the layer does not give it."""
         return self.output_shape(z_shape)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z, and log|det ∂z/∂x| of shape (B,) in nats, exact and differentiable; x has been checked."""
+        """z, and log|det ∂z/∂x| of shape (B,) in nats, exact and differentiable. The input is not checked."""
         raise NotImplementedError(f"{type(self).__name__} has no transform.")
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
-        """x with transform(x) = z, or the learned approximation if not ``exact``; z has been checked."""
+        """x with transform(x) = z, or the learned approximation if not ``exact``. The input is not checked."""
         raise NotImplementedError(f"{type(self).__name__} has no invert.")
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The training pass: z, a (B,) term whose gradient stands for the log-determinant's, and a (B,) penalty.
+        """The training pass: z, a (B,) term with the gradient used for the log-determinant, and a (B,) penalty.
 
-        For most layers the term is the exact log-determinant and there is no penalty.
+        For most layers the term is the exact log-determinant and there is no penalty. The input is not checked.
         """
         z, log_det = self.transform(x)
         return z, log_det, None
 
     def log_det_group(self) -> Hashable | None:
-        """Equal for layers of one class whose log-determinants are computed in one go; None: each its own, from x."""
+        """A key shared by layers of one class whose log-determinants are computed in one batch; None: separately."""
         return None
 
     @classmethod
     def grouped_log_dets(cls, layers: Sequence[Any], key: Any) -> Tensor:
-        """log|det| (N,) in nats of layers that gave the flow this one key, from their weights alone, differentiable."""
-        raise NotImplementedError(f"{cls.__name__} has no volumes.")
+        """log|det| (N,) in nats of the layers of a group, from their weights alone, differentiable."""
+        raise NotImplementedError(f"{cls.__name__} has no grouped log-determinants.")
 
     def map(self, x: Tensor) -> Tensor:
         """z alone, for a layer with a ``log_det_group``."""
@@ -79,19 +106,20 @@ class FlowLayer(nn.Module):
         """Set parameters from a batch of the layer's own inputs, where the layer has such a rule."""
 
     def after_step(self) -> None:
-        """What a layer changes by itself after each training step, without a gradient; of tensors, in place."""
+        """Update in place what the layer adapts after each training step without a gradient."""
 
     def clear_cache(self) -> None:
-        """Drop whatever was remembered from the weights, for a writer that changes them unseen."""
+        """Drop results cached from the weights; needed after writes to the weights that cannot be detected."""
 
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments that make this layer again (its parameters come from the state dict)."""
-        return {}
+        """The constructor's arguments, read from the attributes of the same names; those that are None are left out."""
+        names = list(inspect.signature(type(self).__init__).parameters)[1:]
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
-    # ---- what a layer is given ---------------------------------------------------------------------------------------
+    # ---- what every layer has ----------------------------------------------------------------------------------------
 
     def bind(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Told once, by its flow, which events will come; returns the event shape of z."""
+        """Called once by the flow with the event shape of x; returns that of z."""
         return self.output_shape(event_shape)
 
     @property
@@ -103,9 +131,9 @@ class FlowLayer(nn.Module):
                 return tensor.dtype
         return None
 
-    def shape_error(self, wanted: tuple[int, ...] | str, got: tuple[int, ...]) -> ValueError:
-        """The error to raise when events of shape ``wanted`` were due and ``got`` came."""
-        return ValueError(f"{self.label}: expected events of shape {wanted}, got {got}.")
+    def shape_error(self, expected: tuple[int, ...] | str | None, got: tuple[int, ...]) -> ValueError:
+        """The error to raise for an event shape that the layer does not accept."""
+        return ValueError(f"{self.label}: expected event shape {expected}, got {got}.")
 
     def check_dtype(self, x: Tensor) -> None:
         checks.require_dtype(x, self.dtype, self.label)
@@ -117,7 +145,7 @@ class FlowLayer(nn.Module):
         except ValueError as error:
             raise ValueError(f"{error} The input's shape is {tuple(x.shape)}, its first axis the batch.") from None
         if x.dim() < 2:
-            raise ValueError(f"{self.label}: expected a batch of events, (B, ...), got shape {tuple(x.shape)}.")
+            raise ValueError(f"{self.label}: expected a batch of data points, (B, ...), got shape {tuple(x.shape)}.")
         if x.is_floating_point():
             checks.require_finite_input(x, self.label)
 
@@ -125,7 +153,7 @@ class FlowLayer(nn.Module):
         """Map a batch forward, exactly.
 
         Args:
-            x: (B, *event_shape), finite, of the layer's dtype.
+            x: Finite tensor (B, *event_shape) of the layer's dtype.
 
         Returns:
             z (B, *output_shape), and log|det ∂z/∂x| of shape (B,) in nats, differentiable with its exact gradient.
@@ -143,11 +171,11 @@ class FlowLayer(nn.Module):
         return z, log_det
 
     def inverse(self, z: Tensor, exact: bool = True) -> Tensor:
-        """Map codes back: exactly, or (``exact=False``) through the learned inverse where the layer has one.
+        """Map latents back: exactly, or (``exact=False``) through the learned inverse where the layer has one.
 
         Args:
-            z: (B, *output_shape), finite.
-            exact: False takes g in place of f⁻¹; the same as True for a layer that learns no inverse.
+            z: Finite tensor (B, *output_shape).
+            exact: Whether to use f⁻¹; False uses g, which is f⁻¹ for a layer that learns no inverse.
 
         Returns:
             x (B, *event_shape).

@@ -1,4 +1,4 @@
-"""What built pages were made from, so that whoever needs them can see whether they have to be built again.
+"""Stamp of the sources of built pages, which shows whether the pages have to be built again.
 
 A build with ``-n`` that reads every page and has nothing to warn of leaves ``stamp.json`` beside the folder of its
 pages: the checksum of each file that went in and of each that came out, and the versions of all packages. A build that
@@ -105,7 +105,7 @@ class Stamp:
 
 
 def beyond(env: BuildEnvironment, root: Path) -> list[str]:
-    """The files of ``root`` that pages include: pictures, downloads, modules whose docstrings are shown."""
+    """The files of ``root`` that pages include: images, downloads, modules whose docstrings are shown."""
     named = {Path(root, name).resolve() for name in (*env.images, *env.dlfiles)}
     named |= {Path(root, str(name)).resolve() for names in env.dependencies.values() for name in names}
     inside = (path.relative_to(root.resolve()) for path in named if path.is_relative_to(root.resolve()))

@@ -54,7 +54,7 @@ def readable_defaults(
 ) -> tuple[str, str | None] | None:
     """For ``autodoc-process-signature``: without the defaults that Sphinx cannot read it sets the rest properly.
 
-    A class that is made as its base from another library says nothing of how.
+    The constructor that a class inherits from another library is not described.
     """
     if inspect.isclass(obj) and not getattr(obj.__init__, "__module__", "").startswith(("snf_lite", "snf_book")):
         return "", None

@@ -19,7 +19,7 @@ from text.placeholders import fill, marks
 
 WANTED = "https://github.com/OWNER/NAME, without .git or a slash at its end"
 FORM = re.compile(r"https://github\.com/([a-z0-9](?:[a-z0-9-]*[a-z0-9])?)/([\w.-]*[\w-])", re.ASCII | re.IGNORECASE)
-#: The pages that say so while the address is a placeholder.
+#: Pages with a note while the address is a placeholder.
 FIRST_PAGES = (ROOT / "README.md", ROOT / "book" / "welcome.md")
 HOSTS = r"(?:github\.com[/:]|github\.com/repos/|githubusercontent\.com/|google\.com/github/)"
 END = r"(?![\w-]|\.(?!git\b)\w)"  # not the beginning of a longer name
@@ -51,7 +51,7 @@ def moved_notebook(text: str, old: str, new: str) -> str:
 
 
 def moved_page(text: str, old: str, new: str) -> str:
-    """The same for a page that says what a placeholder is, as long as the address is one."""
+    """The same for a page with a note that the address is a placeholder."""
     after = moved(text, old, new)
     return fill(after, {**dict(marks(after)), "placeholder": unpublished(new)})
 

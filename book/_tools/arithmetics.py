@@ -68,7 +68,7 @@ class Arithmetic:
     x86: bool = True
     """Whether the variables mean something to x86 processors alone."""
     as_intel: bool = False
-    """Whether MKL is told that the processor is an Intel, which takes Linux and a C compiler."""
+    """Whether MKL can be made to detect an Intel processor, which takes Linux and a C compiler."""
 
     @property
     def missing(self) -> str:

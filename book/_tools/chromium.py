@@ -61,7 +61,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
         return super().do_GET()
 
     def log_message(self, *args: object) -> None:
-        """Say nothing: what failed is reported by the browser's side."""
+        """Log nothing: failures are reported by the browser."""
 
 
 @contextmanager

@@ -99,7 +99,7 @@ def rename(font: TTFont, name: str) -> None:
 
 
 def cut(source: Path, face: Face, kept: set[str]) -> set[str]:
-    """Write one file, and say which of ``kept`` its source has."""
+    """Write one file; return the characters of ``kept`` that its source has."""
     chosen = options()
     with load_font(str(source), chosen) as font:
         found = covered(font) & kept
@@ -129,9 +129,9 @@ def main() -> None:
     asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     asked.add_argument("packages", type=Path, metavar="NODE_MODULES", help="where npm put the fonts")
     asked.add_argument("--html", type=Path, default=ROOT / "_build" / "html", help="the built pages")
-    told = asked.parse_args()
-    on_pages = used(told.html)
-    lost = make(told.packages / "@expo-google-fonts", ALWAYS | on_pages)
+    args = asked.parse_args()
+    on_pages = used(args.html)
+    lost = make(args.packages / "@expo-google-fonts", ALWAYS | on_pages)
     for file in sorted(FONTS.glob("*.woff2")):
         print(f"{file.stat().st_size:7,} bytes  {file.name}")
     if lost:

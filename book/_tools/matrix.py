@@ -119,7 +119,7 @@ def in_its_place(row: MatrixRow, whole: bool, log: Path) -> dict[str, Any]:
 
 
 def one(command: list[str], where: dict[str, Any], log: Path) -> tuple[int, str]:
-    """Run one command into the log; its exit status, and its last line that says something."""
+    """Run one command into the log; its exit status, and its last line that is not empty."""
     with log.open("a", encoding="utf-8") as file:
         try:
             code = subprocess.run(command, **where, stdout=file, stderr=subprocess.STDOUT, timeout=LIMIT).returncode
@@ -129,7 +129,7 @@ def one(command: list[str], where: dict[str, Any], log: Path) -> tuple[int, str]
 
 
 def last(text: str) -> str:
-    """The counts at the end of what pytest says, else the last line that is not empty."""
+    """The counts at the end of pytest's output, else the last line that is not empty."""
     lines = [line.strip(" =") for line in text.splitlines() if line.strip(" =")] or ["nothing was said"]
     return re.sub(r" in \d[\d.]*s.*$", "", lines[-1])[:200]
 
@@ -160,7 +160,7 @@ def listed() -> Iterator[str]:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="make matrix", description=__doc__.split("\n")[0])
-    parser.add_argument("rows", nargs="*", metavar="ROW", help="unset: all; list: say which there are")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help="default: all; list: print the names")
     parser.add_argument("--whole", action="store_true", help="run all of make test in each row")
     args = parser.parse_args(arguments)
     if args.rows == ["list"]:

@@ -1,8 +1,8 @@
-"""The page that tells the paper in five equations and one picture, ``one-page.md``.
+"""The page that summarizes the paper in five equations and one figure, ``one-page.md``.
 
-Its words are written by hand. Between its marks (``marks.py``) stand the formulas, copied from the chapters that derive
-them, and what the runs of record came to: the picture and the numbers. ``make notebooks`` writes them; so does
-``python book/_tools/one_page.py`` alone.
+Its text is written by an author. Between its marks (``placeholders.py``) stand the formulas, copied from the chapters
+that derive them, and the results of the runs of record: the figure and the numbers. ``make notebooks`` writes them; so
+does ``python book/_tools/one_page.py`` alone.
 """
 
 import re
@@ -85,19 +85,19 @@ def _over(case: dict[str, Any], one: str, other: str) -> float:
 
 
 def whole_models() -> dict[str, float]:
-    """Family → the time of the exact model's step over that of the self-normalizing one, pictures of 28×28 pixels."""
+    """Family → the time of the exact model's step over that of the self-normalizing one, for images of 28×28 pixels."""
     record = read_bench(record_dir("bench-models") / "bench.json")
     timed = {case["model"]: case for case in record["cases"].values()}
     return {family: _over(case, f"{family}-exact", f"{family}-selfnorm") for family, case in timed.items()}
 
 
-# ---- the picture -----------------------------------------------------------------------------------------------------
+# ---- the figure ------------------------------------------------------------------------------------------------------
 
 LEFT, RIGHT = (350, 232), (350, 232)
 
 
 def picture() -> str:
-    """Both charts, side by side where there is room."""
+    """Both charts, side by side where they fit."""
     return f'<div class="snf-charts">\n{cost_chart(cases())}\n{gap_chart(pairs())}\n</div>'
 
 
@@ -111,9 +111,9 @@ def cost_chart(ratios: dict[tuple[int, int], float]) -> str:
     up = Scale(min(0.4, *values), max(10, *values), LEFT[1] - 40, 30)
     lines = [text(0, 8, "exact step ÷ self-normalizing step, by time")]
     lines += _cost_axes(sizes, across, up)
-    for (colour, kind), (batch, points) in zip(SERIES, drawn.items(), strict=True):
+    for (color, kind), (batch, points) in zip(SERIES, drawn.items(), strict=True):
         places = [(across(size), up(value)) for size, value in points]
-        lines += [line(places, colour, width=1.5), *(marker(kind, *place, colour) for place in places)]
+        lines += [line(places, color, width=1.5), *(marker(kind, *place, color) for place in places)]
         lines.append(text(places[-1][0] + 8, places[-1][1], f"B = {batch}"))
     told = "; ".join(f"B = {batch}: {points[0][1]:.1f} to {points[-1][1]:.1f}" for batch, points in drawn.items())
     words = f"From D = {sizes[0]} to {sizes[-1]}, with batches of B events. {told}. Below 1 the exact step is faster."
@@ -146,14 +146,14 @@ def gap_chart(found: dict[Place, list[Parity]]) -> str:
 
 def _gap_row(place: Place, row: list[Parity], across: Scale, y: float) -> list[str]:
     family, data = place
-    colour, kind = SERIES[0]
+    color, kind = SERIES[0]
     lines = [text(0, y, f"{FAMILIES[family]}, {DATA[data]}")]
     if data == "mnist":
         lines.append(marker("s", across(paper_gap(family)), y, ORANGE, 6.5, hollow=True))
     for pair in row:
         if len(pair.gaps) > 1:
-            lines.append(line([(across(gap), y) for gap in sorted(pair.gaps.values())], colour, width=2))
-        lines.append(marker(kind, across(pair.mean), y, colour))
+            lines.append(line([(across(gap), y) for gap in sorted(pair.gaps.values())], color, width=2))
+        lines.append(marker(kind, across(pair.mean), y, color))
         if data == "mnist":
             lines.append(_above(across(pair.mean), y - 12, f"{pair.learned.epochs} epochs"))
     return lines

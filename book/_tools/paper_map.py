@@ -1,6 +1,6 @@
 """The page that leads from the paper to the book, ``paper-map.md``: slide or equation → section → function → test.
 
-``paper-map.yml`` says which is which. Where a line names a numbered equation, its section is the one in which the
+``paper-map.yml`` holds the assignment. Where a line names a numbered equation, its section is the one in which the
 equation stands, its function and tests those of ``equations.yml``. ``make notebooks`` writes the page; so does
 ``python book/_tools/paper_map.py`` alone.
 """

@@ -54,7 +54,7 @@ def first_cell() -> str:
 
 
 def unpublished(address: str) -> str:
-    """What the first pages say as long as the address is a placeholder; nothing once it is a real one."""
+    """Note on the first pages while the address is a placeholder; empty once it is a real one."""
     return f" {UNPUBLISHED}" if address == PLACEHOLDER else ""
 
 
@@ -78,15 +78,15 @@ def notebooks() -> list[Path]:
 
 
 def git_refuses() -> str:
-    """Why git does not tell which files belong to the project; empty where it does."""
+    """Why git cannot list the files of the project; empty if it can."""
     if not shutil.which("git") or not (ROOT / ".git").exists():
         return f"{ROOT} is no git checkout"
     asked = subprocess.run(["git", "rev-parse", "--git-dir"], cwd=ROOT, capture_output=True)
-    return os.fsdecode(asked.stderr).strip()  # of somebody else's checkout it says nothing else
+    return os.fsdecode(asked.stderr).strip()  # for another user's checkout git prints only this
 
 
 def text_files() -> list[Path]:
-    """Every text file that is in the repository, or is about to be. FileNotFoundError where git cannot tell."""
+    """Every text file that is in the repository, or is about to be. FileNotFoundError if git cannot list them."""
     if why := git_refuses():
         raise FileNotFoundError(f"Nothing tells which files belong to the project: {why}")
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]

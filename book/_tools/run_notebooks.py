@@ -37,7 +37,7 @@ def runtime_words(seconds: float) -> str:
     return f"{up} seconds"
 
 
-def normalise(notebook: nbformat.NotebookNode, seconds: float) -> None:
+def normalize(notebook: nbformat.NotebookNode, seconds: float) -> None:
     """Leave in a notebook only what its page shows and its test compares."""
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     notebook.metadata = nbformat.from_dict(
@@ -59,7 +59,7 @@ def normalise(notebook: nbformat.NotebookNode, seconds: float) -> None:
 
 
 def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
-    """Join neighbouring pieces of one stream: where the kernel happened to flush says nothing."""
+    """Join adjacent pieces of one stream: the positions of the kernel's flushes are arbitrary."""
     kept: list[nbformat.NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
@@ -77,7 +77,7 @@ def run(path: Path) -> float:
         raise SystemExit(f"{path.name}: the first code cell should be the one that imports or installs snf_lite.")
     code[0].source, code[0].metadata.tags = first_cell(), FOLDED
     seconds = execute(notebook, path.parent, CELL_TIMEOUT)
-    normalise(notebook, seconds)
+    normalize(notebook, seconds)
     write(path, nbformat.writes(notebook, version=4).rstrip("\n") + "\n")
     return seconds
 
@@ -134,7 +134,7 @@ def place(path: Path) -> str:
 
 
 def run_all(paths: list[Path]) -> dict[str, float]:
-    """Run the notebooks one by one, and say how each went; the seconds of those that ran to their end."""
+    """Run the notebooks one by one and report each result; the seconds of those that ran to their end."""
     measured = {}
     for path in paths:
         print(f"{place(path)} ...", end=" ", flush=True)

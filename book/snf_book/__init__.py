@@ -1,1 +1,1 @@
-"""What chapters import beyond the library: moving figures, measured numbers, exercises, prior work."""
+"""Support of the chapters: figures with sliders, measured numbers, exercises, prior work."""

@@ -1,7 +1,7 @@
-"""Numbers of a run, handed to the text of its chapter.
+"""Numbers of a run for the text of its chapter.
 
-A chapter's text says ``<!-- gap -->1.08<!-- / -->``; ``make notebooks`` writes between the marks what the run measured,
-and a test compares. Nothing is shown where the call stands: notebooks and pages keep such an output hidden.
+The text has ``<!-- gap -->1.08<!-- / -->``; ``make notebooks`` writes the measured value between the marks, and a test
+compares. The output of the call itself is hidden in notebooks and pages.
 """
 
 from typing import Any
@@ -10,28 +10,24 @@ _RECORD = "application/papermill.record/text/plain"
 
 
 def measured(**values: str) -> None:
-    """Hand results to the chapter's text, each by the name of its mark.
+    """Store results for the chapter's text, each by the name of its mark; outside a notebook only check them.
 
     Args:
-        values: name → the number as the text shows it, rounded: ``gap=f"{gap:.2f}"``.
+        values: name → the rounded number as the text shows it: ``gap=f"{gap:.2f}"``.
 
     Raises:
-        TypeError: a value is no string; how many digits hold is the author's decision.
-
-    Outside of a notebook it checks the values and does nothing else.
+        TypeError: a value is not a string; the author decides how many digits to show.
     """
     for name, value in values.items():
         if not isinstance(value, str):
             raise TypeError(f"measured: expected {name} as rounded text, such as f'{{x:.2f}}', got {value!r}.")
-        _publish(name, value)
-
-
-def _publish(name: str, value: str) -> None:
     try:
         from IPython.core.interactiveshell import InteractiveShell
         from IPython.display import display
     except ModuleNotFoundError:
         return
-    if InteractiveShell.initialized():
+    if not InteractiveShell.initialized():
+        return
+    for name, value in values.items():
         record: dict[str, Any] = {"name": name, "mime_prefix": "application/papermill.record/"}
         display({_RECORD: value}, raw=True, metadata={"scrapbook": record})

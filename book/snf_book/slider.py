@@ -1,8 +1,8 @@
-"""Figures that move: precomputed frames under a slider that needs no kernel, and the same as a live widget.
+"""Figures with a slider: precomputed frames that need no kernel, or a live widget.
 
-The page holds every frame as a picture and one native range input; moving it shows another picture. It works offline,
-by keyboard, and in an untrusted notebook, where the first frame is seen. With ``live=True`` the same ``draw`` answers
-a slider of ipywidgets, for which a kernel must run.
+The page holds every frame as an image, and one native range input that selects the visible one. It works offline, by
+keyboard, and in an untrusted notebook, which shows the first frame. With ``live=True`` the same ``draw`` is called by a
+slider of ipywidgets, which needs a running kernel.
 """
 
 import base64
@@ -20,11 +20,11 @@ Draw = Callable[[Any], Figure]
 Describe = Callable[[Any], str]
 
 
-# A light ground in every theme, for the words and the slider as for the pictures.
+# Light background in every theme, for text and slider as for the images.
 _LIGHT = "margin:1em 0;padding:.5em;background:white;color:black;color-scheme:light"
-# On a line of its own, above the words: however long they become, the slider stays where the finger is.
+# On its own line above the label, so that the slider does not move when the label's length changes.
 _SLIDER = "display:block;width:100%;max-width:32em;height:2em;margin:0"
-# Shows the frame that the slider stands at, and says its label aloud and in print.
+# Shows the selected frame and updates the visible and the spoken label.
 _ON_INPUT = (
     "const f=this.closest('figure'),n=Number(this.value);"
     "f.querySelectorAll('img').forEach((image,i)=>{image.style.display=i===n?'block':'none'});"
@@ -34,13 +34,13 @@ _ON_INPUT = (
 
 
 class Frames:
-    """A figure for each value, shown in a notebook or page as one picture with a slider below."""
+    """A frame for each value, shown in a notebook or page as one image with a slider below."""
 
-    def __init__(self, name: str, control: str, labels: list[str], alts: list[str], pictures: list[bytes]) -> None:
-        self.name, self.control, self.labels, self.alts, self.pictures = name, control, labels, alts, pictures
+    def __init__(self, name: str, control: str, labels: list[str], alts: list[str], images: list[bytes]) -> None:
+        self.name, self.control, self.labels, self.alts, self.images = name, control, labels, alts, images
 
     def __len__(self) -> int:
-        return len(self.pictures)
+        return len(self.images)
 
     def __repr__(self) -> str:
         return f"{self.control}: {', '.join(self.labels)}"
@@ -49,23 +49,21 @@ class Frames:
         return {"text/html": self.html()}
 
     def html(self) -> str:
-        """The figure as a piece of HTML that needs nothing else: no library, no style sheet, no network."""
+        """The figure as self-contained HTML: no library, no style sheet, no download."""
         control, first = html.escape(self.control), html.escape(self.labels[0])
+        images = [
+            f'<img alt="{html.escape(alt)}" data-label="{html.escape(label)}"'
+            f' style="display:{"none" if index else "block"};max-width:100%;margin:auto"'
+            f' src="data:image/png;base64,{base64.b64encode(image).decode("ascii")}">'
+            for index, (alt, label, image) in enumerate(zip(self.alts, self.labels, self.images, strict=True))
+        ]
         return (
             f'<figure class="snf-explore" id="explore-{self.name}" style="{_LIGHT}">'
-            f"{''.join(self._image(index) for index in range(len(self)))}"
+            f"{''.join(images)}"
             f'<label style="display:inline"><input type="range" min="0" max="{len(self) - 1}" step="1" value="0"'
             f' autocomplete="off" style="{_SLIDER}" aria-label="{control}" aria-valuetext="{first}"'
             f' oninput="{html.escape(_ON_INPUT)}">'
             f'{control}</label> <output aria-live="off" style="font-weight:bold">{first}</output></figure>'
-        )
-
-    def _image(self, index: int) -> str:
-        shown = "block" if index == 0 else "none"
-        data = base64.b64encode(self.pictures[index]).decode("ascii")
-        return (
-            f'<img alt="{html.escape(self.alts[index])}" data-label="{html.escape(self.labels[index])}"'
-            f' style="display:{shown};max-width:100%;margin:auto" src="data:image/png;base64,{data}">'
         )
 
 
@@ -73,16 +71,16 @@ def explore(
     draw: Draw, values: Sequence[Any], *,
     name: str, control: str, label: Describe = str, alt: Describe, live: bool | None = None,
 ) -> Any:  # fmt: skip
-    """A figure that the reader moves through ``values`` with a slider.
+    """A figure with a slider over ``values``.
 
     Args:
-        draw: value → matplotlib figure on a white ground; called once for each value (live: at each move).
-        values: at least two.
-        name: of letters, digits and hyphens; makes the element's id, so it is one a page.
-        control: what the slider changes, as the reader sees it.
-        label: value → the words beside the slider.
-        alt: value → what the picture shows, for those who do not see it.
-        live: give a widget of ipywidgets in place of the precomputed frames; None: if the environment has SNF_FULL=1.
+        draw: value → matplotlib figure on white; called once for each value (live: at each move).
+        values: values of the slider, at least two.
+        name: lower-case letters, digits and hyphens; the element's id, unique in a page.
+        control: visible label of the slider.
+        label: value → text beside the slider.
+        alt: value → alternative text of the image.
+        live: return a widget of ipywidgets instead of precomputed frames; None: if the environment has SNF_FULL=1.
 
     Returns:
         ``Frames``, or with ``live`` an ``ipywidgets.VBox``.
@@ -96,12 +94,12 @@ def explore(
         raise ValueError(f"explore: expected a name of small letters, digits and hyphens, got {name!r}.")
     if os.environ.get("SNF_FULL") == "1" if live is None else live:
         return _widget(draw, values, control, label)
-    pictures = [figure_png(draw(value)) for value in values]
-    return Frames(name, control, [label(value) for value in values], [alt(value) for value in values], pictures)
+    images = [figure_png(draw(value)) for value in values]
+    return Frames(name, control, [label(value) for value in values], [alt(value) for value in values], images)
 
 
 def _widget(draw: Draw, values: Sequence[Any], control: str, label: Describe) -> Any:
-    """The live twin: ipywidgets' own slider and image, in versions 7.7 and 8."""
+    """The live version: slider and image of ipywidgets 7.7 or 8."""
     import ipywidgets
 
     options = [(label(value), index) for index, value in enumerate(values)]

@@ -1,1 +1,1 @@
-"""What a trained flow does: its learned inverses, samples, Jacobians, outliers, pixels, and figures of them."""
+"""Analysis of a trained flow: learned inverses, samples, Jacobians, outlier scores, pixel likelihoods, figures."""

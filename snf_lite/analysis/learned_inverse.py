@@ -1,4 +1,4 @@
-"""How good the learned inverses of a flow are, and how far they turn its gradient."""
+"""Errors of the learned inverses of a flow, and of the gradients computed with them."""
 
 import math
 
@@ -13,22 +13,22 @@ from snf_lite.runtime.rng import isolated_rng
 
 
 def learned_layers(flow: Flow) -> list[FlowLayer]:
-    """The layers that learn their inverse, data side first; those inside of other layers too."""
+    """Layers that learn their inverse, data side first, including those inside other layers."""
     return [layer for layer, _ in _learned(flow)]
 
 
 def _learned(flow: Flow) -> list[tuple[FlowLayer, tuple[int, ...]]]:
-    """The same with the event shapes that they take."""
+    """The same layers with their event shapes."""
     found = flow.iter_layers(flow.event_shape)
     return [(layer, shape) for layer, shape in found if layer.learned_inverse and not isinstance(layer, Chain)]
 
 
 @torch.no_grad()
 def inverse_errors(flow: Flow) -> list[float]:
-    """‖E‖ for each layer that learns its inverse: the largest factor by which E = RW − I stretches a vector (eq-error).
+    """Spectral norm ‖E‖ of E = RW − I for each layer that learns its inverse (eq-error).
 
-    For a convolution R and W are the matrices T(r) and T(w) on the flow's own image size. O(D³): a diagnosis, not a
-    part of training.
+    For a convolution R and W are the matrices T(r) and T(w) at the flow's image size. O(D³): a diagnostic, not a part
+    of training.
     """
     matrices = (error_matrix(layer, shape) for layer, shape in _learned(flow))
     return [float(torch.linalg.matrix_norm(matrix, ord=2)) for matrix in matrices]
@@ -36,12 +36,12 @@ def inverse_errors(flow: Flow) -> list[float]:
 
 @torch.no_grad()
 def error_matrix(layer: FlowLayer, event_shape: tuple[int, ...]) -> Tensor:
-    """E = RW − I of a layer with a linear part W and a learned inverse R, (D, D), events flattened (eq-error).
+    """E = RW − I of a layer with linear part W and learned inverse R, (D, D) for flattened inputs (eq-error).
 
-    With it Rᵀ − W⁻ᵀ = W⁻ᵀEᵀ, so that ‖Rᵀ − W⁻ᵀ‖ ≤ ‖E‖ ‖W⁻¹‖.
+    Rᵀ − W⁻ᵀ = W⁻ᵀEᵀ, hence ‖Rᵀ − W⁻ᵀ‖ ≤ ‖E‖ ‖W⁻¹‖.
 
     Raises:
-        ValueError: the layer learns no inverse.
+        ValueError: the layer does not learn its inverse.
     """
     if not layer.learned_inverse:
         raise ValueError(f"{layer.label}: expected a layer that learns its inverse, got {type(layer).__name__}.")
@@ -53,20 +53,20 @@ def error_matrix(layer: FlowLayer, event_shape: tuple[int, ...]) -> Tensor:
 
 @torch.no_grad()
 def error_directions(E: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Along which directions a learned inverse errs, and how long the events are there (eq-error-directions).
+    """Singular values of E and the mean square of the layer's inputs along its singular vectors (eq-error-directions).
 
-    The mean of ‖E x‖² over the events is Σ_i σ_i² m_i with m_i the mean of (v_iᵀx)²: E may be large along a direction
-    that no event has.
+    The mean of ‖E x‖² over the inputs is Σ_i σ_i² m_i with m_i the mean of (v_iᵀx)²: E may be large along a direction
+    that no input has.
 
     Args:
-        E: (D, D), as ``error_matrix`` gives it.
-        x: (B, D), what the layer got.
+        E: (D, D), from ``error_matrix``.
+        x: inputs of the layer, (B, D).
 
     Returns:
-        σ (D,), largest first; m (D,); and the directions v_i as rows, (D, D).
+        σ (D,), largest first; m (D,); and the right singular vectors v_i as rows, (D, D).
 
     Raises:
-        ValueError: the shapes do not fit.
+        ValueError: the shapes do not match.
     """
     if E.dim() != 2 or x.dim() != 2 or E.shape != (x.shape[1], x.shape[1]):
         got = f"{tuple(E.shape)} and {tuple(x.shape)}"
@@ -76,17 +76,17 @@ def error_directions(E: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """The self-normalised and the exact gradient by w, a pair for each layer that learns its inverse, data side first.
+    """Self-normalized and exact gradient with respect to w, a pair per layer that learns its inverse, data side first.
 
-    Both are gradients of the mean log-likelihood of the batch x, to ascend, without the reconstruction terms. The first
-    is twice what ``flow.loss`` leaves of it, for there W takes half: δ_z xᵀ + Rᵀ, against δ_z xᵀ + W⁻ᵀ. Noise that the
-    flow adds to pixels is the same for both; the parameters' ``.grad`` stay as they are.
+    Both are ascent directions of the mean log-likelihood of the batch x, without the reconstruction penalty:
+    δ_z xᵀ + Rᵀ and δ_z xᵀ + W⁻ᵀ. The first is twice the contribution to ``flow.loss``, where W gets half of it. Both
+    use the same dequantization noise; ``.grad`` of the parameters is not changed.
 
     Args:
         x: (B, *event_shape), as for ``flow.log_prob``.
 
     Raises:
-        ValueError: as ``flow.log_prob``; its ``NotInvertibleError`` where a layer has lost its inverse.
+        ValueError: as ``flow.log_prob``; ``NotInvertibleError`` if a layer is singular.
     """
     weights = [layer.get_parameter("weight") for layer in learned_layers(flow)]
     if not weights:
@@ -94,36 +94,35 @@ def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     with isolated_rng(x.device, "weight_gradients"):
         exact = torch.autograd.grad(flow.log_prob(x).mean(), weights)
     with isolated_rng(x.device, "weight_gradients"):
-        halves = torch.autograd.grad(_self_normalised_objective(flow, x), weights)
+        z, total, _ = flow.training_pass(x, flow.dtype)
+        objective = (standard_normal_log_prob(z) + total).mean()  # that of ``Flow.loss`` without the penalties
+        halves = torch.autograd.grad(objective, weights)
     return [(2 * half, whole) for half, whole in zip(halves, exact, strict=True)]
 
 
 def log_det_gradient_errors(flow: Flow, x: Tensor) -> list[float]:
-    """How far off each learned inverse is where it counts, in the gradient of log|det J| by w; data side first.
+    """Relative error of each learned inverse in the gradient of log|det J| with respect to w, data side first.
 
-    ‖G̃ − G‖_F over the norm of the exact gradient of log|det J|, with G̃ and G of ``weight_gradients``: what the data say
-    is the same in both, so the difference is that of Rᵀ and W⁻ᵀ, at the kernel's taps for a convolution. 0 is exact; at
-    1 the error is as large as what it stands for.
+    ‖G̃ − G‖_F over the norm of the exact gradient of log|det J|, with G̃ and G of ``weight_gradients``. Their data terms
+    are equal, so the difference is that of Rᵀ and W⁻ᵀ, at the kernel's taps for a convolution. 0 is exact; at 1 the
+    error is as large as the exact gradient.
 
     Args:
-        x: (B, *event_shape), as for ``flow.log_prob``; which events, makes no difference beyond rounding.
+        x: (B, *event_shape), as for ``flow.log_prob``; the result does not depend on it beyond rounding.
 
     Raises:
         ValueError: as ``weight_gradients``.
     """
-    pairs = zip(_learned(flow), weight_gradients(flow, x), strict=True)
-    return [float((guess - exact).norm() / _volume_gradient(*found).norm()) for found, (guess, exact) in pairs]
-
-
-def _volume_gradient(layer: FlowLayer, event_shape: tuple[int, ...]) -> Tensor:
-    """The exact gradient of log|det J| by w."""
-    weight = layer.get_parameter("weight")
-    at_rest = torch.zeros(1, *event_shape, dtype=layer.dtype, device=weight.device)
-    return torch.autograd.grad(layer(at_rest)[1].sum(), weight)[0]
+    errors = []
+    for (layer, shape), (guess, exact) in zip(_learned(flow), weight_gradients(flow, x), strict=True):
+        weight = layer.get_parameter("weight")
+        log_det = layer(torch.zeros(1, *shape, dtype=layer.dtype, device=weight.device))[1]
+        errors.append(float((guess - exact).norm() / torch.autograd.grad(log_det.sum(), weight)[0].norm()))
+    return errors
 
 
 def gradient_angles(flow: Flow, x: Tensor) -> list[float]:
-    """The angle in degrees between the two gradients G̃ and G of ``weight_gradients``, one a layer (eq-angle).
+    """Angle in degrees between the gradients G̃ and G of ``weight_gradients``, for each layer (eq-angle).
 
     cos φ = ⟨G̃, G⟩ / (‖G̃‖_F ‖G‖_F). Below 90° a small step along G̃ still raises the exact likelihood.
 
@@ -137,15 +136,15 @@ def gradient_angles(flow: Flow, x: Tensor) -> list[float]:
 
 
 def angle(a: Tensor, b: Tensor) -> float:
-    """The angle between two tensors of one shape, seen as vectors, in degrees.
+    """Angle between two tensors of one shape, as flat vectors, in degrees.
 
     Raises:
-        ValueError: the shapes differ, or one of the two is zero or not finite and so has no direction.
+        ValueError: the shapes differ, or a tensor is zero or not finite.
     """
     if a.shape != b.shape:
         raise ValueError(f"angle: expected tensors of one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")
     a, b = _direction(a), _direction(b)
-    # atan2 of sum and difference of the unit vectors: exact also near 0° and 180°, where the arccos loses digits
+    # atan2 of the unit vectors' difference and sum: accurate also near 0° and 180°, where arccos loses digits
     return math.degrees(2 * math.atan2(float((a - b).norm()), float((a + b).norm())))
 
 
@@ -157,14 +156,8 @@ def _direction(a: Tensor) -> Tensor:
     return a / size
 
 
-def _self_normalised_objective(flow: Flow, x: Tensor) -> Tensor:
-    """What ``Flow.loss`` climbs, without the penalties."""
-    z, total, _ = flow.training_pass(x, flow.dtype)
-    return (standard_normal_log_prob(z) + total).mean()
-
-
 def ascent_bound(W: Tensor, R: Tensor) -> tuple[Tensor, Tensor]:
-    """How steeply log|det W| rises along Rᵀ, and the least that ‖E‖ allows (eq-ascent).
+    """Slope of log|det W| along Rᵀ, and its lower bound by ‖E‖ (eq-ascent).
 
     Args:
         W, R: (..., D, D).

@@ -1,4 +1,4 @@
-"""Which events do not belong to the data that a flow has learned: nats by event, an alarm level, and how it fares."""
+"""Out-of-distribution detection by likelihood: scores, a detection threshold, and the AUROC."""
 
 import torch
 from torch import Tensor
@@ -13,41 +13,41 @@ from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fi
 def nats_per_example(
     flow: Flow, data: Data, split: str = "test", batch_size: int = EVALUATION_BATCH, seed: int = 0
 ) -> Tensor:
-    """-log p of each event, (N,) in nats, float64, exact; ``evaluate`` gives the mean of these.
+    """Exact -log p of each example, (N,) in nats, float64; ``evaluate`` gives their mean.
 
     Args:
-        flow: stays where it is.
+        flow: flow to evaluate, on its own device.
         data, split, batch_size, seed: as for ``evaluate``.
 
     Raises:
         ValueError, TypeError, NotInvertibleError, FloatingPointError: as ``evaluate``.
     """
     checks.positive_integer(batch_size, "batch_size", "nats_per_example")
-    events = as_source(data, split)
-    require_fit(events, flow)
-    return -log_probs(flow, events, batch_size, require_seed(seed, "nats_per_example"))
+    examples = as_source(data, split)
+    require_fit(examples, flow)
+    return -log_probs(flow, examples, batch_size, require_seed(seed, "nats_per_example"))
 
 
 def detection_threshold(scores: Tensor, share: float = 0.05) -> float:
-    """The level t that a share of the known events exceeds: P(s > t) = share on those given (eq-alarm).
+    """Threshold t that a given share of in-distribution scores exceeds: P(s > t) = share (eq-alarm).
 
     Args:
-        scores: (N,), of held-out events; those trained on would put it too low.
-        share: false alarms to expect, between 0 and 1.
+        scores: (N,), of held-out examples; training examples would give too low a threshold.
+        share: false-alarm rate, between 0 and 1.
 
     Raises:
-        ValueError: share is out of range, or there are no scores or some that are not finite.
+        ValueError: share is out of range, or scores are empty or not finite.
     """
     checks.number_between(share, 0, 1, "share", "detection_threshold")
     return float(torch.quantile(_scores(scores, "detection_threshold"), 1 - share))
 
 
 def typicality(nats: Tensor, reference: Tensor) -> Tensor:
-    """|nats − mean of the reference|, of the shape of ``nats``: how far from what known events get (eq-typical).
+    """|nats − mean of the reference|, of the shape of ``nats`` (eq-typical).
 
     Args:
-        nats: of the events to judge.
-        reference: (N,), of held-out events of the known kind.
+        nats: -log p of the examples to judge.
+        reference: (N,), -log p of held-out in-distribution examples.
 
     Raises:
         ValueError: the reference is empty or not finite.
@@ -55,22 +55,22 @@ def typicality(nats: Tensor, reference: Tensor) -> Tensor:
     return (nats - _scores(reference, "typicality").mean()).abs()
 
 
-def auroc(known: Tensor, foreign: Tensor) -> float:
-    """The probability that a foreign event scores above a known one, ties counted half (eq-auroc): scikit-learn's.
+def auroc(known: Tensor, outliers: Tensor) -> float:
+    """Probability that an outlier scores above a known example, equal scores counted half (eq-auroc), by scikit-learn.
 
-    1 where the scores part them, 1/2 where they say nothing, 0 where the foreign ones lie below without exception.
+    1 if the scores separate them, 1/2 if they are uninformative, 0 if all outliers score below all known examples.
 
     Args:
-        known, foreign: (N,) and (M,), scores of events.
+        known, outliers: scores, (N,) and (M,).
 
     Raises:
         ValueError: one of them is empty or not finite.
     """
-    from sklearn.metrics import roc_auc_score  # a second of import that only its users pay
+    from sklearn.metrics import roc_auc_score  # imported here: it takes a second
 
-    known, foreign = _scores(known, "auroc"), _scores(foreign, "auroc")
-    labels = torch.cat([torch.zeros(len(known)), torch.ones(len(foreign))])
-    return float(roc_auc_score(labels.numpy(), torch.cat([known, foreign]).numpy()))
+    known, outliers = _scores(known, "auroc"), _scores(outliers, "auroc")
+    labels = torch.cat([torch.zeros(len(known)), torch.ones(len(outliers))])
+    return float(roc_auc_score(labels.numpy(), torch.cat([known, outliers]).numpy()))
 
 
 def _scores(values: Tensor, owner: str) -> Tensor:

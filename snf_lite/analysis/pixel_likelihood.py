@@ -1,4 +1,4 @@
-"""Pictures of whole numbers under a density of real vectors: how likely one is, and what its preprocessing counts."""
+"""Likelihood of integer pixels under a continuous density, and the log-determinant of their preprocessing."""
 
 import math
 
@@ -15,19 +15,19 @@ from snf_lite.runtime.rng import isolated_rng, require_seed
 def log_prob_pixels(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -> Tensor:
     """log of the mean of p(x + u) over ``draws`` noises u ~ U[0, 1)^D: (N,) in nats, float64 (eq-mass).
 
-    Its expectation is below log P(x), the log-probability that rounding down an event of the flow gives x, and rises to
-    it with ``draws``. At 1 it is the bound by which flows are judged. After Burda and others (2016),
+    A lower bound, in expectation, of log P(x), the log-probability that rounding down a sample of the flow gives x; it
+    tightens with ``draws``. One draw gives the bound that ``evaluate`` reports. After Burda and others (2016),
     https://arxiv.org/abs/1509.00519.
 
     Args:
-        flow: begins with ``Dequantize``.
+        flow: flow that begins with ``Dequantize``.
         pixels: uint8 (N, *event_shape).
-        draws: at least 1; each costs one ``flow.log_prob``.
-        seed: of the noise, on which it depends alone.
+        draws: number of noise samples, at least 1; each costs one ``flow.log_prob``.
+        seed: seed of the noise.
 
     Raises:
-        TypeError: pixels that are not uint8, to which no noise would be added.
-        ValueError: a bad number of draws, or a bad seed.
+        TypeError: pixels are not uint8; the flow would add no noise.
+        ValueError: draws is not a positive integer, or seed is not an integer.
     """
     checks.positive_integer(draws, "draws", "log_prob_pixels")
     if pixels.dtype != torch.uint8:
@@ -38,9 +38,9 @@ def log_prob_pixels(flow: Flow, pixels: Tensor, draws: int = 1, seed: int = 0) -
 
 
 def level_log_dets(levels: int = 256, alpha: float = 1e-6) -> Tensor:
-    """What ``Dequantize`` and ``Logit`` add for a pixel of each level, averaged over the noise: (levels,), float64.
+    """Log-determinant of ``Dequantize`` and ``Logit`` for a pixel of each level, averaged over the noise: (levels,).
 
-    In nats: log(1-2α) - log L less the mean of log p + log(1-p) over the p that the level is spread over
+    In nats, float64: log(1-2α) - log L minus the mean of log p + log(1-p) over the values p of the level
     (eq-dequantise, eq-logit).
     """
     checks.integer(levels, "levels", "level_log_dets", at_least=2, at_most=256, wanted="from 2 to 256")
@@ -48,10 +48,10 @@ def level_log_dets(levels: int = 256, alpha: float = 1e-6) -> Tensor:
     edges = torch.arange(levels + 1, dtype=torch.float64) / levels
     p = alpha + (1 - 2 * alpha) * edges
     whole = p * p.log() - p  # its derivative is log p
-    mean_log = whole.diff() / p.diff()  # of log p; of log(1-p) by symmetry, the levels backward
+    mean_log = whole.diff() / p.diff()  # of log p; that of log(1-p) follows by reversing the levels
     return math.log(1 - 2 * alpha) - math.log(levels) - mean_log - mean_log.flip(0)
 
 
 def level_counts(pixels: Tensor, levels: int) -> Tensor:
-    """How often each level occurs in pixels (uint8, any shape): (levels,), int64."""
+    """Number of pixels of each level in uint8 pixels of any shape: (levels,), int64."""
     return torch.bincount(pixels.flatten().long(), minlength=levels)

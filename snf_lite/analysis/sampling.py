@@ -1,4 +1,4 @@
-"""The same codes through the learned and the exact inverse: how far apart they land, where, and how long each takes."""
+"""Samples of the learned and the exact inverse for the same latents: their distance, by layer, and their times."""
 
 import time
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ from snf_lite.runtime.rng import isolated_rng, require_seed
 
 @dataclass(frozen=True)
 class SamplePair:
-    """Samples from the same codes z.
+    """Samples of both inverses for the same latents z.
 
     Attributes:
         learned: g(z), (n, *event_shape).
         exact: f⁻¹(z), the same shape.
-        learned_seconds, exact_seconds: for the batch, the factorisation of the exact inverse included.
+        learned_seconds, exact_seconds: time for the batch, with the factorization of the exact inverse.
     """
 
     learned: Tensor
@@ -33,11 +33,11 @@ class SamplePair:
 
     @property
     def relative_distance(self) -> float:
-        """‖g(z) − f⁻¹(z)‖ / ‖f⁻¹(z)‖ over all samples together, in the units of the data (pixels)."""
+        """‖g(z) − f⁻¹(z)‖ / ‖f⁻¹(z)‖ over all samples together."""
         return relative_distance(self.learned, self.exact)
 
     def as_dict(self) -> dict[str, Any]:
-        """What a record keeps: the distance, and milliseconds a sample in a batch of ``count``."""
+        """Values for a record: the distance, and milliseconds per sample in a batch of ``count``."""
         count = len(self.exact)
         return {
             "count": count,
@@ -48,14 +48,14 @@ class SamplePair:
 
 
 def relative_distance(x: Tensor, reference: Tensor) -> float:
-    """‖x − reference‖ / ‖reference‖ over all events together (eq-sample-distance), in float64 whatever came.
+    """‖x − reference‖ / ‖reference‖ over all examples together (eq-sample-distance), computed in float64.
 
     Raises:
-        ValueError: the shapes differ, or the reference is zero and gives no unit.
+        ValueError: the shapes differ, or the reference is zero.
     """
     if x.shape != reference.shape:
         got = f"{tuple(x.shape)} and {tuple(reference.shape)}"
-        raise ValueError(f"relative_distance: expected events of one shape, got {got}.")
+        raise ValueError(f"relative_distance: expected tensors of one shape, got {got}.")
     unit = dense_matrix.precise(reference).norm()
     if not unit > 0:
         raise ValueError(f"relative_distance: expected a reference of positive length, got {float(unit)}.")
@@ -64,16 +64,16 @@ def relative_distance(x: Tensor, reference: Tensor) -> float:
 
 @torch.no_grad()
 def sample_pair(flow: Flow, n: int, seed: int = 0) -> SamplePair:
-    """Draw n ≥ 1 codes, which depend on the seed alone, and send them back through both inverses.
+    """Draw n ≥ 1 latents, which depend on the seed alone, and pass them through both inverses.
 
     Raises:
-        ValueError: n or seed is not such a number, or a layer is singular (``NotInvertibleError``).
+        ValueError: n < 1, seed is not an integer, or a layer is singular (``NotInvertibleError``).
     """
     if n == 0:
         raise ValueError("sample_pair: expected at least 1 sample, got 0.")
     with isolated_rng(flow.device, require_seed(seed, "sample_pair"), "sample"):
         z = flow.sample_base(n)
-    flow.inverse(z[:1], exact=False)  # the first call of a process also pays for loading
+    flow.inverse(z[:1], exact=False)  # warm-up: the first call in a process loads kernels
     learned, learned_seconds = _timed(flow, z, exact=False)
     flow.clear_cache()
     exact, exact_seconds = _timed(flow, z, exact=True)
@@ -90,15 +90,15 @@ def _timed(flow: Flow, z: Tensor, exact: bool) -> tuple[Tensor, float]:
 
 @dataclass(frozen=True)
 class LayerGap:
-    """What one layer adds to the distance of g(z) from f⁻¹(z); norms of events, (B,) each.
+    """Contribution of one layer to the distance of g(z) from f⁻¹(z); norms of examples, (B,) each.
 
     Attributes:
-        layer: its label.
-        own: ‖g_k(h) − f_k⁻¹(h)‖, its own error at the exact code h; of a layer with a linear part ‖E f_k⁻¹(h)‖.
-        carried: ‖g_k(ĥ) − g_k(h)‖, what it makes of the distance of the code ĥ that it gets from h.
+        layer: label of the layer.
+        own: ‖g_k(h) − f_k⁻¹(h)‖, its own error at the exact latent h; ‖E f_k⁻¹(h)‖ for a layer with a linear part.
+        carried: ‖g_k(ĥ) − g_k(h)‖, the incoming error of the approximate latent ĥ, propagated by the layer.
         gap: ‖g_k(ĥ) − f_k⁻¹(h)‖ ≤ own + carried.
         size: ‖f_k⁻¹(h)‖.
-        stretch: carried over the gap that came in; 1 where none came in.
+        stretch: carried over the incoming gap; 1 where that is 0.
     """
 
     layer: str
@@ -110,16 +110,16 @@ class LayerGap:
 
     @property
     def relative(self) -> float:
-        """The gap over the size, all events together."""
+        """Gap over size, all examples together."""
         return float(self.gap.norm() / self.size.norm())
 
 
 @torch.no_grad()
 def layer_gaps(flow: Chain, z: Tensor) -> list[LayerGap]:
-    """How the learned and the exact way back part, layer by layer, code side first.
+    """Distance between the learned and the exact inverse after each layer, latent side first.
 
     Args:
-        flow: or any row of layers. Its last step back may be the rounding to pixels of ``Dequantize``.
+        flow: a flow or chain; the inverse of ``Dequantize`` rounds to pixels.
         z: (B, *z_shape).
 
     Raises:
@@ -127,38 +127,38 @@ def layer_gaps(flow: Chain, z: Tensor) -> list[LayerGap]:
     """
     exact = learned = z
     gaps = []
-    for layer in reversed(flow.chain()):
+    for layer in reversed(flow.bijections):
         truth = layer.inverse(exact)
-        short, arrived = layer.inverse(exact, exact=False), layer.inverse(learned, exact=False)
-        came, carried = _apart(learned, exact), _apart(arrived, short)
-        stretch = torch.where(came > 0, carried / came, 1.0)
-        own, gap = _apart(short, truth), _apart(arrived, truth)
+        from_exact, from_learned = layer.inverse(exact, exact=False), layer.inverse(learned, exact=False)
+        incoming, carried = _distances(learned, exact), _distances(from_learned, from_exact)
+        stretch = torch.where(incoming > 0, carried / incoming, 1.0)
+        own, gap = _distances(from_exact, truth), _distances(from_learned, truth)
         size = dense_matrix.precise(truth).flatten(1).norm(dim=1)
         gaps.append(LayerGap(layer.label, own, carried, gap, size, stretch))
-        exact, learned = truth, arrived
+        exact, learned = truth, from_learned
     return gaps
 
 
-def _apart(a: Tensor, b: Tensor) -> Tensor:
+def _distances(a: Tensor, b: Tensor) -> Tensor:
     return (dense_matrix.precise(a) - dense_matrix.precise(b)).flatten(1).norm(dim=1)
 
 
 def error_bound(own: Sequence[Tensor], stretch: Sequence[Tensor | float]) -> Tensor:
-    """The most that the layers' own errors can come to at the event: Σ_k ε_k Π_{j<k} s_j   (eq-compound).
+    """Upper bound Σ_k ε_k Π_{j<k} s_j of the error at the data side, from each layer's own error (eq-compound).
 
     Args:
-        own: ε_k, the own error of each layer, code side first, as ``layer_gaps`` gives them; of one shape.
-        stretch: s_k, by how much the learned inverse of each may stretch a distance, in the same order.
+        own: ε_k, each layer's own error, latent side first, from ``layer_gaps``; all of one shape.
+        stretch: s_k, Lipschitz constant of each learned inverse, in the same order.
 
     Returns:
-        Of the shape of the errors.
+        The bound, of the shape of an error.
 
     Raises:
-        ValueError: not as many stretches as errors, or none.
+        ValueError: there are no errors, or the counts differ.
     """
     if not own or len(own) != len(stretch):
         got = f"{len(own)} errors and {len(stretch)} stretches"
-        raise ValueError(f"compounded: expected one stretch for each of at least one own error, got {got}.")
+        raise ValueError(f"error_bound: expected one stretch for each of at least one own error, got {got}.")
     bound = torch.zeros_like(own[0])
     for error, factor in zip(own, stretch, strict=True):
         bound = factor * bound + error
@@ -167,24 +167,24 @@ def error_bound(own: Sequence[Tensor], stretch: Sequence[Tensor | float]) -> Ten
 
 @torch.no_grad()
 def refine(flow: Chain, z: Tensor, passes: int) -> Tensor:
-    """The learned way back, each layer's result mended ``passes`` times without a solve (eq-refine).
+    """The learned inverse, refined ``passes`` times per layer without a solve (eq-refine).
 
-    At a layer with a learned inverse x ← x + g(z) − g(f(x)). Where f and g have linear parts W and R, the distance from
-    f⁻¹(z) is multiplied by −E = I − RW each time: it vanishes if ‖E‖ < 1, and may grow if not. A pass costs one f and
+    At a layer with a learned inverse x ← x + g(z) − g(f(x)). Where f and g have linear parts W and R, each pass
+    multiplies the error by −E = I − RW: it converges if ‖E‖ < 1 and may diverge otherwise. A pass costs one f and
     one g.
 
     Args:
-        flow: or any row of layers.
+        flow: a flow or chain.
         z: (B, *z_shape).
-        passes: 0 for g(z).
+        passes: number of passes; 0 gives g(z).
 
     Raises:
-        ValueError: passes is no such number; otherwise as ``Flow.inverse``.
+        ValueError: passes is negative or not an integer; otherwise as ``Flow.inverse``.
     """
-    checks.integer(passes, "a", "refined", at_least=0, wanted="number of passes ≥ 0")
-    for layer in reversed(flow.chain()):
-        x = short = layer.inverse(z, exact=False)
+    checks.integer(passes, "a", "refine", at_least=0, wanted="number of passes ≥ 0")
+    for layer in reversed(flow.bijections):
+        x = first = layer.inverse(z, exact=False)
         for _ in range(passes if layer.learned_inverse else 0):
-            x = x + short - layer.inverse(layer(x)[0], exact=False)
+            x = x + first - layer.inverse(layer(x)[0], exact=False)
         z = x
     return z

@@ -59,7 +59,7 @@ def plain_conv_splines(case: Case) -> TimedCall:
 def _replaced(model: str, case: Case, but: type[FlowLayer] | tuple[()] = ()) -> list[nn.Module]:
     """The layers of a model except those of class ``but``, with plain torch layers for those with a learned inverse."""
     layers: list[nn.Module] = []
-    for layer in models.build(model, case.event_shape, LEVELS).chain():
+    for layer in models.build(model, case.event_shape, LEVELS).bijections:
         if isinstance(layer, SelfNormLinear):
             layers.append(nn.Linear(layer.features, layer.features))
         elif isinstance(layer, SelfNormConv2d):

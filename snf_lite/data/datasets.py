@@ -1,8 +1,8 @@
-"""Data by name: `load("digits")`. Images as unsigned bytes, 2-D densities as floats, always split in the same way.
+"""Data sets by name: `load("digits")`. Images as unsigned bytes, 2-D densities as floats, with fixed splits.
 
-Images are looked for in a local folder (`root`, or the environment variable SNF_DATA), else downloaded once into a
-cache (pooch's for `snf_lite`, or SNF_CACHE). Whatever the container, the pixels are those of the original: their
-SHA-256 is checked. The digits come with scikit-learn and the densities are drawn: neither needs a file or a network.
+Images are read from a local folder (`root`, or the environment variable SNF_DATA), or downloaded once into a cache
+(pooch's for `snf_lite`, or SNF_CACHE). For every file format the SHA-256 of the pixels is compared with the original's.
+The digits come with scikit-learn and the densities are sampled: neither needs a file or internet access.
 
 | name            | shape of one | levels | train     | validation | test   |
 |-----------------|--------------|--------|-----------|------------|--------|
@@ -14,14 +14,14 @@ SHA-256 is checked. The digits come with scikit-learn and the densities are draw
 | a 2-D density   | (2,)         | None   | 10,000    | 2,000      | 2,000  |
 
 Validation is the end of the training images in the original order, as in the paper for MNIST and CIFAR-10. The digits
-are first permuted by numpy's `RandomState(0)`, whose stream is frozen; then come 1,197, 300 and 300.
+are first permuted by numpy's `RandomState(0)`, whose numbers never change; then split into 1,197, 300 and 300.
 """
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pooch
@@ -43,21 +43,21 @@ __all__ = [
     "sample_density",
 ]
 
-# The points of each split of a 2-D density, and their seed; none is sample_density's default seed.
+# Number of points and seed of each split of a 2-D density; no seed is sample_density's default.
 _DENSITY_SPLITS = {"train": (10_000, 2011), "validation": (2_000, 7248), "test": (2_000, 2021)}
 _DIGITS_SPLITS = {"train": slice(0, 1197), "validation": slice(1197, 1497), "test": slice(1497, 1797)}
-_HELD_OUT = 10_000  # ImageNet32's validation images, off the end of its training images
+_HELD_OUT = 10_000  # ImageNet32's validation images: the last of its training images
 
 
 class DataTensor(torch.Tensor):
-    """A tensor that knows where it comes from; so does a part of its events, and what is computed from it is plain.
+    """A tensor with the name and split of its data set. Indexing examples keeps them; operations give plain tensors.
 
-    A class of its own because a plain tensor's `name` belongs to torch and cannot be set. (`split` is a method, which
+    A subclass because `name` of a plain tensor belongs to torch and cannot be set. (`split` is a method that
     torch.split calls: hence `split_name`.)
 
     Attributes:
         name, split_name: as given to `load`.
-        levels: how many values a pixel can take; None for a 2-D density.
+        levels: number of values that a pixel can take; None for a 2-D density.
     """
 
     # As in torch.nn.Parameter: operations give plain tensors, at no cost.
@@ -68,7 +68,7 @@ class DataTensor(torch.Tensor):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the values' bytes in the tensor's order, in hexadecimal; computed at each call."""
+        """SHA-256 of the values in row-major order, in hexadecimal; computed at each call."""
         return sha256(self.detach().cpu().contiguous().numpy().reshape(-1).data)
 
     def __getitem__(self, index: Any) -> torch.Tensor:
@@ -82,30 +82,40 @@ class DataTensor(torch.Tensor):
 
 
 def dataset_names() -> list[str]:
-    """Every name `load` takes: the image sets, then the 2-D densities."""
+    """Names that `load` accepts: the image sets, then the 2-D densities.
+
+    Example:
+        >>> snf.dataset_names()[:2]
+        ['digits', 'mnist']
+    """
     return [*image_set_names(), *density_names()]
 
 
 def image_set_names() -> list[str]:
-    """The names of the image sets."""
+    """Names of the image sets."""
     return ["digits", *IMAGE_SETS, "imagenet32"]
 
 
 def load(name: str, split: str = "train", root: str | Path | None = None) -> DataTensor:
-    """One split of a data set, always in the same order, with attributes `levels`, `name`, `split_name`, `sha256`.
+    """One split of a data set in a fixed order, with attributes `levels`, `name`, `split_name`, `sha256`.
 
     Images are uint8 (N, C, H, W), channels red, green, blue; points of a 2-D density are float32 (N, 2). Sizes and
-    splits stand at the top of `snf_lite/data/datasets.py`.
+    splits are listed at the top of `snf_lite/data/datasets.py`.
 
     Args:
         name: one of `dataset_names()`.
         split: "train", "validation" or "test".
-        root: folder with a sub-folder `name` that holds the files (formats: `data/README.md`); default SNF_DATA, and
-            where that is unset or empty, a download. ImageNet32 is never downloaded.
+        root: folder with a subfolder `name` that holds the files (formats: `data/README.md`); default: SNF_DATA, or a
+            download if that is unset or empty. ImageNet32 is never downloaded.
 
     Raises:
         ValueError: unknown name or split.
-        DataError: a file is missing, damaged or altered, or there is no network.
+        DataError: a file is missing, damaged or altered, or the download failed.
+
+    Example:
+        >>> data = snf.load("digits", split="train")
+        >>> data.shape[1:], data.dtype, data.levels
+        (torch.Size([1, 8, 8]), torch.uint8, 17)
     """
     if split not in SPLITS:
         raise ValueError(f"Expected a split out of {', '.join(SPLITS)}; got {split!r}.")
@@ -113,8 +123,15 @@ def load(name: str, split: str = "train", root: str | Path | None = None) -> Dat
         raise ValueError(f"Expected a data set out of {', '.join(dataset_names())}; got {name!r}.")
     if name in density_names():
         return _described(sample_density(name, *_DENSITY_SPLITS[split]), name, split, None)
-    pixels = _digits(split) if name == "digits" else _images(name, split, _folder(name, root))
-    return _described(torch.from_numpy(pixels), name, split, 17 if name == "digits" else 256)
+    if name == "digits":
+        from sklearn.datasets import load_digits  # imported here: it takes a second
+
+        images = load_digits().images.astype(np.uint8)[:, None]
+        pixels = images[np.random.RandomState(0).permutation(len(images))[_DIGITS_SPLITS[split]]]
+        return _described(torch.from_numpy(pixels), name, split, 17)
+    folder = _folder(name, root)
+    pixels = _imagenet32(split, folder) if name == "imagenet32" else _images(name, split, folder)
+    return _described(torch.from_numpy(pixels), name, split, 256)
 
 
 def _described(values: torch.Tensor, name: str, split: str, levels: int | None) -> DataTensor:
@@ -123,27 +140,22 @@ def _described(values: torch.Tensor, name: str, split: str, levels: int | None) 
     return data
 
 
-def _digits(split: str) -> Pixels:
-    """The 1,797 digits of scikit-learn, (N, 1, 8, 8) with values 0 … 16."""
-    from sklearn.datasets import load_digits  # a second of import that only its users pay
-
-    images = load_digits().images.astype(np.uint8)[:, None]
-    return cast(Pixels, images[np.random.RandomState(0).permutation(len(images))[_DIGITS_SPLITS[split]]])
-
-
 def _images(name: str, split: str, folder: Path | None) -> Pixels:
-    if name == "imagenet32":
-        return _imagenet32(split, folder)
     parts, rows = IMAGE_SETS[name].splits[split]
-    paths = [_found(folder, part.files) for part in parts] if folder else _downloaded(name, parts)
-    # Unpacking leaves Python's lock, so two batches take the time of one.
+    if folder:
+        paths = [_found(folder, part.files) for part in parts]
+    else:
+        originals = dict.fromkeys((part.url, part.sha256) for part in parts)  # CIFAR-10's batches share one archive
+        downloaded = {url: _download(name, url, sha256) for url, sha256 in originals}
+        paths = [downloaded[part.url] for part in parts]
+    # Decompression releases the GIL, so two batches take the time of one.
     with ThreadPoolExecutor(max_workers=4) as pool:
         batches = list(pool.map(_read_part, paths, parts, [IMAGE_SETS[name].shape] * len(parts)))
     return _joined([batch[rows] for batch in batches])
 
 
 def _folder(name: str, root: str | Path | None) -> Path | None:
-    """The local folder of an image set; None where none was named."""
+    """Local folder of an image set; None if neither root nor SNF_DATA is set."""
     parent = root or os.environ.get("SNF_DATA")
     folder = Path(parent).expanduser() / name if parent else None
     if folder and not folder.is_dir():
@@ -155,12 +167,12 @@ def _folder(name: str, root: str | Path | None) -> Path | None:
 
 
 def _found(folder: Path, files: Sequence[str]) -> Path:
-    """The first of the files that is in the folder or one level below, where archives unpack to."""
+    """First of the files that is in the folder or in a subfolder, as unpacked archives are."""
     for file in files:
         for path in (folder / file, *sorted(folder.glob(f"*/{file}"))):
             if path.is_file():
                 return path
-    raise DataError(f"{folder}: found none of {', '.join(files)}, wanted one. Put it there (data/README.md says how).")
+    raise DataError(f"{folder}: found none of {', '.join(files)}, wanted one. Put it there (see data/README.md).")
 
 
 def _read_part(path: Path, part: Part, shape: Shape) -> Pixels:
@@ -174,7 +186,7 @@ def _read_part(path: Path, part: Part, shape: Shape) -> Pixels:
 
 
 def _joined(batches: list[Pixels]) -> Pixels:
-    """The batches one after the other, in memory of their own; empties the list, so that no image is held twice."""
+    """Concatenate the batches and empty the list, so that no image is held in memory twice."""
     images = np.empty((sum(map(len, batches)), *batches[0].shape[1:]), np.uint8)
     filled = 0
     while batches:
@@ -184,18 +196,12 @@ def _joined(batches: list[Pixels]) -> Pixels:
     return images
 
 
-def _downloaded(name: str, parts: Sequence[Part]) -> list[Path]:
-    originals = dict.fromkeys((part.url, part.sha256) for part in parts)  # CIFAR-10's batches share one archive
-    paths = {url: _download(name, url, sha256) for url, sha256 in originals}
-    return [paths[part.url] for part in parts]
-
-
 def _download(name: str, url: str, sha256: str) -> Path:
-    """The original in the cache: fetched if it is not there or its hash is wrong."""
+    """Path of the original in the cache; downloaded if it is missing or its hash is wrong."""
     cache = Path(os.environ.get("SNF_CACHE") or pooch.os_cache("snf_lite")).expanduser() / name
     try:
         return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=url.rpartition("/")[2], path=cache))
-    # requests' errors are OSErrors; a wrong hash is pooch's ValueError.
+    # requests raises OSError, pooch ValueError for a wrong hash.
     except (OSError, ValueError) as error:
         raise DataError(
             f"{name}: could not download {url} into {cache} ({error}). Go online and try again, or set SNF_DATA to a"
@@ -204,10 +210,10 @@ def _download(name: str, url: str, sha256: str) -> Path:
 
 
 def _imagenet32(split: str, folder: Path | None) -> Pixels:
-    """Downsampled ImageNet (Chrabaszcz et al. 2017): its `val_data` is the test split, its training images are divided.
+    """Downsampled ImageNet (Chrabaszcz et al. 2017): `val_data` is the test split, the rest is divided.
 
-    Validation is the last 10,000 training images; of a set with no more than that, as a test makes it, the last tenth.
-    Not the images of van den Oord et al. (2016), on which Glow and the paper report: those are harder, and withdrawn.
+    Validation is the last 10,000 training images, or the last tenth of a smaller set. These are not the images of van
+    den Oord et al. (2016), on which Glow and the paper report: those are harder and no longer distributed.
     """
     if folder is None:
         raise DataError(
@@ -217,7 +223,7 @@ def _imagenet32(split: str, folder: Path | None) -> Pixels:
     if split == "test":
         return _joined([_batch(folder, "val_data")])
     batches: list[Pixels] = []
-    for number in range(10, 0, -1):  # from the end, because validation then needs one file of ten
+    for number in range(10, 0, -1):  # from the end: validation then reads one file of ten
         batches.insert(0, _batch(folder, f"train_data_batch_{number}"))
         if split == "validation" and sum(map(len, batches)) > _HELD_OUT:
             break

@@ -1,7 +1,7 @@
-"""Two-dimensional densities: toy data that a flow learns in seconds and a picture shows.
+"""Two-dimensional densities: toy data that a flow learns in seconds.
 
-`sample_density` draws from any of them by name. Coordinates are pure numbers within about ±4. One of them, `mixture`,
-has a density in closed form, `mixture_log_prob`: there a flow's likelihood can be compared with the truth.
+`sample_density` draws from any of them by name. Coordinates lie within about ±4. The density of `mixture` has a closed
+form, `mixture_log_prob`, with which a flow's likelihood can be compared.
 """
 
 import math
@@ -27,26 +27,35 @@ MIXTURE_MEANS: Points = MIXTURE_RADIUS * np.stack([np.cos(_MIXTURE_ANGLES), np.s
 
 
 def density_names() -> list[str]:
-    """Names of the 2-D densities, in the order of the book's gallery."""
+    """Names of the 2-D densities, in the order of the gallery in the book.
+
+    Example:
+        >>> "moons" in snf.density_names()
+        True
+    """
     return list(_DENSITIES)
 
 
 def sample_density(name: str, n: int, seed: int = 0) -> torch.Tensor:
     """Draw `n` points of the density `name`: a float32 tensor (n, 2).
 
-    The same `name`, `n` and `seed` give the same points, whatever the state of torch's and numpy's global generators,
-    which stay as they are. `moons` and `circles` space their points evenly along the curve and then add the noise.
+    The points depend on `name`, `n` and `seed` alone; the global generators of torch and numpy are neither read nor
+    changed. `moons` and `circles` space their points evenly along the curve and then add the noise.
 
     Raises:
         ValueError: unknown name, negative n, seed outside [0, 2³²).
         TypeError: n or seed is no integer.
+
+    Example:
+        >>> snf.sample_density("moons", 100, seed=1).shape
+        torch.Size([100, 2])
     """
     if name not in _DENSITIES:
         raise ValueError(f"Expected a density out of {', '.join(_DENSITIES)}; got {name!r}.")
     count = _whole_number(n, "n", math.inf)
-    # RandomState, because numpy promises never to change its stream; default_rng's may change with a version.
+    # RandomState, because numpy guarantees its numbers for all versions; those of default_rng may change.
     random = RandomState(_whole_number(seed, "seed", 2**32))
-    # scikit-learn wants at least one point, and of one point always makes the same moon: so two, shuffled, and cut.
+    # scikit-learn refuses n = 0 and draws a single point always from the same moon: draw two and cut.
     points = _DENSITIES[name](random, max(count, 2))[:count]
     return torch.from_numpy(points.astype(np.float32))
 
@@ -59,13 +68,17 @@ def mixture_log_prob(x: torch.Tensor) -> torch.Tensor:
     Raises:
         TypeError: x is no floating-point tensor.
         ValueError: another shape, NaN or infinity.
+
+    Example:
+        >>> snf.mixture_log_prob(torch.tensor([[2.8, 0.0], [0.0, 0.0]])).argmax()  # a mean, and the empty center
+        tensor(0)
     """
     checks.require_tensor(x, "mixture_log_prob")
     checks.require_dtype(x, None, "mixture_log_prob")
     checks.require_batch_of(x, (2,), "mixture_log_prob")
     checks.require_finite_input(x, "mixture_log_prob")
     means = torch.as_tensor(MIXTURE_MEANS, dtype=x.dtype, device=x.device)
-    # x is checked already, and torch's own checks fail on an empty batch.
+    # x is checked above; torch's own checks fail on an empty batch.
     components = MultivariateNormal(means, MIXTURE_STD**2 * torch.eye(2).to(means), validate_args=False)
     weights = Categorical(torch.ones(8).to(means))
     log_prob: torch.Tensor = MixtureSameFamily(weights, components, validate_args=False).log_prob(x)
@@ -86,8 +99,8 @@ def _polar(radius: Points, angle: Points) -> Points:
 
 
 def _moons(random: RandomState, n: int) -> Points:
-    """Two interleaved half circles (scikit-learn), centred and doubled."""
-    from sklearn.datasets import make_moons  # here and below: a second of import that only its users pay
+    """Two interleaved half circles (scikit-learn), centered and doubled."""
+    from sklearn.datasets import make_moons  # imported here and below: it takes a second
 
     points: Points = make_moons(n, noise=0.1, random_state=random)[0]
     return 2 * (points - [0.5, 0.25])
@@ -116,21 +129,21 @@ def _rings(random: RandomState, n: int) -> Points:
 
 
 def _spirals(random: RandomState, n: int) -> Points:
-    """Two Archimedean spirals of one and a half turns, one the other turned by half a turn."""
-    turned = 3 * math.pi * np.sqrt(random.uniform(size=n))  # the root makes the points even along the curve
+    """Two Archimedean spirals of one and a half turns, the second rotated by half a turn."""
+    angle = 3 * math.pi * np.sqrt(random.uniform(size=n))  # the root spaces the points evenly along the curve
     arm = math.pi * random.randint(0, 2, size=n)
-    return _polar(turned / 3, turned + arm) + 0.1 * random.standard_normal((n, 2))
+    return _polar(angle / 3, angle + arm) + 0.1 * random.standard_normal((n, 2))
 
 
 def _checkerboard(random: RandomState, n: int) -> Points:
-    """Uniform on the eight like-coloured squares of a 4 × 4 board over [-4, 4]²."""
+    """Uniform on the eight squares of one color on a 4 × 4 board over [-4, 4]²."""
     row = random.randint(0, 4, size=n)
     column = 2 * random.randint(0, 2, size=n) + row % 2
     return 2 * (np.stack([column, row], axis=1) + random.uniform(size=(n, 2))) - 4
 
 
 def _pinwheel(random: RandomState, n: int) -> Points:
-    """Five bent arms: Gaussians stretched along the radius, twisted more the farther out (Johnson et al. 2016)."""
+    """Five bent arms: Gaussians stretched along the radius, twisted more at a larger radius (Johnson et al. 2016)."""
     arm = 2 * math.pi / 5 * random.randint(0, 5, size=n)
     along, across = 1 + 0.3 * random.standard_normal(n), 0.1 * random.standard_normal(n)
     return 1.8 * _polar(np.hypot(along, across), np.arctan2(across, along) + arm + 0.25 * np.exp(along))

@@ -1,7 +1,7 @@
 """Image files as arrays: IDX, npy, npz, and the pickled batches of CIFAR-10 and ImageNet32.
 
-`read_images` returns (N, C, H, W) unsigned bytes whatever the container. A file that cannot be read as what its name
-says raises `DataError`, which names the file, what was found and what was wanted. Nothing here knows a data set.
+`read_images` returns (N, C, H, W) unsigned bytes whatever the container. A file that does not have the format of its
+name raises `DataError`, which names the file, what was found and what was wanted.
 """
 
 import gzip
@@ -10,8 +10,7 @@ import lzma
 import pickle
 import struct
 import tarfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,11 +26,17 @@ IDX_IMAGES = 2051  # the IDX magic number of unsigned bytes in three dimensions
 
 
 class DataError(RuntimeError):
-    """A data file is missing, damaged or another than the one wanted; the message names it and says what to do."""
+    """A data file is missing, damaged or not the expected one; the message names it and suggests a remedy.
+
+    Example:
+        >>> snf.read_folder("no-such-folder")
+        Traceback (most recent call last):
+        snf_lite.data.image_files.DataError: no-such-folder: expected a folder of ...
+    """
 
 
 def bad_file_error(path: Path, got: str, wanted: str) -> DataError:
-    """The error for a file that is there but is not what it should be."""
+    """DataError for a file that exists but has the wrong content."""
     return DataError(
         f"{path}: got {got}, wanted {wanted}. Put the original file in its place or delete it"
         " (in the download cache a deleted file is fetched again)."
@@ -42,40 +47,25 @@ def read_images(path: Path, shape: Shape, member: str = "") -> Pixels:
     """All images of one file as unsigned bytes (N, C, H, W), channels red, green, blue.
 
     Args:
-        path: the file; its name tells the format (`*idx3-ubyte`, `.npy`, `.npz`, `.tar.gz`, else a pickled batch;
+        path: the file; its name gives the format (`*idx3-ubyte`, `.npy`, `.npz`, `.tar.gz`, else a pickled batch;
             `.gz` and `.xz` are unpacked on the fly).
-        shape: (C, H, W), which the content must have.
-        member: the batch to read, for an archive.
+        shape: expected (C, H, W).
+        member: batch to read from an archive.
 
-    Raises DataError if the file is truncated, damaged, of another kind or of another shape.
+    Raises:
+        DataError: the file is truncated, damaged, of another kind or of another shape.
     """
-    with _naming(path):
-        array = _reader(path)(path, member)
-    return _channels_first(array, shape, path)
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged file makes a reader raise into an error that names the file."""
+    stem = path.name.removesuffix(".xz")
+    reader = next((reader for ending, reader in _READERS.items() if stem.endswith(ending)), _read_pickled)
     try:
-        yield
+        array = reader(path, member)
     except (DataError, MemoryError):
         raise
-    # zlib, lzma, tarfile, zipfile and pickle each raise their own kinds, and pickle nearly any.
+    # zlib, lzma, tarfile and zipfile raise errors of their own, pickle nearly any.
     except Exception as error:
         raise bad_file_error(
             path, f"{type(error).__name__} on reading ({error})", "a complete, readable file"
         ) from error
-
-
-def _reader(path: Path) -> Callable[[Path, str], Any]:
-    for ending, reader in _READERS.items():
-        if path.name.removesuffix(".xz").endswith(ending):
-            return reader
-    return _read_pickled
-
-
-def _channels_first(array: Any, shape: Shape, path: Path) -> Pixels:
     channels, height, width = shape
     layouts = [(height, width, channels), (channels * height * width,)] + [(height, width)] * (channels == 1)
     if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.shape[1:] not in layouts:
@@ -115,7 +105,7 @@ def _read_pickled(path: Path, _: str) -> Any:
 
 
 def _read_archive(path: Path, member: str) -> Any:
-    # As a stream, so that the search ends at the member; nothing is written to disk.
+    # Read sequentially, so that the search ends at the member; nothing is written to disk.
     with tarfile.open(path, "r|gz") as archive:
         for entry in archive:
             if entry.name == member and (file := archive.extractfile(entry)) is not None:
@@ -133,7 +123,7 @@ _READERS: dict[str, Callable[[Path, str], Any]] = {
 
 
 def _batch_data(file: BinaryIO) -> Any:
-    # latin1 is how numpy wants the byte strings of Python 2, which wrote CIFAR-10.
+    # CIFAR-10 was pickled by Python 2, whose byte strings numpy reads as latin1.
     batch = _ArrayUnpickler(file, encoding="latin1").load()
     if not isinstance(batch, dict) or "data" not in batch:
         raise pickle.UnpicklingError(f"the pickle holds a {type(batch).__name__} without 'data'")
@@ -141,20 +131,20 @@ def _batch_data(file: BinaryIO) -> Any:
 
 
 def _dtype(name: str, align: int = 0, copy: int = 0) -> np.dtype[Any]:
-    """The dtype of an old pickle, which says 0 and 1 where numpy 2.4.0 to 2.4.4 warn unless they get False and True."""
+    """numpy.dtype for an old pickle, which holds 0 and 1 where numpy 2.4.0 to 2.4.4 warn unless given a bool."""
     return np.dtype(name, align=bool(align), copy=bool(copy))
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """How Python 3 writes bytes into an old pickle; any other codec than latin1 is refused."""
+    """codecs.encode for the bytes of an old pickle; every codec but latin1 is refused."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"refused the codec {encoding!r}")
     return text.encode("latin1")
 
 
-# Asked of an array itself, the two builders are right for this numpy, and no private module is imported.
+# Taken from an array, the two builders fit the installed numpy, and no private module is imported.
 _RECONSTRUCT, _FROMBUFFER = np.empty(0).__reduce__()[0], np.empty(0).__reduce_ex__(5)[0]
-# The modules are numpy.core up to numpy 1, numpy._core from numpy 2 on.
+# numpy 1 calls the modules numpy.core, numpy 2 numpy._core.
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): _dtype,
@@ -167,10 +157,10 @@ _ADMITTED: dict[tuple[str, str], Any] = {
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles plain containers and numpy arrays and refuses every other name: a pickle can otherwise run any code."""
+    """Unpickles builtin containers and numpy arrays only: an unrestricted pickle can run any program."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """What an admitted name stands for; UnpicklingError for any other."""
+        """The object behind an admitted name; UnpicklingError for any other name."""
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"refused to load {module}.{name}: only numpy arrays are admitted")
         return _ADMITTED[module, name]

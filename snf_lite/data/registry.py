@@ -1,7 +1,7 @@
-"""The image sets as facts: file names, addresses, hashes, splits. `data/README.md` tells them to a reader.
+"""File names, addresses, hashes and splits of the image sets; `data/README.md` lists them for readers.
 
-Every hash of a file is that of the original distribution; every hash of pixels is that of the unpacked bytes in the
-order image, channel, row, column, so that one number holds for every container.
+A file's hash is that of the original distribution. A hash of pixels covers the unpacked bytes in the order image,
+channel, row, column, so that it holds for every file format.
 """
 
 from dataclasses import dataclass
@@ -15,15 +15,15 @@ SPLITS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Part:
-    """The images that one original file holds.
+    """The images of one original file.
 
     Attributes:
-        files: the names it may have in a local folder, quickest to read first.
-        count: how many images.
+        files: possible names in a local folder, fastest to read first.
+        count: number of images.
         pixels: SHA-256 of the unpacked pixels.
-        url: where the original is.
-        sha256: that of the original, as downloaded.
-        member: the file inside, where the original is an archive.
+        url: address of the original.
+        sha256: SHA-256 of the original, as downloaded.
+        member: file inside, if the original is an archive.
     """
 
     files: tuple[str, ...]
@@ -36,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True)
 class ImageSet:
-    """An image set: its (C, H, W), and for every split the parts it is in and the rows it takes of them."""
+    """An image set: its shape (C, H, W), and for every split its parts and their rows."""
 
     shape: Shape
     splits: dict[str, tuple[tuple[Part, ...], slice]]

@@ -1,1 +1,1 @@
-"""The other bijections: activations, preprocessing, reshaping, Glow, LU, emerging and exponential convolutions."""
+"""Other bijections: activations, preprocessing, reshaping, Glow, LU, emerging and exponential convolutions."""

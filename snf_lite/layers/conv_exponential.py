@@ -1,38 +1,38 @@
-"""The convolution exponential: a convolution's matrix in an exponential, whose log-determinant is a trace."""
+"""The convolution exponential: the matrix exponential of a convolution, whose log-determinant is a trace."""
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from snf_lite.conv import ImageConv, as_channels_last, convolve, initial_noise, tap_gradient
+from snf_lite.conv import ImageConv, initial_noise
 from snf_lite.linalg import dense_matrix, toeplitz
+from snf_lite.linalg.convolution import as_channels_last, convolve, tap_gradient
 from snf_lite.runtime import checks
 
-#: What the exact series leaves out, at most, as a share of its result.
+#: Largest remainder of the exact series relative to its result.
 REMAINDER = 1e-12
-#: How often ``initialise`` repeats the power iteration.
+#: Number of power iterations of ``initialise``.
 INITIAL_STEPS = 100
 
 
 class ConvExponential2d(ImageConv):
-    """z = exp(T(w̃)) x + b = Σ_n T(w̃)ⁿ x / n! + b; log|det| = tr T(w̃) = H·W·Σ_c w̃_cc; the inverse is exp(−T(w̃)).
+    """z = exp(T(w̃)) x + b = Σ_n T(w̃)ⁿ x / n! + b; log|det| = tr T(w̃) = H·W·Σ_c w̃_cc nats (eq-exponential).
 
-    Always invertible. w̃ = w·min(1, coefficient / σ) keeps the largest singular value of T(w̃) near ``coefficient`` at
-    most. σ = uᵀ T(w) v is the power iteration's estimate of that of T(w), with u and v held while w is differentiated
-    (Miyato et al. 2018); ``adapt`` takes one step of it, ``initialise`` a hundred. Whoever writes w by hand calls one
-    of them, or the estimate is that of the old w: z, log|det| and inverse then still belong together.
+    Always invertible, by exp(−T(w̃)). w̃ = w·min(1, coefficient / σ) keeps the largest singular value of T(w̃) below
+    about ``coefficient``. σ = uᵀ T(w) v is the power iteration's estimate of that of T(w), with u and v constant while
+    w is differentiated (Miyato et al. 2018); ``after_step`` runs one iteration, ``initialise`` a hundred. After writing
+    w call one of them; with an old estimate, z, log|det| and inverse are still consistent.
 
-    The series of ``forward`` and ``inverse`` leaves out less than ``REMAINDER`` of its result. The training pass alone
-    stops after ``terms``: where the norm is β, it leaves out less than β^(terms+1) / (terms+1)! · e^β of x.
+    The series of ``forward`` and ``inverse`` has a relative remainder below ``REMAINDER`` (eq-remainder). The training
+    pass alone stops after ``terms``: for a norm β its remainder is below β^(terms+1) / (terms+1)! · e^β of x.
 
     Args:
-        channels: C.
+        channels: C, the number of channels.
         kernel_size: k, odd.
-        coefficient: the bound for the largest singular value, in (0, 2].
-        terms: of the series in the training pass, each a convolution.
-        image_size: (H, W) of the images for which σ is estimated; a flow tells the layer that of its own.
+        coefficient: Bound for the largest singular value, in (0, 2].
+        terms: Number of terms of the series in the training pass, each a convolution.
+        image_size: Size (H, W) of the images for which σ is estimated; a flow sets it.
 
     Attributes:
         weight: w (C, C, k, k), at first a little noise.
@@ -43,8 +43,15 @@ class ConvExponential2d(ImageConv):
     Raises:
         FloatingPointError: the norm of T(w̃) is so large that the series would lose half of its digits or more.
 
-    Source: Hoogeboom, Satorras, Tomczak and Welling, The Convolution Exponential and Generalized Sylvester Flows,
-    NeurIPS 2020 (https://arxiv.org/abs/2006.01910).
+    Example:
+        >>> layer = snf.ConvExponential2d(2)
+        >>> x = torch.randn(5, 2, 4, 4)
+        >>> torch.allclose(layer.inverse(layer(x)[0]), x, atol=1e-4)
+        True
+
+    References:
+        Hoogeboom et al., The convolution exponential and generalized Sylvester flows, NeurIPS 2020, section 3
+        (https://arxiv.org/abs/2006.01910).
     """
 
     left: Tensor
@@ -77,7 +84,7 @@ class ConvExponential2d(ImageConv):
         return z_shape
 
     def _restart(self) -> None:
-        """Begin the power iteration anew, from numbers that favour no direction and need no random generator."""
+        """Restart the power iteration from numbers that favor no direction and need no random generator."""
         count = self.channels * math.prod(self.image_size)
         start = torch.arange(count, dtype=self.weight.dtype, device=self.weight.device).square().cos()
         self.left = start.reshape(1, self.channels, *self.image_size) / start.norm()
@@ -86,12 +93,13 @@ class ConvExponential2d(ImageConv):
     @torch.no_grad()
     def after_step(self) -> None:
         """One step of the power iteration, v ∝ T(w)ᵀ u, u ∝ T(w) v; and ∂(uᵀ T(w) v)/∂w."""
-        right = _unit(convolve(self.left, toeplitz.flip(self.weight)), torch.zeros_like(self.left))
-        self.left.copy_(_unit(convolve(right, self.weight), self.left))
-        self.norm_gradient.copy_(tap_gradient(right, self.left, self.weight))
+        functorch = checks.under_functorch()
+        right = _unit(convolve(self.left, toeplitz.flip(self.weight), functorch), torch.zeros_like(self.left))
+        self.left.copy_(_unit(convolve(right, self.weight, functorch), self.left))
+        self.norm_gradient.copy_(tap_gradient(right, self.left, self.weight, functorch))
 
     def initialise(self, x: Tensor, whiten: bool) -> None:
-        """Repeat the power iteration until the estimate is that of the present weight."""
+        """Repeat the power iteration until the estimate is that of the current weight."""
         for _ in range(INITIAL_STEPS):
             self.after_step()
 
@@ -111,7 +119,7 @@ class ConvExponential2d(ImageConv):
         return z.contiguous(), log_det
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """z by ``terms`` terms of the series, laid out in memory as is fastest, and the exact log-determinant."""
+        """z by ``terms`` terms of the series, in the memory layout that is fastest, and the exact log-determinant."""
         return *self._map(x, self.kernel(), self.terms), None
 
     def _map(self, x: Tensor, kernel: Tensor, terms: int) -> tuple[Tensor, Tensor]:
@@ -124,10 +132,10 @@ class ConvExponential2d(ImageConv):
 
     @torch.no_grad()
     def terms_needed(self, kernel: Tensor) -> int:
-        """How many terms leave out less than ``REMAINDER``; for twice ``coefficient`` where values cannot be read.
+        """The number of terms for a remainder below ``REMAINDER``; for twice ``coefficient`` if values cannot be read.
 
         Raises:
-            FloatingPointError: w̃ is not finite, or its norm costs the series half of its digits.
+            FloatingPointError: w̃ is not finite, or the series would lose half of its digits.
         """
         if not checks.is_eager(kernel):
             return terms_for(2 * self.coefficient)
@@ -136,39 +144,36 @@ class ConvExponential2d(ImageConv):
         if bound > largest_norm(kernel.dtype):
             raise FloatingPointError(
                 f"{self.label}: expected T(w̃) of norm {largest_norm(kernel.dtype):.1f} at most, where its series in "
-                f"{kernel.dtype} keeps half of its digits, got {bound:.3g}; after writing the weight call adapt()."
+                f"{kernel.dtype} keeps half of its digits, got {bound:.3g}; after writing the weight call after_step()."
             )
         return terms_for(bound)
 
     def clear_cache(self) -> None:
         self._bound.clear()
 
-    def settings(self) -> dict[str, Any]:
-        own = {"coefficient": self.coefficient, "terms": self.terms, "image_size": self.image_size}
-        return {**super().settings(), **own}
-
 
 def apply_exponential(x: Tensor, kernel: Tensor, terms: int) -> Tensor:
     """Σ_{n ≤ terms} T(kernel)ⁿ x / n! for images (B, C, H, W)."""
-    total = power = as_channels_last(x)
+    functorch = checks.under_functorch()
+    total = power = as_channels_last(x, functorch)
     for n in range(1, terms + 1):
-        power = convolve(power, kernel / n)
+        power = convolve(power, kernel / n, functorch)
         total = total + power
     return total
 
 
 def log_det_of_exponential(kernel: Tensor, height: int, width: int) -> Tensor:
     """log|det exp T(w̃)| = tr T(w̃) = H·W·Σ_c w̃_cc in nats, a scalar, O(C) (eq-exponential)."""
-    centre = kernel.shape[-1] // 2
-    return height * width * kernel[:, :, centre, centre].diagonal().sum()
+    center = kernel.shape[-1] // 2
+    return height * width * kernel[:, :, center, center].diagonal().sum()
 
 
 def norm_bound(kernel: Tensor) -> float:
-    """A bound for the largest singular value of T(w), whatever the images' size, from few enough frequencies.
+    """A bound for the largest singular value of T(w) for every size of images, from a few frequencies.
 
     T(w) is part of the convolution over an infinite plane, whose norm is that of the C×C matrix Σ_ab w_ab e^{i(aθ+bφ)}
     at the worst (θ, φ). Its entries are trigonometric polynomials of degree p = (k-1)/2, which fall from their peak no
-    faster than cos(pθ) (M. Riesz, 1914): of N equispaced angles one lies within π/N of the peak and reaches cos(πp/N)
+    faster than cos(pθ) (M. Riesz, 1914): of N equispaced angles one is within π/N of the peak and reaches cos(πp/N)
     of it. N = 8p here, on each axis.
     """
     degree = kernel.shape[-1] // 2
@@ -179,13 +184,13 @@ def norm_bound(kernel: Tensor) -> float:
 
 
 def remainder_bound(norm: float, terms: int) -> float:
-    """What Σ_{n ≤ N} Tⁿ/n! leaves out of exp(T), at most: β^(N+1)/(N+1)! · 1/(1 − β/(N+2)) (eq-remainder).
+    """A bound for the remainder Σ_{n > N} Tⁿ/n! of exp(T): β^(N+1)/(N+1)! · 1/(1 − β/(N+2)) (eq-remainder).
 
     The first term left out, times a geometric series; infinite unless β < N + 2.
 
     Args:
-        norm: β ≥ 0, a norm of T.
-        terms: N ≥ 0.
+        norm: Norm β ≥ 0 of T.
+        terms: Number of terms N ≥ 0.
     """
     if norm >= terms + 2:
         return math.inf
@@ -194,9 +199,9 @@ def remainder_bound(norm: float, terms: int) -> float:
 
 
 def terms_for(norm: float) -> int:
-    """The least N ≥ 1 for which Σ_{n > N} βⁿ/n! ≤ ``REMAINDER``·e^{-β} by eq-remainder, where β is a norm of T.
+    """The least N ≥ 1 with Σ_{n > N} βⁿ/n! ≤ ``REMAINDER``·e^{-β} by eq-remainder, for a norm β of T.
 
-    For |exp(T) x| ≥ e^{-β}|x|.
+    The factor e^{-β} makes the remainder relative, because |exp(T) x| ≥ e^{-β}|x|.
     """
     terms = 1
     while remainder_bound(norm, terms) > REMAINDER * math.exp(-norm):

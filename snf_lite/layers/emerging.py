@@ -1,36 +1,45 @@
-"""Emerging convolutions: two masked convolutions that together reach as far as a plain one, their determinant O(C)."""
+"""Emerging convolutions: two masked convolutions with the receptive field of an ordinary one, determinant O(C)."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from snf_lite.conv import ImageConv, as_channels_last, convolve, initial_noise
+from snf_lite.conv import ImageConv, initial_noise
 from snf_lite.linalg import dense_matrix
+from snf_lite.linalg.convolution import as_channels_last, convolve
+from snf_lite.runtime import checks
 
 
 class EmergingConv2d(ImageConv):
-    """z = w' ⋆ (w ⋆ x) + b, w looking up and left, w' down and right; log|det| = H·W·Σ_c (log|w_cc| + log|w'_cc|).
+    """z = w' ⋆ (w ⋆ x) + b with T(w), T(w') triangular; log|det| = H·W·Σ_c (log|w_cc| + log|w'_cc|) nats (eq-emerging).
 
-    In w an output sees the pixels above and to the left, and of its own pixel the channels up to its own: T(w) is lower
-    triangular. w' is masked the other way over rows, columns and channels, and T(w') upper triangular. Each is
-    (k+1)/2 wide, so that the two together reach k×k pixels. w_cc is the tap of w at the pixel itself. The determinant
-    costs O(C), the inverse 2·H triangular solves of (C·W)² for a whole batch. Rows of images feed on one another in
-    the inverse: where the other taps outweigh w_cc by far, rounding grows from row to row.
+    With w an output depends on the pixels above and to the left, and at its own pixel on the channels up to its own:
+    T(w) is lower triangular. w' is masked the other way, and T(w') upper triangular. Each is (k+1)/2 wide, so that the
+    two together reach k×k pixels. w_cc is the tap of w at the pixel itself. The determinant costs O(C), the inverse 2·H
+    triangular solves of (C·W)² for the batch. In the inverse each row of an image depends on the rows before: where
+    the other taps are much larger than w_cc, rounding grows from row to row.
 
     Args:
-        channels: C.
+        channels: C, the number of channels.
         kernel_size: k, odd.
 
     Attributes:
-        weight: w (C, C, (k+1)/2, (k+1)/2); its last tap is the pixel itself. What is masked is zero and stays so.
+        weight: w (C, C, (k+1)/2, (k+1)/2); its last tap is the pixel itself. Masked entries stay zero.
         flipped_weight: w', of the same shape; its first tap is the pixel itself.
         bias: b (C,).
 
     Raises:
         NotInvertibleError: some w_cc or w'_cc is zero or not finite.
 
-    Source: Hoogeboom, van den Berg and Welling, Emerging Convolutions for Generative Normalizing Flows, ICML 2019
-    (https://arxiv.org/abs/1901.11137).
+    Example:
+        >>> layer = snf.EmergingConv2d(2)
+        >>> x = torch.randn(5, 2, 4, 4)
+        >>> torch.allclose(layer.inverse(layer(x)[0]), x, atol=1e-4)
+        True
+
+    References:
+        Hoogeboom et al., Emerging convolutions for generative normalizing flows, ICML 2019, section 3
+        (https://arxiv.org/abs/1901.11137).
     """
 
     mask: Tensor
@@ -48,12 +57,12 @@ class EmergingConv2d(ImageConv):
         return noise
 
     def masked(self) -> tuple[Tensor, Tensor]:
-        """w and w' without what is masked; ``where``, so that not even a NaN gets through."""
+        """w and w' with masked entries zero; by ``where``, so that not even a masked NaN has an effect."""
         flipped = self.mask.flip(0, 1, 2, 3)
         return torch.where(self.mask, self.weight, 0.0), torch.where(flipped, self.flipped_weight, 0.0)
 
     def kernels(self) -> tuple[Tensor, Tensor]:
-        """w and w' as kernels (C, C, k, k) with the usual padding, zero where they do not look."""
+        """w and w' as kernels (C, C, k, k) with the usual padding, zero at the pixels that they do not reach."""
         w, flipped = self.masked()
         p = self.padding
         return pad(w, (0, p, 0, p)), pad(flipped, (p, 0, p, 0))
@@ -63,9 +72,11 @@ class EmergingConv2d(ImageConv):
         return z.contiguous(), log_det
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The same z and log-determinant as ``transform``, z laid out in memory as is fastest."""
+        """The same z and log-determinant as ``transform``, z in the memory layout that is fastest."""
+        functorch = checks.under_functorch()
         w, flipped = self.kernels()
-        z = convolve(convolve(as_channels_last(x), w), flipped) + self.bias[:, None, None]
+        wx = convolve(as_channels_last(x, functorch), w, functorch)
+        z = convolve(wx, flipped, functorch) + self.bias[:, None, None]
         return z, self.log_abs_det(*x.shape[2:]).expand(len(x)), None
 
     def log_abs_det(self, height: int, width: int) -> Tensor:
@@ -83,12 +94,12 @@ class EmergingConv2d(ImageConv):
         self.log_abs_det(1, 1)  # refuses a singular weight by name
         w, flipped = (dense_matrix.precise(kernel) for kernel in self.masked())
         turned = dense_matrix.precise(z - self.bias[:, None, None]).flip(1, 2, 3)
-        code = solve_causal(flipped.flip(0, 1, 2, 3), turned).flip(1, 2, 3)
-        return solve_causal(w, code).to(z.device, z.dtype)
+        wx = solve_causal(flipped.flip(0, 1, 2, 3), turned).flip(1, 2, 3)
+        return solve_causal(w, wx).to(z.device, z.dtype)
 
 
 def causal_mask(channels: int, size: int) -> Tensor:
-    """Where a kernel (C, C, size, size) may look: everywhere, but at its last tap only to channels up to its own."""
+    """The entries of a kernel (C, C, size, size) that are not masked: at its last tap only channels up to its own."""
     mask = torch.ones(channels, channels, size, size, dtype=torch.bool)
     mask[:, :, -1, -1].tril_()
     return mask
@@ -97,7 +108,7 @@ def causal_mask(channels: int, size: int) -> Tensor:
 def solve_causal(kernel: Tensor, images: Tensor) -> Tensor:
     """x with kernel ⋆ x = images (B, C, H, W), zeros above and to the left: row by row, a triangular solve for each.
 
-    The matrix of one row on itself is the same for every row, and so are those of the rows above it.
+    The matrix from one row to itself is the same for every row, and so are those from the rows above it.
 
     kernel: (C, C, s, s), masked by ``causal_mask``; its last tap is the pixel itself.
     """
@@ -112,7 +123,7 @@ def solve_causal(kernel: Tensor, images: Tensor) -> Tensor:
 
 
 def row_matrices(kernel: Tensor, width: int) -> tuple[Tensor, ...]:
-    """What the row a rows above adds to a row, for a = 0 … s-1: (W·C, W·C) each, pixel by pixel, channels inside."""
+    """The matrices from the row a rows above to a row, a = 0 … s-1: (W·C, W·C) each, by pixel, then channel."""
     size = kernel.shape[-1]
     column = torch.arange(width, device=kernel.device)
     distance = torch.arange(size, device=kernel.device)[:, None, None]

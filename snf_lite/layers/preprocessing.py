@@ -1,10 +1,10 @@
-"""Before the trained layers: dequantization, logit, and fixed maps set once from the data (whitening, standardizing).
+"""Preprocessing: dequantization, logit, and fixed maps set once from the data (whitening, standardizing).
 
-The paper has no whitening. It is where the fast schedule of ``reproduce`` begins; its log-determinant is counted.
+The paper has no whitening and no standardizing; the fast schedule of ``reproduce`` starts from them. The
+log-determinant of every layer counts towards the likelihood.
 """
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,14 +17,27 @@ from snf_lite.runtime import checks
 
 
 class Dequantize(FlowLayer):
-    """Uniform dequantisation x → (x + u) / levels, u ~ U[0, 1), from pixels 0 … levels-1 to numbers in [0, 1).
+    """Uniform dequantization x → (x + u) / levels, u ~ U[0, 1), from pixels 0 … levels-1 to numbers in [0, 1).
 
     log|det| = -D log levels nats (eq-dequantise). uint8 pixels get fresh noise from torch's global generator. Floats
-    are taken as points of the continuous density on [0, levels]^D, noise included already: they pass without any.
-    The inverse gives pixels again, uint8.
+    are points of the continuous density on [0, levels]^D, which include their noise: none is added. The inverse gives
+    uint8 pixels.
 
     Args:
-        levels: how many values a pixel takes: 256, or 17 for the digits; 2 … 256.
+        levels: Number of values of a pixel, 2 … 256: 256, or 17 for the digits.
+
+    Raises:
+        ValueError: a pixel is outside of 0 … levels-1, or a float outside of [0, levels].
+        TypeError: the input is neither uint8 nor of the flow's dtype.
+
+    Example:
+        >>> z, log_det = snf.Dequantize(17)(torch.full((1, 2), 16, dtype=torch.uint8))
+        >>> bool((z < 1).all()), torch.allclose(log_det, -2 * torch.tensor(17.0).log())
+        (True, True)
+
+    References:
+        Theis et al., A note on the evaluation of generative models, ICLR 2016, section 3.1
+        (https://arxiv.org/abs/1511.01844).
     """
 
     scale: Tensor
@@ -32,7 +45,7 @@ class Dequantize(FlowLayer):
     def __init__(self, levels: int = 256) -> None:
         super().__init__()
         self.levels = checks.integer(levels, "levels", self.label, at_least=2, at_most=256, wanted="from 2 to 256")
-        # A buffer only to follow .to(): noisy pixels take its dtype.
+        # A buffer only to follow .to(): noisy pixels have its dtype.
         self.register_buffer("scale", torch.tensor(1.0 / levels), persistent=False)
 
     def check_dtype(self, x: Tensor) -> None:
@@ -40,35 +53,37 @@ class Dequantize(FlowLayer):
             raise TypeError(f"{self.label}: expected uint8 pixels, or {self.scale.dtype} points, got {x.dtype}.")
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        noisy = x + self._noise(x) if x.dtype == torch.uint8 else x
-        self._check_range(x)
-        log_det = -math.prod(x.shape[1:]) * math.log(self.levels)
-        return noisy / self.levels, torch.full((len(x),), log_det, dtype=self.scale.dtype, device=x.device)
-
-    def _noise(self, x: Tensor) -> Tensor:
-        """u in [0, 1) so far below 1 that x + u cannot round up to the next pixel."""
-        room = self.levels * torch.finfo(self.scale.dtype).eps
-        return torch.rand_like(x, dtype=self.scale.dtype).clamp_max(1 - room)
-
-    def _check_range(self, x: Tensor) -> None:
-        top = self.levels - 1 if x.dtype == torch.uint8 else self.levels
+        """z, and -D log levels in nats (eq-dequantise)."""
+        noisy, top = x, self.levels
+        if x.dtype == torch.uint8:  # u is so far below 1 that x + u cannot round up to the next pixel
+            below_one = 1 - self.levels * torch.finfo(self.scale.dtype).eps
+            noisy, top = x + torch.rand_like(x, dtype=self.scale.dtype).clamp_max(below_one), self.levels - 1
         if x.numel() and checks.is_eager(x) and (x.max() > top or x.min() < 0):
             raise ValueError(f"{self.label}: expected pixels from 0 to {top}, got {x.min():g} to {x.max():g}.")
+        log_det = -math.prod(x.shape[1:]) * math.log(self.levels)
+        return noisy / self.levels, torch.full((len(x),), log_det, dtype=self.scale.dtype, device=x.device)
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         return (z * self.levels).floor().clamp(0, self.levels - 1).to(torch.uint8)
 
-    def settings(self) -> dict[str, Any]:
-        return {"levels": self.levels}
-
 
 class Logit(FlowLayer):
-    """x → log(p / (1-p)), p = α + (1-2α) x: from [0, 1] to the real line, each number for itself (eq-logit).
+    """x → log(p / (1-p)), p = α + (1-2α) x: from [0, 1] to the real line, element-wise (eq-logit).
 
-    log|det| = Σ log(1-2α) - log p - log(1-p).
+    log|det| = Σ log(1-2α) - log p - log(1-p) nats.
 
     Args:
-        alpha: α in (0, ½): how far p stays from 0 and 1.
+        alpha: Distance α in (0, ½) of p from 0 and 1.
+
+    Raises:
+        ValueError: α is not in (0, ½), or a number of x not in [0, 1].
+
+    Example:
+        >>> snf.Logit(0.05)(torch.tensor([[0.5, 0.5]]))[0]
+        tensor([[0., 0.]])
+
+    References:
+        Dinh et al., Density estimation using Real NVP, ICLR 2017, section 4.1 (https://arxiv.org/abs/1605.08803).
     """
 
     def __init__(self, alpha: float = 1e-6) -> None:
@@ -76,6 +91,7 @@ class Logit(FlowLayer):
         self.alpha = checks.number_between(alpha, 0, 0.5, "alpha", self.label)
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """z and its log-determinant (eq-logit)."""
         if x.numel() and checks.is_eager(x) and (x.max() > 1 or x.min() < 0):
             raise ValueError(f"{self.label}: expected numbers in [0, 1], got {float(x.min())} to {float(x.max())}.")
         squeeze = 1 - 2 * self.alpha
@@ -86,18 +102,28 @@ class Logit(FlowLayer):
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         return ((torch.sigmoid(z) - self.alpha) / (1 - 2 * self.alpha)).clamp(0, 1)
 
-    def settings(self) -> dict[str, Any]:
-        return {"alpha": self.alpha}
-
 
 class Whiten(FlowLayer):
-    """z = V (x - mean) with V = cov^-1/2 of the events seen by ``initialise``; before that the identity.
+    """z = V (x - mean) with V = cov^-1/2 of the batch seen by ``initialise`` (eq-whitening); before, the identity.
 
-    log|det V| = -Σ log of the standard deviations along the principal axes. Nothing is trained: a step costs one
-    product of B·D². Every model behind it starts from codes of mean 0 and covariance I.
+    log|det V| = -Σ log of the standard deviations along the principal axes, in nats. Nothing is trained: a step costs
+    one product of B·D². The layers behind it get latents of mean 0 and covariance I.
 
     Args:
-        features: D.
+        features: D, the number of features.
+
+    Raises:
+        ValueError: ``initialise`` got D data points or fewer, or equal ones.
+
+    Example:
+        >>> layer = snf.Whiten(2)
+        >>> x = torch.randn(100, 2) * torch.tensor([1.0, 5.0])
+        >>> layer.initialise(x, whiten=False)
+        >>> torch.allclose(torch.cov(layer(x)[0].T), torch.eye(2), atol=1e-4)
+        True
+
+    References:
+        Kessy et al., Optimal whitening and decorrelation, 2018 (https://arxiv.org/abs/1512.00809): ZCA.
     """
 
     weight: Tensor
@@ -108,15 +134,11 @@ class Whiten(FlowLayer):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.features = checks.positive_integer(features, "features", self.label)
+        self.accepted_shape = (self.features,)
         self.register_buffer("weight", torch.eye(features))
         self.register_buffer("inverse_weight", torch.eye(features))
         self.register_buffer("mean", torch.zeros(features))
         self.register_buffer("log_det", torch.zeros(()))
-
-    def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if event_shape != (self.features,):
-            raise self.shape_error((self.features,), event_shape)
-        return event_shape
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return linear(x - self.mean, self.weight), self.log_det.expand(len(x))
@@ -125,24 +147,30 @@ class Whiten(FlowLayer):
         return linear(z, self.inverse_weight) + self.mean
 
     def initialise(self, x: Tensor, whiten: bool) -> None:
-        """Whiten the batch x (B, D), B > D, whatever ``whiten`` says to the layers that are trained (eq-whitening)."""
+        """Set mean and V from the batch x (B, D), B > D, whatever ``whiten`` is (eq-whitening)."""
         mean, deviations, directions = principal_axes(x, self.label)
         self.mean.copy_(mean)
         self.weight.copy_(directions / deviations @ directions.mT)
         self.inverse_weight.copy_(directions * deviations @ directions.mT)
         self.log_det.copy_(-deviations.log().sum())
 
-    def settings(self) -> dict[str, Any]:
-        return {"features": self.features}
-
 
 class Standardize(FlowLayer):
-    """z = (x - mean) / deviation, each number of an event by its own, as ``initialise`` saw them; before, the identity.
+    """z = (x - mean) / deviation, element-wise, of the batch seen by ``initialise``; before, the identity.
 
-    log|det| = -Σ log deviation. Nothing is trained.
+    log|det| = -Σ log deviation nats. Nothing is trained.
 
     Args:
-        event_shape: of the events: (C, H, W) for images.
+        event_shape: The event shape: (C, H, W) for images.
+
+    Raises:
+        ValueError: ``initialise`` got fewer than two data points, or equal ones.
+
+    Example:
+        >>> layer = snf.Standardize((2,))
+        >>> layer.initialise(torch.tensor([[0.0, 0.0], [2.0, 4.0]]), whiten=False)
+        >>> layer.mean
+        tensor([1., 2.])
     """
 
     mean: Tensor
@@ -150,14 +178,9 @@ class Standardize(FlowLayer):
 
     def __init__(self, event_shape: tuple[int, ...]) -> None:
         super().__init__()
-        self.event_shape = checks.shape_tuple(event_shape, "event_shape", self.label)
+        self.event_shape = self.accepted_shape = checks.shape_tuple(event_shape, "event_shape", self.label)
         self.register_buffer("mean", torch.zeros(self.event_shape))
         self.register_buffer("deviation", torch.ones(self.event_shape))
-
-    def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if event_shape != self.event_shape:
-            raise self.shape_error(self.event_shape, event_shape)
-        return event_shape
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return (x - self.mean) / self.deviation, -self.deviation.log().sum().expand(len(x))
@@ -166,18 +189,15 @@ class Standardize(FlowLayer):
         return z * self.deviation + self.mean
 
     def initialise(self, x: Tensor, whiten: bool) -> None:
-        """Take mean and deviation of the batch x (B, *event_shape), B ≥ 2, whatever ``whiten`` says to other layers.
+        """Set mean and deviation from the batch x (B, *event_shape), B ≥ 2, whatever ``whiten`` is.
 
         Deviations below a thousandth of the largest are raised to it, as by ``Whiten``.
         """
         if len(x) < 2:
-            raise ValueError(f"{self.label}: expected a batch of at least 2 events to standardise by, got {len(x)}.")
-        seen = dense_matrix.precise(x)
-        deviation = seen.std(0)
+            raise ValueError(f"{self.label}: expected a batch of at least 2 data points to standardize, got {len(x)}.")
+        precise = dense_matrix.precise(x)
+        deviation = precise.std(0)
         if checks.is_eager(deviation) and deviation.max() == 0:
-            raise ValueError(f"{self.label}: cannot standardise by a batch whose events are all the same.")
-        self.mean.copy_(seen.mean(0))
+            raise ValueError(f"{self.label}: cannot standardize a batch whose data points are all the same.")
+        self.mean.copy_(precise.mean(0))
         self.deviation.copy_(deviation.clamp_min(1e-3 * deviation.max()))
-
-    def settings(self) -> dict[str, Any]:
-        return {"event_shape": self.event_shape}

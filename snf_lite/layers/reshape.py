@@ -1,7 +1,6 @@
-"""Layers that only move the numbers of an event: Squeeze and Flatten."""
+"""Layers that only rearrange the numbers of a data point: Squeeze and Flatten."""
 
 import math
-from typing import Any
 
 from torch import Tensor
 
@@ -10,7 +9,19 @@ from snf_lite.runtime import checks
 
 
 class Squeeze(FlowLayer):
-    """(C, H, W) → (4C, H/2, W/2): each 2×2 square of pixels becomes four channels. A permutation: log|det| = 0."""
+    """(C, H, W) → (4C, H/2, W/2): each 2×2 square of pixels becomes four channels. A permutation: log|det| = 0 nats.
+
+    Raises:
+        ValueError: H or W is odd.
+
+    Example:
+        >>> z, log_det = snf.Squeeze()(torch.zeros(5, 1, 8, 8))
+        >>> z.shape
+        torch.Size([5, 4, 4, 4])
+
+    References:
+        Dinh et al., Density estimation using Real NVP, ICLR 2017, section 3.6 (https://arxiv.org/abs/1605.08803).
+    """
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(event_shape) != 3 or event_shape[1] % 2 or event_shape[2] % 2 or 0 in event_shape:
@@ -36,10 +47,17 @@ class Squeeze(FlowLayer):
 
 
 class Flatten(FlowLayer):
-    """Any event → (D,), in memory order. log|det| = 0.
+    """Any event shape → (D,), in memory order. log|det| = 0 nats.
 
     Args:
-        event_shape: the shape to come back to; a flow fills it in.
+        event_shape: The event shape of x, needed by ``inverse``; a flow sets it.
+
+    Raises:
+        ValueError: ``inverse`` outside of a flow, without ``event_shape``.
+
+    Example:
+        >>> snf.Flatten((1, 8, 8)).inverse(torch.zeros(5, 64)).shape
+        torch.Size([5, 1, 8, 8])
     """
 
     def __init__(self, event_shape: tuple[int, ...] | None = None) -> None:
@@ -51,7 +69,7 @@ class Flatten(FlowLayer):
         return self.output_shape(event_shape)
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if self.event_shape is not None and event_shape != self.event_shape:
+        if self.event_shape not in (None, event_shape):
             raise self.shape_error(self.event_shape, event_shape)
         return (math.prod(event_shape),)
 
@@ -67,6 +85,3 @@ class Flatten(FlowLayer):
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         return z.reshape(len(z), *self.input_shape(tuple(z.shape[1:])))
-
-    def settings(self) -> dict[str, Any]:
-        return {"event_shape": self.event_shape}

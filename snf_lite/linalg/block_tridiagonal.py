@@ -1,8 +1,8 @@
-"""T(w) of a zero-padded convolution as a block-tridiagonal matrix, and its careful factorisation.
+"""T(w) of a zero-padded convolution as a block-tridiagonal matrix, and its pivoted factorization.
 
-Output row h of the image sees the input rows h-p … h+p, p = (k-1)/2. Taken p rows at a time, T(w) has the same three
-blocks L, D, U in every block row. Where the image is wider than high its columns are taken for its rows: that only
-orders the pixels anew, and the blocks are smaller.
+Output row h of the image depends on the input rows h-p … h+p, p = (k-1)/2. With p rows in a block, T(w) has the same
+three blocks L, D, U in every block row. Where the image is wider than high, rows and columns are swapped: that only
+reorders the pixels, and the blocks are smaller.
 """
 
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Layout:
     """How the pixels of (C, H, W) images are ordered and cut into blocks for a k×k kernel.
 
     Attributes:
-        reach: p = (k-1)/2, how many rows up and down an output row sees.
-        per_block: rows in a block; p, or as many as there are.
-        turned: the rows here are the columns of the image.
+        reach: p = (k-1)/2, the number of rows above and below that an output row depends on.
+        per_block: Number of rows in a block, p or fewer in small images.
+        turned: Whether the rows here are the columns of the image.
     """
 
     channels: int
@@ -31,17 +31,17 @@ class Layout:
 
     @property
     def size(self) -> int:
-        """Numbers in a whole block."""
+        """Size of a full block."""
         return self.per_block * self.channels * self.columns
 
     @property
     def whole(self) -> int:
-        """How many whole blocks there are."""
+        """Number of full blocks."""
         return self.rows // self.per_block
 
     @property
     def rest(self) -> int:
-        """Numbers in the smaller block at the end; 0 where there is none."""
+        """Size of the smaller block at the end; 0 where there is none."""
         return self.rows % self.per_block * self.channels * self.columns
 
     @property
@@ -57,7 +57,7 @@ class Layout:
         return self.turn(rows.reshape(-1, self.rows, self.channels, self.columns).transpose(1, 2))
 
     def turn(self, images: Tensor) -> Tensor:
-        """Exchange the last two axes if the layout is turned."""
+        """Swap the last two axes if the layout is turned."""
         return images.mT if self.turned else images
 
 
@@ -104,9 +104,9 @@ def _sum_diagonals(x: Tensor, first: int, second: int, offsets: range) -> Tensor
 
 
 class PivotedElimination:
-    """Banded LU with partial pivoting: rows are exchanged across neighbouring blocks.
+    """Banded LU with partial pivoting: rows are exchanged across adjacent blocks.
 
-    Each step factorises the rows carried over together with the next block row, as stable as a dense LU factorisation.
+    Each step factorizes the rows carried over together with the next block row, as stable as a dense LU factorization.
     """
 
     def __init__(self, blocks: Bands, plan: Layout) -> None:
@@ -117,7 +117,12 @@ class PivotedElimination:
             carried = torch.cat([carried, self._block("upper", 0, 1)], dim=1)
         self.steps: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
         for i in range(last + 1):
-            rows = carried if i == last else self._stack(carried, i)
+            rows = carried
+            if i < last:  # append block row i+1, whose blocks are in columns i, i+1 and (if there is one) i+2
+                names = [("lower", i), ("diagonal", i + 1), ("upper", i + 2)]
+                below = torch.cat([self._block(name, i + 1, j) for name, j in names if j <= last], dim=1)
+                gap = carried.new_zeros(carried.shape[0], below.shape[1] - carried.shape[1])
+                rows = torch.cat([torch.cat([carried, gap], dim=1), below])
             size = self.sizes[i]
             exchange, low, high = torch.linalg.lu(rows[:, :size])
             right = exchange.mT @ rows[:, size:]
@@ -129,14 +134,6 @@ class PivotedElimination:
         """Block (row, column), cut to size where the last block row or column is smaller."""
         whole: Tensor = getattr(self.blocks, name)
         return whole[: self.sizes[row], : self.sizes[column]]
-
-    def _stack(self, carried: Tensor, i: int) -> Tensor:
-        """The carried rows above block row i+1, whose blocks stand in columns i, i+1 and (if there is one) i+2."""
-        names = [("lower", i), ("diagonal", i + 1), ("upper", i + 2)]
-        below = [self._block(name, i + 1, column) for name, column in names if column < len(self.sizes)]
-        next_rows = torch.cat(below, dim=1)
-        gap = carried.new_zeros(carried.shape[0], next_rows.shape[1] - carried.shape[1])
-        return torch.cat([torch.cat([carried, gap], dim=1), next_rows])
 
     @property
     def log_abs_det(self) -> Tensor:
@@ -156,11 +153,8 @@ class PivotedElimination:
             top = torch.linalg.solve_triangular(low[:size], known[:size], upper=False, unitriangular=True)
             carried = known[size:] - low[size:] @ top
             tops.append(top)
-        return self.plan.from_rows(self._back_substitute(tops))
-
-    def _back_substitute(self, tops: list[Tensor]) -> Tensor:
         found = tops[-1].new_zeros(0, tops[-1].shape[1])
         for (_, _, high, solved), top in zip(reversed(self.steps), reversed(tops), strict=True):
             known = top - solved @ found[: solved.shape[1]]
             found = torch.cat([torch.linalg.solve_triangular(high, known, upper=True), found])
-        return found.mT
+        return self.plan.from_rows(found.mT)

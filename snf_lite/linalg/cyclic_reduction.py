@@ -1,16 +1,18 @@
 """Block cyclic reduction: log|det|, its gradient and solves of a block-tridiagonal matrix whose blocks repeat.
 
 Take n block rows (L, D, U), the last with a diagonal block E of its own. For even n eliminate the first, third, fifth,
-… of them: every one is eliminated by the same D⁻¹, and what is left are n/2 block rows with again one D, U and L,
+… of them: all are eliminated by the same D⁻¹, and the remaining n/2 block rows have again one D, U and L each,
 
     D' = D - L D⁻¹ U - U D⁻¹ L,    U' = -U D⁻¹ U,    L' = -L D⁻¹ L,    E' = E - L D⁻¹ U,
 
 and log|det T| = n/2 log|det D| + log|det T'|. For odd n the last row is eliminated first, D - U E⁻¹ L taking E's place.
-So n rows need about log₂ n factorisations of one small matrix each, where elimination row by row (eq-block-banded)
-needs n of them. The gradient goes the same way back: each step hands on ∂log|det T|/∂(D, E, U, L).
+So n rows need about log₂ n factorizations of one small matrix each, where elimination row by row (eq-block-banded)
+needs n of them. The gradient is computed in reverse: each step returns ∂log|det T|/∂(D, E, U, L).
 
-Rows are exchanged inside a block only, so digits can be lost: whoever uses this has to measure.
-Source: Buzbee, Golub & Nielson, On direct methods for solving Poisson's equations, 1970.
+Rows are exchanged inside a block only, so digits can be lost: callers must check the residual.
+
+References:
+    Buzbee, Golub & Nielson, On direct methods for solving Poisson's equations, 1970.
 """
 
 from typing import NamedTuple
@@ -23,7 +25,7 @@ from snf_lite.linalg.block_tridiagonal import Bands, Layout
 
 
 class Blocks(NamedTuple):
-    """The blocks (..., m, m) of all rows, E the diagonal one of the last; or the gradients for them."""
+    """The blocks (..., m, m) of all rows, E the diagonal one of the last row; or the gradients for them."""
 
     D: Tensor
     E: Tensor
@@ -32,7 +34,7 @@ class Blocks(NamedTuple):
 
 
 class Pivot:
-    """A block G, eliminated: ``product`` = left G⁻¹ right is what the rows that stay have to give up."""
+    """An eliminated block G: ``product`` = left G⁻¹ right is subtracted from the remaining rows."""
 
     def __init__(self, block: Tensor, left: Tensor, right: Tensor) -> None:
         self.inverse, self.log_abs_det = invert(block)
@@ -40,13 +42,13 @@ class Pivot:
         self.product = left @ self.solved
 
     def pull(self, gradient: Tensor, times: int = 1) -> tuple[Tensor, Tensor, Tensor]:
-        """From the gradient for ``product`` those for G, left and right; G also gets times · G⁻ᵀ, for log|det G|."""
+        """The gradients for G, left and right from that for ``product``; plus times · G⁻ᵀ for G, from log|det G|."""
         right = self.inverse.mT @ (self.left.mT @ gradient)
         return times * self.inverse.mT - right @ self.solved.mT, gradient @ self.solved.mT, right
 
 
 def invert(block: Tensor) -> tuple[Tensor, Tensor]:
-    """G⁻¹ (..., m, m) and log|det G| (...) from one LU factorisation."""
+    """G⁻¹ (..., m, m) and log|det G| (...) from one LU factorization."""
     lu, exchanges, _ = torch.linalg.lu_factor_ex(block)
     identity = torch.eye(block.shape[-1], dtype=block.dtype, device=block.device).expand_as(block)
     return torch.linalg.lu_solve(lu, exchanges, identity), lu.diagonal(dim1=-2, dim2=-1).abs().log().sum(-1)
@@ -146,7 +148,7 @@ Reduction = Last | First | Odd | Even
 
 
 def reduction(rows: Blocks, n: int) -> Reduction:
-    """Factorise n ≥ 1 block rows."""
+    """Factorize n ≥ 1 block rows."""
     if n < 3:
         return Last(rows) if n == 1 else First(rows)
     return Odd(rows, n) if n % 2 else Even(rows, n)
@@ -155,13 +157,13 @@ def reduction(rows: Blocks, n: int) -> Reduction:
 def solve_without_last(pivot: Pivot, below: Reduction, rhs: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
     """Solve block rows (B, n-1, m) and (B, 1, m'), the last of which was eliminated by ``pivot``."""
     last = last @ pivot.inverse.mT
-    neighbour = rhs[:, -1:] - last @ pivot.left.mT
-    stay = below.solve(torch.cat([rhs[:, :-1], neighbour], 1))
+    adjacent = rhs[:, -1:] - last @ pivot.left.mT
+    stay = below.solve(torch.cat([rhs[:, :-1], adjacent], 1))
     return stay, last - stay[:, -1:] @ pivot.solved.mT
 
 
 class CyclicReduction:
-    """T(w), factorised: log|det T(w)| in nats, the gradient for its blocks, and solves.
+    """A factorized T(w): log|det T(w)| in nats, the gradient for its blocks, and solves.
 
     A smaller block at the end is eliminated before all others.
     """
@@ -180,7 +182,7 @@ class CyclicReduction:
         return self.whole.log_abs_det if self.tail is None else self.whole.log_abs_det + self.tail.log_abs_det
 
     def gradient(self) -> Bands:
-        """∂log|det T(w)| by the three blocks."""
+        """The gradient of log|det T(w)| with respect to the three blocks."""
         D, E, U, L = self.whole.gradient()
         if self.tail is None:
             return Bands(D + E, U, L)
@@ -189,7 +191,7 @@ class CyclicReduction:
         return Bands(D + E + pad(gone, (0, gap, 0, gap)), U + pad(left, (0, gap)), L + pad(right, (0, 0, 0, gap)))
 
     def solve(self, images: Tensor) -> Tensor:
-        """x with T(w) x = images (B, C, H, W); of N matrices each solves one of N images."""
+        """x with T(w) x = images (B, C, H, W); N matrices solve one of N images each."""
         plan = self.plan
         rows, cut = plan.to_rows(images), plan.whole * plan.size
         rhs, last = rows[:, :cut].unflatten(1, (plan.whole, plan.size)), rows[:, None, cut:]

@@ -1,17 +1,17 @@
 """The exact algebra of a zero-padded convolution: its matrix T(w), log|det T(w)| and the solve T(w) x = z.
 
-With the pixels ordered row by row, T(w) is block-banded: output row h sees the input rows h-p … h+p, p = (k-1)/2. Taken
-p rows at a time the matrix is block-tridiagonal, with the same three blocks D, U, L all the way down,
+With the pixels ordered row by row, T(w) is block-banded: output row h depends on the input rows h-p … h+p, where
+p = (k-1)/2. With p rows in a block the matrix is block-tridiagonal, with the same three blocks D, U, L in every row,
 
     | D U     |
     | L D U   |      so that   S_1 = D,  S_{i+1} = D - L S_i⁻¹ U,   log|det T| = Σ_i log|det S_i|   (eq-block-banded)
     |   L D   |
 
-which takes H/p steps of O((p·C·W)³) where the dense matrix takes O((H·C·W)³). Because the blocks repeat, eliminating
-every other row at once needs only about log₂(H/p) such steps: the room ``cyclic``. Elimination without exchanges
+which costs H/p steps of O((p·C·W)³) where the dense matrix costs O((H·C·W)³). Because the blocks repeat, eliminating
+every other row at once needs only about log₂(H/p) such steps (``cyclic_reduction``). Elimination without exchanges
 between blocks can lose digits for kernels far from the identity; so the factors are float64, the residual of a solve is
-measured, and where it is too large the elimination is done again with partial pivoting across neighbouring blocks: the
-room ``banded``.
+measured, and where it is too large T(w) is factorized again with partial pivoting across adjacent blocks
+(``block_tridiagonal``).
 """
 
 import math
@@ -28,11 +28,11 @@ from snf_lite.linalg.block_tridiagonal import PivotedElimination, bands, gather,
 from snf_lite.linalg.cyclic_reduction import CyclicReduction
 from snf_lite.runtime import checks
 
-#: Largest relative residual of a solve at which the elimination without exchanges between blocks is believed.
+#: Largest relative residual of a solve at which the elimination without exchanges between blocks is accepted.
 RESIDUAL_BOUND = 1e-11
-#: Where even the careful elimination leaves such a residual, no digit of a solve is right: T(w) has lost rank.
+#: If even the pivoted elimination leaves such a residual, no digit of a solve is right: T(w) is singular.
 HOPELESS_RESIDUAL = 1e-3
-#: A pivot of the careful elimination below this share of the largest tap is rounding noise: T(w) has lost rank.
+#: A pivot of the pivoted elimination below this share of the largest tap is rounding noise: T(w) is singular.
 NOISE_PIVOT = 3.5e-15
 
 
@@ -48,7 +48,7 @@ def matrix(weight: Tensor, height: int, width: int) -> Tensor:
 
 
 def tap_counts(weight: Tensor, height: int, width: int) -> Tensor:
-    """m (k, k): how often each tap of w (C, C, k, k) occurs in T(w): (H - |a-p|)(W - |b-p|), never below zero."""
+    """m (k, k), the number of places of each tap of w (C, C, k, k) in T(w): (H - |a-p|)(W - |b-p|), at least 0."""
     kernel = weight.shape[-1]
     offsets = (torch.arange(kernel, device=weight.device) - kernel // 2).abs()
     rows, columns = (height - offsets).clamp_min(0), (width - offsets).clamp_min(0)
@@ -56,13 +56,13 @@ def tap_counts(weight: Tensor, height: int, width: int) -> Tensor:
 
 
 def tap_sums(entries: Tensor, channels: int, kernel_size: int, height: int, width: int) -> Tensor:
-    """For each tap the sum of a matrix's entries over the places where it stands in T(w): (C, C, k, k).
+    """For each tap the sum of a matrix's entries over its places in T(w): (C, C, k, k).
 
-    The chain rule through T: of ∂L/∂T it makes ∂L/∂w, of T(w)⁻ᵀ the exact gradient of log|det T(w)| (eq-tap-sums).
+    The chain rule through T: it maps ∂L/∂T to ∂L/∂w, and T(w)⁻ᵀ to the exact gradient of log|det T(w)| (eq-tap-sums).
     Divided by ``tap_counts`` it is the kernel whose matrix is nearest to the given one. For teaching and for checks.
 
     Args:
-        entries: (C·H·W, C·H·W).
+        entries: Matrix (C·H·W, C·H·W).
 
     Raises:
         ValueError: a matrix of another shape.
@@ -70,7 +70,7 @@ def tap_sums(entries: Tensor, channels: int, kernel_size: int, height: int, widt
     features, reach = channels * height * width, kernel_size // 2
     if entries.shape != (features, features):
         raise ValueError(f"tap_sums: expected a matrix {(features, features)}, got {tuple(entries.shape)}.")
-    # output channel, row, column, then those of the input, which lie (a-p, b-p) away
+    # output channel, row, column, then those of the input, at the offset (a-p, b-p)
     six = entries.reshape(channels, height, width, channels, height, width)
     offsets = range(-reach, reach + 1)
     by_row = torch.stack([six.diagonal(offset, 1, 4).sum(-1) for offset in offsets], -1)
@@ -86,7 +86,7 @@ def flip(weight: Tensor) -> Tensor:
 
 
 class Factors(Protocol):
-    """A factorised T(w): log|det T(w)| () in nats, and the solve for images (B, C, H, W)."""
+    """A factorized T(w): log|det T(w)| () in nats, and the solve for images (B, C, H, W)."""
 
     @property
     def log_abs_det(self) -> Tensor: ...
@@ -96,7 +96,7 @@ class Factors(Protocol):
 
 @dataclass(frozen=True)
 class OnePixel:
-    """T(w) of a 1×1 kernel, which repeats one C×C block for every pixel: the block's factorisation does for all."""
+    """T(w) of a 1×1 kernel, which repeats one C×C block for every pixel: one factorization is enough."""
 
     block: dense_matrix.Factor
     pixels: int
@@ -110,39 +110,39 @@ class OnePixel:
         return self.block.solve(pixels.flatten(0, -2)).reshape(pixels.shape).movedim(-1, 1)
 
 
-def eliminate(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Factors:
-    """Factorise T(w) in float64, with pivoting across blocks only where the faster way loses digits.
+def eliminate(weight: Tensor, height: int, width: int, label: str = "toeplitz") -> Factors:
+    """Factorize T(w) in float64, with pivoting across blocks only where the faster method loses digits.
 
     Raises:
         NotInvertibleError: T(w) is singular to working precision.
     """
     if weight.shape[-1] == 1:
-        return OnePixel(dense_matrix.factor(dense_matrix.precise(weight[:, :, 0, 0]), owner), height * width)
+        return OnePixel(dense_matrix.factor(dense_matrix.precise(weight[:, :, 0, 0]), label), height * width)
     plan = layout(weight, height, width)
     quick = CyclicReduction(bands(dense_matrix.precise(weight), plan), plan)
     if not checks.is_eager(weight) or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
         return quick
-    return factorize_pivoted(weight, height, width, owner)
+    return factorize_pivoted(weight, height, width, label)
 
 
-def factorize_pivoted(weight: Tensor, height: int, width: int, owner: str) -> PivotedElimination:
-    """Factorise T(w) in float64 with pivoting across blocks, or raise NotInvertibleError."""
+def factorize_pivoted(weight: Tensor, height: int, width: int, label: str) -> PivotedElimination:
+    """Factorize T(w) in float64 with pivoting across blocks, or raise NotInvertibleError."""
     plan = layout(weight, height, width)
     careful = PivotedElimination(bands(dense_matrix.precise(weight), plan), plan)
     pivots, scale = careful.pivots().detach().abs(), dense_matrix.precise(weight.detach()).abs().max()
     regular = bool((pivots > NOISE_PIVOT * scale).all())
     if not regular or residual(careful, weight[None], height, width) > HOPELESS_RESIDUAL:
         raise dense_matrix.singular(
-            owner, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}"
+            label, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}"
         )
     return careful
 
 
 @torch.no_grad()
 def residual(factors: Factors, weights: Tensor, height: int, width: int) -> float:
-    """Of N solves T(w) x = v with a fixed v the largest ‖T(w) x − v‖ / ‖v‖ (largest entries); infinite if not finite.
+    """The largest ‖T(w) x − v‖ / ‖v‖ (maximum norms) of N solves T(w) x = v with a fixed v; infinite if not finite.
 
-    weights: (N, C, C, k, k), whose matrices were factorised.
+    weights: (N, C, C, k, k), whose matrices were factorized.
     """
     count, channels = weights.shape[:2]
     shape = (count, channels, height, width)
@@ -154,58 +154,53 @@ def residual(factors: Factors, weights: Tensor, height: int, width: int) -> floa
     return worst if math.isfinite(worst) else math.inf
 
 
-def log_abs_det(weight: Tensor, height: int, width: int, owner: str = "toeplitz") -> Tensor:
+def log_abs_det(weight: Tensor, height: int, width: int, label: str = "toeplitz") -> Tensor:
     """log|det T(w)| in nats, a float64 scalar, differentiable in weight (eq-block-banded).
 
-    Of a 1×1 kernel it is H·W·log|det w|, one factorisation of (C, C) for all pixels (eq-one-by-one).
+    For a 1×1 kernel it is H·W·log|det w|, one factorization of (C, C) for all pixels (eq-one-by-one).
 
     Args:
-        weight: (C, C, k, k), k odd, of any float dtype; computed in float64.
+        weight: Kernel (C, C, k, k), k odd, of any float dtype; computed in float64.
 
     Raises:
         NotInvertibleError: T(w) is singular.
     """
     if weight.shape[-1] == 1:  # T(w) repeats one C×C block for every pixel
-        return height * width * dense_matrix.log_abs_det(dense_matrix.precise(weight[:, :, 0, 0]), owner)
-    return log_abs_dets(weight[None], height, width, [owner])[0]
+        return height * width * dense_matrix.log_abs_det(dense_matrix.precise(weight[:, :, 0, 0]), label)
+    return log_abs_dets(weight[None], height, width, [label])[0]
 
 
-def log_abs_dets(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:
-    """log|det T(w)| in nats for N kernels at once, float64 (N,), differentiable in weights.
+def log_abs_dets(weights: Tensor, height: int, width: int, labels: Sequence[str]) -> Tensor:
+    """log|det T(w)| in nats for N kernels in one batch, float64 (N,), differentiable in weights.
 
     Args:
-        weights: (N, C, C, k, k), k odd, of any float dtype; computed in float64.
-        owners: N names for the message of an error.
+        weights: Kernels (N, C, C, k, k), k odd, of any float dtype; computed in float64.
+        labels: N names for the message of an error.
 
     Raises:
-        NotInvertibleError: a T(w) is singular; it names the owner.
+        NotInvertibleError: a T(w) is singular; the message names its label.
     """
     if weights.shape[-1] == 1:
-        return torch.stack([log_abs_det(w, height, width, owner) for w, owner in zip(weights, owners, strict=True)])
+        return torch.stack([log_abs_det(w, height, width, label) for w, label in zip(weights, labels, strict=True)])
     with torch.no_grad():
         factors, gradients = factors_and_gradient(dense_matrix.precise(weights), height, width)
     if checks.is_eager(weights) and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
-        return _dets_with_care(weights, height, width, owners)
+        if len(weights) == 1:
+            return factorize_pivoted(weights[0], height, width, labels[0]).log_abs_det[None]
+        pairs = zip(weights, labels, strict=True)  # one by one, because not all of them need pivoting
+        return torch.stack([log_abs_det(weight, height, width, label) for weight, label in pairs])
     return cast(Tensor, _LogAbsDets.apply(dense_matrix.precise(weights), factors.log_abs_det, gradients, height, width))
 
 
-def _dets_with_care(weights: Tensor, height: int, width: int, owners: Sequence[str]) -> Tensor:
-    """One by one, because not all of them need it."""
-    if len(weights) == 1:
-        return factorize_pivoted(weights[0], height, width, owners[0]).log_abs_det[None]
-    pairs = zip(weights, owners, strict=True)
-    return torch.stack([log_abs_det(weight, height, width, owner) for weight, owner in pairs])
-
-
 def factors_and_gradient(weight: Tensor, height: int, width: int) -> tuple[CyclicReduction, Tensor]:
-    """T(w) factorised, and ∂log|det T(w)|/∂w (..., C, C, k, k), itself differentiable in w."""
+    """The factorized T(w), and ∂log|det T(w)|/∂w (..., C, C, k, k), itself differentiable in w."""
     plan = layout(weight, height, width)
     factors = CyclicReduction(bands(weight, plan), plan)
     return factors, gather(factors.gradient(), plan)
 
 
 class _LogAbsDets(torch.autograd.Function):
-    """log|det T(w)| (N,) and its gradient for w (N, C, C, k, k), both known already."""
+    """log|det T(w)| (N,) with its gradient for w (N, C, C, k, k), both computed before."""
 
     generate_vmap_rule = True
 
@@ -221,6 +216,6 @@ class _LogAbsDets(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         weights, gradients = ctx.saved_tensors
-        if torch.is_grad_enabled():  # somebody asks for second derivatives: what was kept carries none
+        if torch.is_grad_enabled():  # second derivatives are needed: the saved gradients carry none
             gradients = factors_and_gradient(weights, ctx.height, ctx.width)[1]
         return grad[:, None, None, None, None] * gradients, None, None, None, None

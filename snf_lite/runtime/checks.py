@@ -1,4 +1,4 @@
-"""What the package refuses, and the words it uses: every message names the owner, what it got and what it wanted."""
+"""Checks of arguments: every message names the layer or function (its label), what was expected and what was got."""
 
 import math
 import operator
@@ -10,13 +10,21 @@ from torch import Tensor
 
 
 class NotInvertibleError(ValueError):
-    """A layer's linear map has lost its inverse: its log-determinant is -inf and no exact inverse exists."""
+    """A layer's linear map has no inverse: its log-determinant is -inf.
+
+    Example:
+        >>> layer = snf.ExactLinear(2)
+        >>> _ = layer.weight.data.zero_()
+        >>> layer(torch.zeros(1, 2))
+        Traceback (most recent call last):
+        snf_lite.runtime.checks.NotInvertibleError: ExactLinear: the weight is singular: ...
+    """
 
 
 def is_eager(x: Tensor) -> bool:
     """False while a compiler traces, a CUDA graph records or a transform of torch.func runs, and for x on ``meta``.
 
-    A check on values would break each of them, and a tensor kept from inside one would outlive its meaning; tensors on
+    A check on values would break each of them, and a tensor cached from inside one would be invalid later; tensors on
     torch's ``meta`` device have shapes and no values.
     """
     if torch.compiler.is_compiling() or under_functorch() or x.is_meta:
@@ -25,7 +33,7 @@ def is_eager(x: Tensor) -> bool:
 
 
 def under_functorch() -> bool:
-    """Whether a transform of torch.func runs, such as vmap. torch has no public word for it."""
+    """Whether a transform of torch.func runs, such as vmap. torch has no public API for this."""
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
@@ -34,77 +42,77 @@ def all_finite(x: Tensor) -> bool:
     return not is_eager(x) or bool(torch.isfinite(x).all())
 
 
-def require_finite_input(x: Tensor, owner: str) -> None:
+def require_finite_input(x: Tensor, label: str) -> None:
     if not all_finite(x):
         bad = int((~torch.isfinite(x)).sum())
-        raise ValueError(f"{owner}: expected finite input, got {bad} NaN or infinite of {x.numel()} numbers.")
+        raise ValueError(f"{label}: expected finite input, got {bad} NaN or infinite of {x.numel()} numbers.")
 
 
-def require_finite_output(y: Tensor, owner: str, what: str) -> None:
+def require_finite_output(y: Tensor, label: str, what: str) -> None:
     if not all_finite(y):
         bad = int((~torch.isfinite(y)).sum())
         raise FloatingPointError(
-            f"{owner}: {what} is not finite in {bad} of {y.numel()} numbers, from finite input: "
+            f"{label}: {what} is not finite in {bad} of {y.numel()} numbers, from finite input: "
             "the layer has lost invertibility or overflowed."
         )
 
 
-def require_tensor(x: Any, owner: str) -> None:
+def require_tensor(x: Any, label: str) -> None:
     if not isinstance(x, Tensor):
-        raise TypeError(f"{owner}: expected a torch.Tensor, got {type(x).__name__}.")
+        raise TypeError(f"{label}: expected a torch.Tensor, got {type(x).__name__}.")
 
 
-def require_batch(x: Any, owner: str) -> None:
-    """Refuse anything but a finite float tensor (B, ...) of at least one event."""
-    require_tensor(x, owner)
-    require_dtype(x, None, owner)
+def require_batch(x: Any, label: str) -> None:
+    """Refuse anything but a finite float tensor (B, ...) of at least one data point."""
+    require_tensor(x, label)
+    require_dtype(x, None, label)
     if x.dim() < 2 or len(x) == 0:
-        raise ValueError(f"{owner}: expected a batch of at least one event, (B, ...), got shape {tuple(x.shape)}.")
-    require_finite_input(x, owner)
+        raise ValueError(f"{label}: expected a batch of at least one data point, (B, ...), got shape {tuple(x.shape)}.")
+    require_finite_input(x, label)
 
 
-def require_dtype(x: Tensor, dtype: torch.dtype | None, owner: str) -> None:
+def require_dtype(x: Tensor, dtype: torch.dtype | None, label: str) -> None:
     """Refuse integers, and floats that differ from the parameters' dtype (None: any float)."""
     if not x.is_floating_point() or (dtype is not None and x.dtype != dtype):
-        raise TypeError(f"{owner}: expected {dtype or 'floating-point'} input, got {x.dtype}.")
+        raise TypeError(f"{label}: expected {dtype or 'floating-point'} input, got {x.dtype}.")
 
 
-def require_batch_of(x: Tensor, event_shape: tuple[int, ...], owner: str) -> None:
+def require_batch_of(x: Tensor, event_shape: tuple[int, ...], label: str) -> None:
     """Refuse x unless its shape is (B, *event_shape)."""
     if tuple(x.shape[1:]) != event_shape or x.dim() == 0:
         wanted = ", ".join(["B", *map(str, event_shape)])
-        raise ValueError(f"{owner}: expected input of shape ({wanted}), got {tuple(x.shape)}.")
+        raise ValueError(f"{label}: expected input of shape ({wanted}), got {tuple(x.shape)}.")
 
 
 def integer(
-    value: Any, name: str, owner: str, *, at_least: int, at_most: float = math.inf, wanted: str
+    value: Any, name: str, label: str, *, at_least: int, at_most: float = math.inf, wanted: str
 ) -> int:  # fmt: skip
-    """Refuse anything but an integer (numpy's too) within bounds; ``wanted`` says which in words."""
+    """Refuse anything but an integer (numpy's too) within bounds; ``wanted`` describes them in the message."""
     integral = isinstance(value, SupportsIndex) and not isinstance(value, bool)
     if not integral or not at_least <= operator.index(value) <= at_most:
-        raise ValueError(f"{owner}: expected {name} {wanted}, got {value!r}.")
+        raise ValueError(f"{label}: expected {name} {wanted}, got {value!r}.")
     return operator.index(value)
 
 
-def positive_integer(value: Any, name: str, owner: str) -> int:
-    return integer(value, name, owner, at_least=1, wanted="to be a positive integer")
+def positive_integer(value: Any, name: str, label: str) -> int:
+    return integer(value, name, label, at_least=1, wanted="to be a positive integer")
 
 
-def shape_tuple(value: Any, name: str, owner: str) -> tuple[int, ...]:
+def shape_tuple(value: Any, name: str, label: str) -> tuple[int, ...]:
     """Refuse anything but a sequence of positive integers."""
     if isinstance(value, str) or not isinstance(value, Iterable):
-        raise TypeError(f"{owner}: expected {name} to be a tuple of sizes, got {value!r}.")
-    return tuple(positive_integer(size, f"each size in {name}", owner) for size in value)
+        raise TypeError(f"{label}: expected {name} to be a tuple of sizes, got {value!r}.")
+    return tuple(positive_integer(size, f"each size in {name}", label) for size in value)
 
 
-def odd_integer(value: Any, name: str, owner: str) -> int:
-    if positive_integer(value, name, owner) % 2 == 0:
-        raise ValueError(f"{owner}: expected {name} to be odd (zero 'same' padding needs a centre), got {value!r}.")
+def odd_integer(value: Any, name: str, label: str) -> int:
+    if positive_integer(value, name, label) % 2 == 0:
+        raise ValueError(f"{label}: expected {name} to be odd (zero 'same' padding needs a center), got {value!r}.")
     return int(value)
 
 
 def number_between(
-    value: Any, low: float, high: float, name: str, owner: str,
+    value: Any, low: float, high: float, name: str, label: str,
     *, low_included: bool = False, high_included: bool = False,
 ) -> float:  # fmt: skip
     """Refuse anything but a finite number between two bounds, each included or not."""
@@ -113,9 +121,9 @@ def number_between(
     inside = inside and (value <= high if high_included else value < high)
     if not inside:
         left, right = "[" if low_included else "(", "]" if high_included else ")"
-        raise ValueError(f"{owner}: expected {name} in {left}{low}, {high}{right}, got {value!r}.")
+        raise ValueError(f"{label}: expected {name} in {left}{low}, {high}{right}, got {value!r}.")
     return float(value)
 
 
-def non_negative(value: Any, name: str, owner: str) -> float:
-    return number_between(value, 0, math.inf, name, owner, low_included=True)
+def non_negative(value: Any, name: str, label: str) -> float:
+    return number_between(value, 0, math.inf, name, label, low_included=True)

@@ -29,7 +29,14 @@ _DIGEST = 64
 
 
 class CheckpointError(ValueError):
-    """A file is no checkpoint, is damaged, or belongs to another model or run; the message names file and reason."""
+    """A file is no checkpoint, is damaged, or belongs to another model or run; the message names file and reason.
+
+    Example:
+        >>> torch.save({"weights": torch.zeros(2)}, "other.pt")
+        >>> snf.restore("other.pt")
+        Traceback (most recent call last):
+        snf_lite.training.checkpoints.CheckpointError: other.pt: expected a checkpoint...
+    """
 
 
 def save(flow: Flow, path: str | Path) -> None:
@@ -38,6 +45,12 @@ def save(flow: Flow, path: str | Path) -> None:
     Raises:
         TypeError: a layer's settings hold a value that a checkpoint cannot (a function, an array).
         OSError: the file cannot be written; one that was there is intact.
+
+    Example:
+        >>> flow = snf.build("dense-selfnorm", (2,))
+        >>> snf.save(flow, "flow.pt")
+        >>> torch.equal(snf.restore("flow.pt").layers[-1].weight, flow.layers[-1].weight)
+        True
     """
     write(path, flow, flow.state_dict(), training=None)
 
@@ -48,6 +61,11 @@ def restore(path: str | Path) -> Flow:
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: it is damaged, altered, of another format, or needs a layer class that is not defined here.
+
+    Example:
+        >>> snf.save(snf.build("dense-selfnorm", (2,)), "flow.pt")
+        >>> snf.restore("flow.pt").sample(3).shape
+        torch.Size([3, 2])
     """
     stored = read(path)
     described = stored["architecture"]
@@ -150,8 +168,8 @@ def architecture(flow: Flow) -> dict[str, Any]:
     """
     if not isinstance(flow, Flow):
         raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}.")
-    layers = [[layer.registered_name, layer.settings()] for layer in flow.chain()]
-    if len(set(map(id, flow.chain()))) < len(layers):
+    layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
+    if len(set(map(id, flow.bijections))) < len(layers):
         raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")
     return {"layers": layers, "event_shape": list(flow.event_shape), "dtype": str(flow.dtype).removeprefix("torch.")}
 

@@ -29,6 +29,11 @@ class Evaluation:
         count: Number of examples.
         data: Name, split, count and SHA-256 of the examples.
         seed: Seed of the dequantization noise.
+
+    Example:
+        >>> data = {"name": "digits", "split": "test"}
+        >>> print(snf.Evaluation(nats=100.0, bits_per_dim=2.254, standard_error=0.5, count=180, data=data, seed=0))
+        100.00 ± 0.50 nats, 2.254 bits/dim (exact, 180 ...
     """
 
     nats: float
@@ -77,6 +82,12 @@ def evaluate(
     Raises:
         ValueError, TypeError: data that do not fit the flow, or a bad batch size or seed.
         NotInvertibleError, FloatingPointError: as ``flow.log_prob``.
+
+    Example:
+        >>> flow = snf.build("dense-exact", (1, 8, 8), levels=17)
+        >>> result = snf.evaluate(flow, "digits")
+        >>> result.nats > 0, result.data["split"]
+        (True, 'test')
     """
     checks.positive_integer(batch_size, "batch_size", "evaluate")
     require_seed(seed, "evaluate")
@@ -98,7 +109,7 @@ def require_fit(source: DataSource, flow: Flow) -> None:
     sample = source.source if isinstance(source.source, Tensor) else source.item(0)[None]
     if sample.dim() == 0 or tuple(sample.shape[1:]) != flow.event_shape:
         raise ValueError(f"{source}: expected examples of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
-    if source.says_levels and source.levels != flow.levels:
+    if source.knows_levels and source.levels != flow.levels:
         raise ValueError(f"{source}: expected data of {flow.levels} levels, as the flow has, got {source.levels}.")
     _require_dtype(source, sample, flow)
     _require_range(source, sample, flow.levels)

@@ -90,6 +90,12 @@ def fit(
         FloatingPointError, NotInvertibleError: training diverged: a loss, gradient or weight is not finite; the message
             names layer, step and epoch.
         OSError: the checkpoint cannot be written; the one before it is intact.
+
+    Example:
+        >>> flow = snf.build("dense-exact", (1, 8, 8), levels=17)
+        >>> history = snf.fit(flow, "digits", epochs=1, progress=False)
+        >>> history.validation_nats[-1] < history.validation_nats[0]
+        True
     """
     config = TrainingConfig(
         epochs, batch_size, lr, seed, whiten, warmup_epochs, decay, clip_norm, evaluate_every,

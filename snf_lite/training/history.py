@@ -20,6 +20,11 @@ class History:
         ms_per_step: Milliseconds of a training step, the mean since the row before; 0 in row 0.
         validation_nats: Exact negative log-likelihood (NLL) in nats, the mean over the validation examples.
         resumed_at: Epochs at which a killed or extended run was resumed.
+
+    Example:
+        >>> history = snf.History({}, features=2, epochs=[0, 1], validation_nats=[3.0, 2.0])
+        >>> history.best_epoch, history.best_nats
+        (1, 2.0)
     """
 
     settings: dict[str, Any]

@@ -77,12 +77,12 @@ def test_the_mean_squared_error_is_a_sum_over_directions() -> None:
 def test_the_layers_add_up_to_the_gap() -> None:
     flow, z = drawn_flow(), codes(9, 5)
     gaps = sampling.layer_gaps(flow, z)
-    assert [gap.layer for gap in gaps] == [layer.label for layer in reversed(flow.chain())]
+    assert [gap.layer for gap in gaps] == [layer.label for layer in reversed(flow.bijections)]
     apart = (flow.inverse(z, exact=False) - flow.inverse(z)).norm(dim=1)
     assert torch.allclose(gaps[-1].gap, apart) and gaps[-1].relative == pytest.approx(
         sampling.relative_distance(flow.inverse(z, exact=False), flow.inverse(z))
     )
-    for gap, layer in zip(gaps, reversed(flow.chain()), strict=True):
+    for gap, layer in zip(gaps, reversed(flow.bijections), strict=True):
         assert (gap.gap <= gap.own + gap.carried + 1e-12).all()
         assert (gap.own > 1e-3).all() if layer.learned_inverse else (gap.own == 0).all()
     assert (gaps[0].carried == 0).all() and (gaps[0].stretch == 1).all()
@@ -90,7 +90,7 @@ def test_the_layers_add_up_to_the_gap() -> None:
 
 def test_an_own_error_of_a_dense_layer_is_the_error_matrix_at_its_exact_result() -> None:
     flow, z = drawn_flow(2), codes(9, 5)
-    last = flow.chain()[-1]
+    last = flow.bijections[-1]
     E, exact = learned_inverse.error_matrix(last, (5,)), last.inverse(z)
     gap = sampling.layer_gaps(flow, z)[0]
     assert torch.allclose(gap.own, (exact @ E.T).norm(dim=1)) and torch.allclose(gap.size, exact.norm(dim=1))
@@ -109,7 +109,7 @@ def test_the_bound_holds_with_the_stretches_of_the_run_and_with_the_worst_there_
     gaps = sampling.layer_gaps(flow, z)
     own = [gap.own for gap in gaps]
     seen = sampling.error_bound(own, [gap.stretch for gap in gaps])
-    worst = sampling.error_bound(own, [worst_stretch(layer) for layer in reversed(flow.chain())])
+    worst = sampling.error_bound(own, [worst_stretch(layer) for layer in reversed(flow.bijections)])
     assert (gaps[-1].gap <= seen + 1e-10).all() and (seen <= worst + 1e-10).all()
 
 

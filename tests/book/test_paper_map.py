@@ -114,7 +114,7 @@ def test_an_equation_is_found_in_its_section() -> None:
 
 def test_functions_are_linked_where_they_are_described() -> None:
     assert linked("snf_lite.Flow.loss") == "{py:obj}`Flow.loss <snf_lite.Flow.loss>`"
-    assert linked("snf_lite.SelfNormLinear.surrogate") == "{py:obj}`SelfNormLinear.surrogate <snf_lite.SelfNormLinear>`"
+    assert linked("snf_lite.SelfNormLinear.invert") == "{py:obj}`SelfNormLinear.invert <snf_lite.SelfNormLinear>`"
 
 
 def test_a_bar_in_a_heading_does_not_end_a_cell() -> None:

@@ -75,7 +75,7 @@ def test_log_volume_takes_layers_and_has_derivatives_by_their_parameters() -> No
 def test_log_volume_refuses_what_has_no_determinant() -> None:
     with pytest.raises(ValueError, match=r"x of shape \(B, D\), got \(3,\)"):
         log_volume(lambda x: x, torch.zeros(3))
-    with pytest.raises(ValueError, match=r"f to give events of shape \(3,\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"f to give vectors of shape \(3,\), got \(2,\)"):
         log_volume(lambda x: x[:, :2], torch.zeros(1, 3))
 
 

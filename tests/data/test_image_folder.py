@@ -65,11 +65,11 @@ def cut_off(path: Path) -> None:
 
 
 SPOILT = {
-    "transparent": (transparent, "opaque picture of 8 bits .*got mode RGBA"),
-    "sixteen bits": (deep, "opaque picture of 8 bits .*got mode I;16"),
-    "palette": (see_through_palette, "opaque picture of 8 bits .*got mode P"),
-    "cut off": (cut_off, "complete, readable picture"),
-    "text": (lambda path: path.write_text("no picture", "utf-8"), "complete, readable picture"),
+    "transparent": (transparent, "opaque image of 8 bits .*got mode RGBA"),
+    "sixteen bits": (deep, "opaque image of 8 bits .*got mode I;16"),
+    "palette": (see_through_palette, "opaque image of 8 bits .*got mode P"),
+    "cut off": (cut_off, "complete, readable image"),
+    "text": (lambda path: path.write_text("no picture", "utf-8"), "complete, readable image"),
     "another size": (lambda path: Image.fromarray(GREY[0].T.copy()).save(path), "expected 6×4 pixels .* got 4×6"),
 }
 

@@ -1,17 +1,15 @@
-"""Glow: its layers' own rules, what is behind a split, its models whole."""
+"""Glow: the rules of its layers, and its models as a whole."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from small_models import SMALL
+from small_models import SMALL, images, inner, random_glow
 from small_runs import stepper
 from torch import Tensor
-from torch.distributions import Normal
 
 import snf_lite as snf
-from snf_lite.analysis import learned_inverse
 from snf_lite.layers import glow
 from snf_lite.linalg import toeplitz
 from snf_lite.training import checkpoints
@@ -19,26 +17,7 @@ from snf_lite.training import checkpoints
 BOTH = pytest.mark.parametrize("name", ["glow-exact", "glow-selfnorm"])
 
 
-def random_glow(name: str, levels: int | None = None, spread: float = 0.15, **settings: Any) -> snf.Flow:
-    """A small Glow of images 1×8×8 in float64, its parameters far from where they start."""
-    torch.manual_seed(0)
-    flow = snf.build(name, (1, 8, 8), levels, **{"steps": 2, "width": 8, **settings}).double()
-    with torch.no_grad():
-        for parameter in flow.parameters():
-            parameter.add_(torch.randn_like(parameter), alpha=spread)
-    return flow
-
-
-def images(count: int = 4, *shape: int) -> Tensor:
-    torch.manual_seed(1)
-    return torch.randn(count, *(shape or (1, 8, 8)), dtype=torch.float64)
-
-
-def inner(flow: snf.Flow, kind: type) -> list[Any]:
-    return [layer for layer, _ in flow.iter_layers(flow.event_shape) if isinstance(layer, kind)]
-
-
-# ---- activation normalisation ----------------------------------------------------------------------------------------
+# ---- activation normalization ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 5), (3,)])
@@ -73,7 +52,8 @@ def test_each_normalisation_of_a_model_sees_its_own_inputs(name: str) -> None:
     seen: list[Tensor] = []
     layers = inner(flow, snf.ActNorm)
     for layer in layers:
-        layer.register_forward_hook(lambda _, inputs, output: seen.append(output[0]))
+        transform = layer.transform
+        layer.transform = lambda x, transform=transform: (seen.append(transform(x)[0]), transform(x))[1]
     flow(x)
     assert len(seen) == len(layers) == 4 and flow.initialised
     for z in seen:
@@ -139,132 +119,6 @@ def test_without_a_gradient_many_images_go_through_the_net_in_parts(monkeypatch:
         layer.net.register_forward_hook(lambda _, inputs, output: sizes.append(len(output)))
         assert torch.allclose(layer(x)[0], whole, atol=1e-12)
         assert sizes == [3, 3, 1]
-
-
-# ---- the split prior -------------------------------------------------------------------------------------------------
-
-
-def test_likelihood_is_the_sum_over_the_scales() -> None:
-    """log N(z₁) + log N(x₂; μ(x₁), σ(x₁)) + the layers' log-determinants, each part by hand."""
-    flow, x = random_glow("glow-selfnorm", steps=1), images()
-    squeeze, norm, mixing, coupling, split = flow.layers
-    h, total = x, torch.zeros(len(x), dtype=x.dtype)
-    for layer in (squeeze, norm, mixing, coupling):
-        h, log_det = layer(h)
-        total = total + log_det
-    given, others = h[:, :2], h[:, 2:]
-    out = torch.nn.functional.conv2d(given, split.prior.weight, split.prior.bias, padding=1)
-    mean, log_sigma = (out * torch.exp(3 * split.prior.log_scale)[:, None, None]).split(2, 1)
-    total = total + Normal(mean, log_sigma.exp()).log_prob(others).sum((1, 2, 3))
-    for layer in split.layers:
-        given, log_det = layer(given)
-        total = total + log_det
-    total = total + Normal(0.0, 1.0).log_prob(given).sum((1, 2, 3))
-    assert torch.allclose(flow.log_prob(x), total, atol=1e-10)
-
-
-def test_the_code_is_the_deep_half_and_then_the_shallow_one() -> None:
-    split, x = snf.SplitPrior(4, [snf.Squeeze()], (2, 2)).double(), images(3, 4, 2, 2)
-    z = split(x)[0]
-    assert torch.equal(z[:, :8], snf.Squeeze()(x[:, :2])[0].flatten(1))
-    assert torch.equal(z[:, 8:], x[:, 2:].flatten(1))  # the prior starts as N(0, I)
-
-
-@BOTH
-def test_samples_are_exact(name: str) -> None:
-    flow = random_glow(name)
-    z = images(5, 64)
-    assert (flow(flow.inverse(z))[0] - z).abs().max() < 1e-9
-    assert flow.z_shape == (64,)
-
-
-def test_reconstruction_goes_through_the_learned_inverses_behind_the_split() -> None:
-    flow, x = random_glow("glow-selfnorm"), images()
-    assert (flow.reconstruct(x) - x).abs().max() > 1e-2
-    convolutions = inner(flow, snf.SelfNormConv2d)
-    assert len(convolutions) == 4
-    with torch.no_grad():
-        for layer in convolutions[:-1]:
-            layer.inverse_weight.copy_(torch.linalg.inv(layer.weight[:, :, 0, 0])[:, :, None, None])
-        before = flow.reconstruct(x)
-        convolutions[-1].inverse_weight.copy_(torch.linalg.inv(convolutions[-1].weight[:, :, 0, 0])[:, :, None, None])
-    assert (before - x).abs().max() > 1e-2
-    assert (flow.reconstruct(x) - x).abs().max() < 1e-9
-
-
-def test_penalties_behind_the_split_are_summed() -> None:
-    flow, x = random_glow("glow-selfnorm", recon_weight=0.7, kernel_size=3), images()
-    errors: list[Tensor] = []
-    for layer in inner(flow, snf.SelfNormConv2d):
-        layer.register_forward_hook(
-            lambda one, inputs, output: errors.append(one.inverse(output[0], exact=False) - inputs[0])
-        )
-    flow(x)
-    wanted = 0.7 * sum(error.square().sum((1, 2, 3)) for error in errors)
-    assert torch.allclose(flow.training_pass(x, x.dtype)[2], wanted, atol=1e-10)
-
-
-@pytest.mark.equation("eq-objective")
-def test_with_true_inverses_the_gradients_are_exact_or_half() -> None:
-    flow, x = random_glow("glow-selfnorm"), images()
-    convolutions = inner(flow, snf.SelfNormConv2d)
-    with torch.no_grad():
-        for layer in convolutions:
-            layer.inverse_weight.copy_(torch.linalg.inv(layer.weight[:, :, 0, 0])[:, :, None, None])
-    flow.loss(x).backward()
-    halved = {id(layer.weight) for layer in convolutions}
-    parameters = [(name, p) for name, p in flow.named_parameters() if "inverse_weight" not in name]
-    exact = torch.autograd.grad(-flow.log_prob(x).mean(), [parameter for _, parameter in parameters])
-    for (name, parameter), gradient in zip(parameters, exact, strict=True):
-        share = 0.5 if id(parameter) in halved else 1.0
-        assert torch.allclose(parameter.grad, share * gradient, atol=1e-9), name
-
-
-def test_exact_convolutions_behind_the_split_are_eliminated_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    together, batches = toeplitz.log_abs_dets, []
-    monkeypatch.setattr(toeplitz, "log_abs_dets", lambda w, *rest: batches.append(len(w)) or together(w, *rest))
-    split = snf.SplitPrior(2, [snf.ExactConv2d(1), snf.ActNorm(1), snf.ExactConv2d(1)])
-    flow, x = snf.Flow([snf.ExactConv2d(2), split], (2, 4, 4)).double(), images(3, 2, 4, 4)
-    loss = flow.loss(x)
-    assert batches == [1, 2]
-    assert torch.allclose(loss, -flow.log_prob(x).mean(), atol=1e-10)
-
-
-def test_what_a_flow_asks_of_its_layers_reaches_those_behind_the_split() -> None:
-    asked: list[str] = []
-
-    class Asked(snf.ActNorm):
-        def after_step(self) -> None:
-            asked.append("adapt")
-
-        def clear_cache(self) -> None:
-            asked.append("forget")
-
-        def initialise(self, x: Tensor, whiten: bool) -> None:
-            asked.append(f"initialise {tuple(x.shape)} {whiten}")
-
-    flow = snf.Flow([snf.SplitPrior(3, [Asked(2), Asked(2)])], (3, 2, 2))
-    flow.initialise(torch.randn(5, 3, 2, 2), whiten=True)
-    flow.after_step()
-    flow.clear_cache()
-    assert asked == [*["initialise (5, 2, 2, 2) True"] * 2, "adapt", "adapt", "forget", "forget"]
-
-
-# ---- a learned inverse's error behind the split ----------------------------------------------------------------------
-
-
-def test_diagnosis_sees_the_learned_inverses_behind_the_split() -> None:
-    flow, x = random_glow("glow-selfnorm"), images()
-    convolutions = inner(flow, snf.SelfNormConv2d)
-    assert learned_inverse.learned_layers(flow) == convolutions
-    with torch.no_grad():
-        pairs = [(layer.inverse_weight[:, :, 0, 0], layer.weight[:, :, 0, 0]) for layer in convolutions]
-        sizes = [float(torch.linalg.matrix_norm(R @ W - torch.eye(len(W)), ord=2)) for R, W in pairs]
-    assert min(sizes) > 1e-2 and learned_inverse.inverse_errors(flow) == pytest.approx(sizes, abs=1e-9)
-    with torch.no_grad():
-        for layer in convolutions:
-            layer.inverse_weight.copy_(torch.linalg.inv(layer.weight[:, :, 0, 0])[:, :, None, None])
-    assert max(learned_inverse.gradient_angles(flow, x)) < 1e-6
 
 
 # ---- how the 1×1 convolutions start ----------------------------------------------------------------------------------
@@ -377,7 +231,7 @@ def test_a_step_by_lower_precision_is_finite() -> None:
         (lambda: snf.SplitPrior(2, [snf.ActNorm(2)])(torch.zeros(1, 2, 2, 2)), r"ActNorm: expected .* got \(1, 2, 2\)"),
         (
             lambda: snf.Flow([snf.Squeeze(), snf.SplitPrior(4, [snf.ActNorm(2), snf.Squeeze()])], (1, 6, 6)),
-            r"layers\[1\] SplitPrior, layers\[1\] Squeeze: expected events of shape .*even H and W, got \(2, 3, 3\)",
+            r"layers\[1\] SplitPrior, layers\[1\] Squeeze: expected event shape .*even H and W, got \(2, 3, 3\)",
         ),
         (lambda: snf.build("glow-exact", (1, 6, 8)), r"H and W divisible by 4 .*got \(1, 6, 8\)"),
         (lambda: snf.build("glow-exact", (3, 8, 8), scales=4), r"divisible by 16 .*got \(3, 8, 8\)"),
@@ -385,7 +239,7 @@ def test_a_step_by_lower_precision_is_finite() -> None:
         (lambda: snf.build("glow-exact", (1, 8, 8), scales=0), "scales to be a positive integer, got 0"),
         (lambda: snf.build("glow-exact", (1, 8, 8), steps=0), "steps to be a positive integer, got 0"),
         (lambda: snf.build("glow-exact", (1, 8, 8), recon_weight=1.0), "no setting 'recon_weight'"),
-        (lambda: snf.Flow([snf.ActNorm(2)], (2, 3, 3)).initialise(torch.zeros(0, 2, 3, 3)), "at least one event"),
+        (lambda: snf.Flow([snf.ActNorm(2)], (2, 3, 3)).initialise(torch.zeros(0, 2, 3, 3)), "at least one data point"),
     ],
 )
 def test_refuses_by_name(make: Any, message: str) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite.layers import spline
+from snf_lite.layers import spline_fused
 
 
 def drawn(shape: tuple[int, ...], bins: int, bound: float = 10.0, spread: float = 1.0) -> snf.RationalQuadraticSpline:
@@ -168,7 +168,7 @@ def test_what_compilers_are_given_is_the_same_pass(bins: int) -> None:
     x = numbers(layer, 9).requires_grad_()
     table = layer._table([0]).detach().requires_grad_()
     found = []
-    for step in (spline.step_for_compilers, spline._SplineStep.apply):
+    for step in (spline_fused.step_for_compilers, spline_fused.SplineStep.apply):
         z, log_det = step(x, table, layer.bound)
         found.append((z, log_det, *torch.autograd.grad((z.sin().sum(1) * log_det.cos()).sum(), (x, table))))
     for ours, fused in zip(*found, strict=True):

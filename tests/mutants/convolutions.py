@@ -65,8 +65,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "exponential: no factorial": Mutant(
         "snf_lite/layers/conv_exponential.py",
-        "kernel / n)",
-        "kernel)",
+        "kernel / n, functorch)",
+        "kernel, functorch)",
         "theory/test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[ConvExponential2d-1x1]",
     ),
     "exponential: inverse by the same exponential": Mutant(
@@ -83,8 +83,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "exponential: trace of the first tap": Mutant(
         "snf_lite/layers/conv_exponential.py",
-        "centre = kernel.shape[-1] // 2",
-        "centre = 0",
+        "center = kernel.shape[-1] // 2",
+        "center = 0",
         "theory/test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[ConvExponential2d]",
     ),
     "exponential: training's terms everywhere": Mutant(
@@ -113,8 +113,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "exponential: power iteration without the transposed": Mutant(
         "snf_lite/layers/conv_exponential.py",
-        "convolve(self.left, toeplitz.flip(self.weight))",
-        "convolve(self.left, self.weight)",
+        "convolve(self.left, toeplitz.flip(self.weight), functorch)",
+        "convolve(self.left, self.weight, functorch)",
         "layers/test_conv_exponential.py::test_the_power_iteration_finds_the_largest_singular_value[2-5]",
     ),
     "exponential: bound at the frequencies alone": Mutant(
@@ -145,7 +145,7 @@ MUTANTS: dict[str, Mutant] = {
         "snf_lite/layers/conv_exponential.py",
         "self._bound.get(kernel,",
         "self._bound.get(kernel * 0,",
-        "theory/test_layers.py::"
+        "theory/test_layer_refusals.py::"
         "test_remembered_factorisations_notice_a_changed_weight[through .data-ConvExponential2d]",
     ),
 }

@@ -78,7 +78,7 @@ def test_log_determinants_of_layers_in_a_row_add_up(seed: int) -> None:
     flow = random_flow(dense[0], bend, dense[1], spline, dense[2], features=4)
     h = x = torch.randn(50, 4, dtype=DOUBLE)
     total = torch.zeros(50, dtype=DOUBLE)
-    for layer in flow.chain():
+    for layer in flow.bijections:
         total = total + log_volume(lambda h, layer=layer: layer(h)[0], h)
         h = layer(h)[0]
     z, log_det = flow(x)

@@ -217,7 +217,7 @@ def test_forward_initialises_nothing() -> None:
 
 def test_whitening_wants_more_events_than_features_and_some_variation() -> None:
     flow = snf.build("dense-exact", (5,))
-    with pytest.raises(ValueError, match=r"more than 5 events, got 5"):
+    with pytest.raises(ValueError, match=r"more than 5 data points, got 5"):
         flow.initialise(torch.randn(5, 5), whiten=True)
     with pytest.raises(ValueError, match="all the same"):
         flow.initialise(torch.ones(10, 5), whiten=True)
@@ -261,7 +261,7 @@ def test_refuses_bad_sample_counts(bad: object) -> None:
 
 
 def test_refuses_layers_that_do_not_fit_together() -> None:
-    with pytest.raises(ValueError, match=r"layers\[1\] SelfNormLinear: expected events of shape \(3,\), got \(2,\)"):
+    with pytest.raises(ValueError, match=r"layers\[1\] SelfNormLinear: expected event shape \(3,\), got \(2,\)"):
         snf.Flow([snf.SelfNormLinear(2), snf.SelfNormLinear(3)], (2,))
     with pytest.raises(TypeError, match=r"layers\[0\] to be a FlowLayer, got Linear"):
         snf.Flow([torch.nn.Linear(2, 2)], (2,))  # type: ignore[list-item]
@@ -291,7 +291,7 @@ def test_overflow_is_named() -> None:
     quiet = snf.build("dense-exact", (2,))
     with torch.no_grad():
         quiet.layers[-1].weight.mul_(1e30)  # finite codes, whose squares are not
-    with pytest.raises(FloatingPointError, match=r"layers\[3\] ExactLinear: its codes reach .*overflow"):
+    with pytest.raises(FloatingPointError, match=r"layers\[3\] ExactLinear: its latents reach .*overflow"):
         quiet.loss(torch.ones(3, 2))
 
 
@@ -335,12 +335,12 @@ def test_a_flow_has_the_dtype_of_its_layers() -> None:
 
 def test_refuses_empty_batches_and_events_without_axes() -> None:
     flow = snf.build("dense-selfnorm", (2,))
-    with pytest.raises(ValueError, match=r"at least one event, got a batch of shape \(0, 2\)"):
+    with pytest.raises(ValueError, match=r"at least one data point, got a batch of shape \(0, 2\)"):
         flow.loss(torch.zeros(0, 2))
     assert flow.log_prob(torch.zeros(0, 2)).shape == (0,)
     for layer in (snf.Logit(), snf.Dequantize(17), snf.Flatten(), snf.SmoothLeakyReLU()):
         for shape in ((), (5,)):
-            with pytest.raises(ValueError, match="expected a batch of events"):
+            with pytest.raises(ValueError, match="expected a batch of data points"):
                 layer(torch.rand(shape))
 
 

@@ -125,7 +125,7 @@ def test_the_weights_of_a_model_move_in_its_steps(name: str) -> None:
 def errors(flow: snf.Flow, x: Tensor) -> list[float]:
     """The mean reconstruction error of each layer that learns its inverse."""
     found = []
-    for layer in flow.chain():
+    for layer in flow.bijections:
         z = layer(x)[0].detach()
         if layer.learned_inverse:
             back = layer.inverse(z, exact=False).detach()

@@ -102,15 +102,15 @@ def test_refuses_bad_arguments(drawn: tuple[Bend, Tensor]) -> None:
     for bad in (0, -1, 1.5):
         with pytest.raises(ValueError, match=f"probes to be a positive integer, got {bad}"):
             self_norm_log_det(f, f, x, probes=bad)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"keep the batch and the 4 numbers of an event, got \(6, 4\) → \(6, 3\)"):
+    with pytest.raises(ValueError, match=r"keep the batch and the 4 features of a data point, got \(6, 4\) → \(6, 3\)"):
         self_norm_log_det(lambda h: h[:, :3], f, x)
     with pytest.raises(TypeError, match="expected f to give a tensor, got a tuple"):
         self_norm_log_det(snf.ExactLinear(4).double(), f, x)
-    with pytest.raises(ValueError, match=r"at least one event, \(B, ...\), got shape \(0, 4\)"):
+    with pytest.raises(ValueError, match=r"at least one data point, \(B, ...\), got shape \(0, 4\)"):
         self_norm_log_det(f, f, x[:0])
     with pytest.raises(FloatingPointError, match="trace of J_g J_f is not finite"):
         self_norm_log_det(torch.log, torch.exp, -x.abs())
-    with pytest.raises(ValueError, match=r"expected g to keep the batch and the 4 numbers"):
+    with pytest.raises(ValueError, match=r"expected g to keep the batch and the 4 features"):
         self_norm_log_det(f, lambda z: z[:, :3], x)
 
 

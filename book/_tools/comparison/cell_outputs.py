@@ -1,8 +1,8 @@
 """What a cell printed when its notebook was stored, beside what it prints now: compared by ``printed_numbers``.
 
 nbval demands equal text, each kind of text (a stream, a MIME type) in its order. ``compare_cell`` pairs the texts in
-the same way and puts the stored one in the place of a fresh one that says the same; whatever is unequal after that is a
-difference. Pictures, and what else is no text, it leaves as they are.
+the same way and replaces a fresh text by the stored one if both are equivalent; whatever is unequal after that is a
+difference. Images and other outputs that are not text are left as they are.
 """
 
 import re
@@ -23,7 +23,7 @@ from comparison.printed_numbers import Pair, compared
 #: Names in an output under which no text for a reader stands.
 NOT_PRINTED = ("output_type", "name", "metadata", "traceback")
 
-#: How much of a line is told on either side of a difference.
+#: Characters of a line that are shown on either side of a difference.
 AROUND = 60
 
 Sanitize = Callable[[str], str]
@@ -66,7 +66,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A cell's fresh outputs, holding the stored text wherever it says the same, and the numbers met in those texts."""
+    """A cell's fresh outputs, with the stored text wherever it is equivalent, and the numbers in those texts."""
 
     outputs: list[NotebookNode]
     numbers: Numbers
@@ -134,7 +134,7 @@ def _by_key(outputs: Sequence[NotebookNode]) -> dict[str, list[Text]]:
 
 
 def _paired(stored: Sequence[NotebookNode], fresh: Sequence[NotebookNode]) -> Iterator[tuple[Text, Text]]:
-    """Stored and fresh texts of one key, where there are as many of them; elsewhere nbval says what is missing."""
+    """Stored and fresh texts of one key, if there are as many of them; otherwise nbval reports what is missing."""
     old, new = _by_key(stored), _by_key(fresh)
     for key in old:
         if len(old[key]) == len(new[key]):
@@ -148,7 +148,7 @@ def _counted_once(forms: Sequence[Counter[Pair]]) -> Counter[Pair]:
 
 
 def _first_difference(stored: str, fresh: str) -> Pair:
-    """The first lines that differ, cut to what stands around the difference."""
+    """The first lines that differ, cut to the surroundings of the difference."""
     lines = zip_longest(stored.splitlines(keepends=True), fresh.splitlines(keepends=True), fillvalue="")
     old, new = next(pair for pair in lines if pair[0] != pair[1])
     place = next(number for number, (one, other) in enumerate(zip_longest(old, new)) if one != other)

@@ -23,7 +23,7 @@ class ComparedCell(IPyNbCell):
     """A cell whose numbers may be one unit of their last digit off, a few in a notebook."""
 
     def compare_outputs(self, test: list[Any], ref: list[Any], skip_compare: Sequence[str] | None = None) -> bool:
-        """Whether nbval finds the outputs equal, once texts that say the same have been made equal."""
+        """Whether nbval finds the outputs equal, after equivalent texts have been made equal."""
         comparison = compare_cell(ref, test, self.sanitize)
         if not super().compare_outputs(comparison.outputs, ref, skip_compare):
             return False
@@ -32,14 +32,14 @@ class ComparedCell(IPyNbCell):
 
     def _may_be_off(self, off: Numbers) -> bool:
         self.parent.off += off
-        told = "; ".join(f"stored {stored}, here {fresh}" for stored, fresh in sorted(off.all.elements()))
-        self.user_properties.append((PROPERTY, told))
+        listed = "; ".join(f"stored {stored}, here {fresh}" for stored, fresh in sorted(off.all.elements()))
+        self.user_properties.append((PROPERTY, listed))
         count, numbers = self.parent.off.all.total(), self.parent.numbers
         if count <= allowed(numbers):
             return True
         self.comparison_traceback = [
-            f"{told}\nWith this cell {count} of the notebook's {numbers} numbers are one unit of their last digit off; "
-            f"rounding explains {allowed(numbers)} at most."
+            f"{listed}\nWith this cell {count} of the notebook's {numbers} numbers are one unit of their "
+            f"last digit off; rounding explains {allowed(numbers)} at most."
         ]
         return False
 
@@ -71,10 +71,10 @@ def pytest_collect_file(parent: pytest.Collector) -> Generator[None, list[pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say which numbers were one unit off, of notebooks that pass as of those that fail."""
+    """Report numbers that were one unit off, in notebooks that pass and in those that fail."""
     reports = [report for kind in terminalreporter.stats.values() for report in kind]
     cells = [report for report in reports if getattr(report, "when", None) == "call"]
-    told = [f"{cell.nodeid}: {text}" for cell in cells for name, text in cell.user_properties if name == PROPERTY]
-    if told:
+    listed = [f"{cell.nodeid}: {text}" for cell in cells for name, text in cell.user_properties if name == PROPERTY]
+    if listed:
         terminalreporter.section("numbers one unit of their last digit off")
-        terminalreporter.write_line("\n".join(told))
+        terminalreporter.write_line("\n".join(listed))

@@ -1,4 +1,4 @@
-"""Whether two printed texts say the same, where the last digit of a number depends on the machine that computed it.
+"""Whether two printed texts are equivalent, where the last digit of a number depends on the machine that computed it.
 
 Processors and thread counts add in different orders, so a result differs in its last bits, and a number that lies near
 the boundary between two roundings is printed as one or the other. ``compared`` allows for that and for nothing else:
@@ -6,7 +6,7 @@ the boundary between two roundings is printed as one or the other. ``compared`` 
 - the text between the numbers, the signs and the count of numbers are the same;
 - a whole number is the same: it is a count, or was rounded to be the same everywhere;
 - a number with a decimal point or an exponent has as many decimals, and is off by one unit of its last digit at most;
-- blanks may make room where a number in a column becomes wider (9.99 → 10.00).
+- blanks may change where a number in a column becomes wider (9.99 → 10.00).
 
 The sign of a zero is a sign: a chapter should not print one that rounding decides. Digits inside a word, an identifier,
 a color or a version (``x2``, ``#1e90ff``, ``1.10.2``) are text. Few numbers may be off at all: ``allowed``.
@@ -39,7 +39,7 @@ def allowed(numbers: int) -> int:
 
 
 def compared(stored: str, fresh: str) -> list[Pair] | None:
-    """Every number of two texts that say the same, in order; None if they differ in more than rounding explains."""
+    """Every number of two equivalent texts, in order; None if they differ in more than rounding explains."""
     pairs = list(zip(NUMBER.findall(stored), NUMBER.findall(fresh), strict=False))
     if stored == fresh:
         return pairs
@@ -86,7 +86,7 @@ def _same_text(stored: Sequence[str], fresh: Sequence[str], pairs: Sequence[Pair
 
 
 def _narrowed(text: str, left: int, right: int) -> str | None:
-    """The text with so many blanks fewer at its ends (more, if negative); None where there are not as many."""
+    """The text with n blanks fewer at its ends (more, if negative); None if there are not as many."""
     start, stop = max(left, 0), len(text) - max(right, 0)
     if start > stop or text[:start].strip(" ") or text[stop:].strip(" "):
         return None

@@ -1,4 +1,4 @@
-"""What the record of ``arithmetics.py`` says: how far the chapters' numbers moved under several arithmetics.
+"""The record of ``arithmetics.py`` as text: how far the chapters' numbers moved under several arithmetics.
 
 The status page shows it. An entry counts as long as the chapter still has the code and the stored outputs with which it
 was made; the first code cell, which all notebooks share and which computes nothing, may change.

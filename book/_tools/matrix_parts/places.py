@@ -23,7 +23,7 @@ class NotHere(Exception):
 
 
 def quiet(*command: str | Path, **settings: object) -> str:
-    """Run a program; its output. CalledProcessError, with what it said, where it fails."""
+    """Run a program; its output. CalledProcessError with its output if it fails."""
     done = subprocess.run(
         list(map(str, command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
         **settings,  # type: ignore[call-overload]

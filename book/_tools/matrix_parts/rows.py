@@ -19,11 +19,16 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "book/the-results.ipynb",
     ),
     # Every layer against autograd, whole flows, a short chapter that trains.
-    "numbers": ("tests/theory/test_layers.py", "tests/theory/test_flow.py", "book/your-own-data.ipynb"),
+    "numbers": (
+        "tests/theory/test_layers.py", "tests/theory/test_layer_refusals.py",
+        "tests/theory/test_surrogate_gradients.py", "tests/theory/test_flow.py", "book/your-own-data.ipynb",
+    ),
     # What other versions of Python, torch or matplotlib may change, beside the above.
     "versions": (
-        "tests/theory/test_layers.py", "tests/theory/test_training_graph.py", "tests/training/test_step.py",
-        "tests/training/test_distributed.py", "tests/chapters/test_prior_layers.py", "tests/chapters/test_slider.py",
+        "tests/theory/test_layers.py", "tests/theory/test_layer_refusals.py",
+        "tests/theory/test_surrogate_gradients.py", "tests/theory/test_training_graph.py",
+        "tests/training/test_step.py", "tests/training/test_distributed.py",
+        "tests/chapters/test_prior_layers.py", "tests/chapters/test_slider.py",
         "tests/chapters/test_plane.py", "tests/experiments/test_record.py", "tests/experiments/test_archive.py",
         "tests/tools/test_wheel.py", "book/your-own-data.ipynb",
     ),

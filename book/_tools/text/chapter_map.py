@@ -13,7 +13,7 @@ from text.placeholders import fill
 
 PAGE = ROOT / "book" / "welcome.md"
 TITLE = "Which chapter builds on which"
-BOX, GAP = (215, 40), (16, 34)  # pixels of the drawing: a chapter's box, and the room between two
+BOX, GAP = (215, 40), (16, 34)  # pixels of the drawing: a chapter's box, and the space between two
 
 
 def levels(book: list[Chapter]) -> dict[str, int]:

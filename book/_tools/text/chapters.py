@@ -60,7 +60,7 @@ class Chapter:
 
     @property
     def runtime(self) -> str:
-        """How long it takes, as it says itself."""
+        """How long it takes, according to its own text."""
         return dict(marks(self.text))[RUNTIME]
 
     @property
@@ -106,6 +106,6 @@ def is_compared(cell: nbformat.NotebookNode) -> bool:
 
 
 def first_line(source: str) -> str:
-    """The first line of a cell that says something to a reader: neither empty nor a word to nbval."""
+    """The first line of a cell for a reader: neither empty nor a directive for nbval."""
     lines = (line.strip() for line in source.splitlines())
     return next((line for line in lines if line and not dict(find_comment_markers(line))), "(nothing)")

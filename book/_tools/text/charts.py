@@ -1,6 +1,6 @@
-"""Small charts as SVG, written by hand: the same characters on every machine, and the page's own letters and ground.
+"""Small charts as SVG: the same characters on every machine, with the page's own fonts and background.
 
-A chart is a list of lines of SVG. Colours come with a marker, so that neither has to be told from the other alone.
+A chart is a list of lines of SVG. Every color has a marker of its own, so that either distinguishes the series.
 """
 
 import html
@@ -31,22 +31,22 @@ def through_zero(value: float) -> float:
     return math.asinh(2 * value)
 
 
-def text(x: float, y: float, words: str, anchor: str = "start", colour: str = "currentColor") -> str:
+def text(x: float, y: float, words: str, anchor: str = "start", color: str = "currentColor") -> str:
     """Words whose middle line is at ``y``."""
     place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" dominant-baseline="central"'
-    return f'<text {place} fill="{colour}">{html.escape(words)}</text>'
+    return f'<text {place} fill="{color}">{html.escape(words)}</text>'
 
 
-def line(points: Iterable[Point], colour: str = "currentColor", dashes: str = "", width: float = 1) -> str:
+def line(points: Iterable[Point], color: str = "currentColor", dashes: str = "", width: float = 1) -> str:
     """A line from point to point."""
     places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
-    return f'<polyline points="{places}" fill="none" stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
+    return f'<polyline points="{places}" fill="none" stroke="{color}" stroke-width="{width:g}"{dashed}/>'
 
 
-def marker(kind: str, x: float, y: float, colour: str, size: float = 4, hollow: bool = False) -> str:
+def marker(kind: str, x: float, y: float, color: str, size: float = 4, hollow: bool = False) -> str:
     """A disc ``o``, a square ``s``, a triangle ``^``, or a square on its corner, ``D``; filled unless ``hollow``."""
-    look = f'fill="none" stroke="{colour}" stroke-width="1.5"' if hollow else f'fill="{colour}"'
+    look = f'fill="none" stroke="{color}" stroke-width="1.5"' if hollow else f'fill="{color}"'
     if kind == "o":
         return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{size:g}" {look}/>'
     corners = {
@@ -59,7 +59,7 @@ def marker(kind: str, x: float, y: float, colour: str, size: float = 4, hollow: 
 
 
 def drawing(name: str, size: tuple[int, int], title: str, description: str, lines: list[str]) -> str:
-    """The chart, with its title and description for whoever cannot see it. ``name`` is the beginning of its ids."""
+    """The chart with its title and an alternative text. ``name`` is the beginning of its ids."""
     box = f'viewBox="0 0 {size[0]} {size[1]}" width="{size[0]}"'
     head = f'<svg class="snf-chart" role="img" aria-labelledby="{name}-title {name}-words" {box}>'
     words = [f'<title id="{name}-title">{html.escape(title)}</title>']

@@ -1,7 +1,7 @@
 """The book's numbered equations, each with the function that computes it and the tests that check it.
 
-``equations.yml`` gives the function; a test says ``@pytest.mark.equation("eq-…")``, and goes red unless it enters that
-function (``tests/conftest.py``). An equation that only defines a word says ``definition`` in place of a function.
+``equations.yml`` gives the function; a test is marked ``@pytest.mark.equation("eq-…")`` and fails unless it enters that
+function (``tests/conftest.py``). An equation that only defines a term has ``definition`` in place of a function.
 This file reads all three, and writes the page ``equations.md`` from them.
 """
 

@@ -11,7 +11,7 @@ import nbformat
 
 RECORD = "application/papermill.record/text/plain"
 MARK = re.compile(r"<!-- (\w+) -->(.*?)<!-- / -->", re.DOTALL)
-#: What `make notebooks` knows without being told.
+#: Values that `make notebooks` provides itself.
 RUNTIME = "runtime"
 
 

@@ -1,7 +1,7 @@
-"""The checkers behind the book's exercises: each takes the reader's answer and says what is wrong with it.
+"""Checkers of the book's exercises: each takes the reader's answer and explains what is wrong with it.
 
-One module a chapter, in a folder for the part of the book. A checker never raises for what a reader writes: it gives a
-``Verdict``, and a notebook shows its words.
+One module per chapter, in a folder for the part of the book. A checker never raises for a reader's answer: it returns a
+``Verdict``, and a notebook shows its message.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ _CHAPTERS = (
     from_densities_to_images, mnist_dense, convolutions, mnist_convolutional, glow, sampling,
     results, your_own_data, prior_work,
 )  # fmt: skip
-#: Every ``check_…`` of the chapters, by name; each is also an attribute of this package.
+#: Every ``check_…`` function by name; each is also an attribute of this package.
 CHECKERS: dict[str, Callable[..., Verdict]] = {
     name: value for module in _CHAPTERS for name, value in vars(module).items() if name.startswith("check_")
 }

@@ -19,10 +19,12 @@ from snf_lite.runtime.records import write_record
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command; with ``--only`` it prints measurements and writes nothing."""
+    """Run the command; with ``--only`` it prints the measurements and writes no record."""
     parser = argparse.ArgumentParser(prog="python -m snf_book.prior_work", description=__doc__)
     names = [system.name for system in SYSTEMS]
-    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"out of {', '.join(names)}")
+    parser.add_argument(
+        "--only", nargs="+", choices=names, metavar="NAME", help=f"systems to run, out of {', '.join(names)}"
+    )
     parser.add_argument("--seed", type=int, default=0, help="random seed of weights, order and noise")
     parser.add_argument("--out", type=Path, default=Path("data/runs/prior-work"), help="folder of the record")
     args = parser.parse_args(arguments)
@@ -31,10 +33,14 @@ def main(arguments: list[str] | None = None) -> None:
     measured = compare(args.only or names, args.seed, print)
     if args.only:
         return
+    plane: dict[str, Any] = {"name": DENSITY, "scale": SCALE, "train": TRAIN, "test": TEST}
+    plane["train_sha256"] = sha256_of(points(TRAIN, args.seed))
+    plane["test_sha256"] = sha256_of(points(TEST, args.seed + 1))
+    digits = {"name": "digits", **{split: load("digits", split).sha256 for split in ("train", "test")}}
     made = record.PriorRecord(
         command=f"python -m snf_book.prior_work --seed {args.seed}",
         seed=args.seed,
-        data=_data(args.seed),
+        data={"plane": plane, "digits": digits},
         **provenance(torch.device("cpu"), **LIBRARIES),
         seconds=time.perf_counter() - started,
         **measured,
@@ -42,13 +48,6 @@ def main(arguments: list[str] | None = None) -> None:
     write_record(made, args.out / record.FILE)
     record.read(args.out / record.FILE)
     print(f"{args.out / record.FILE}: {len(made.systems)} systems, {made.seconds:.0f} s")
-
-
-def _data(seed: int) -> dict[str, Any]:
-    plane = {"name": DENSITY, "scale": SCALE, "train": TRAIN, "test": TEST}
-    hashes = {"train_sha256": sha256_of(points(TRAIN, seed)), "test_sha256": sha256_of(points(TEST, seed + 1))}
-    digits = {split: load("digits", split).sha256 for split in ("train", "test")}
-    return {"plane": {**plane, **hashes}, "digits": {"name": "digits", **digits}}
 
 
 if __name__ == "__main__":

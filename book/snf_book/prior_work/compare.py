@@ -1,4 +1,4 @@
-"""The comparison: train a system as all others are trained, and measure it."""
+"""The comparison: train each system in the same way and measure it."""
 
 import copy
 import functools
@@ -25,25 +25,25 @@ from snf_lite.flow import Flow
 from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize
 from snf_lite.runtime.rng import isolated_rng
 
-#: Events that Jacobians, round trips and times are taken over; pictures, likewise; samples of digits that are kept.
+#: Points for Jacobians and round trips, and for times; the same for images; digit samples to store.
 CHECKED, TIMED = 300, 1000
-CHECKED_PICTURES, TIMED_PICTURES, SAMPLES = 8, 100, 24
-#: What stands in front of a flow of pictures and treats every pixel alone.
+CHECKED_IMAGES, TIMED_IMAGES, SAMPLES = 8, 100, 24
+#: Element-wise preprocessing at the start of an image flow.
 PREPROCESSING = (Dequantize, Logit, Standardize)
-#: Jacobians of pictures are kept on a logarithmic scale of so many powers of ten.
+#: Powers of ten of the logarithmic scale on which Jacobians of images are stored.
 DECADES = 3
 
 
-def compare(names: Sequence[str], seed: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Everything that the record holds of its measurements, for the systems of these names."""
+def compare(names: Sequence[str], seed: int, report: Callable[[str], None]) -> dict[str, Any]:
+    """All measurements of the record, for the systems of these names; ``report`` gets a line for each."""
     entries = {}
     for name in names:
         entries[name] = measure(system_named(name), seed)
-        say(f"{name}: {summary(entries[name])}")
+        report(f"{name}: {summary(entries[name])}")
     for part in ("plane", "digits"):
         if any(entry[part] for entry in entries.values()):
             record.with_ratios(entries, part)
-    say("published code at random parameters")
+    report("published code at random parameters")
     test = points(TEST, seed + 1)
     return {
         "truth": float(true_log_prob(test).mean()),
@@ -55,13 +55,13 @@ def compare(names: Sequence[str], seed: int, say: Callable[[str], None]) -> dict
 
 
 def summary(entry: dict[str, Any]) -> str:
-    """An entry in a line."""
+    """One line for an entry."""
     plane = entry["plane"]
     return f"log p {plane['log_prob']:.3f}, integral {plane['integral']:.4f}, {plane['train_seconds']:.0f} s"
 
 
 def measure(system: System, seed: int) -> dict[str, Any]:
-    """An entry of the record but for its ratios: the system in the plane and, where it is one of images, on digits."""
+    """An entry of the record without its ratios: the system in the plane and, for an image flow, on digits."""
     digits = None if system.digits is None else digits_of(system, seed)
     return {
         "year": system.year,
@@ -77,25 +77,25 @@ def measure(system: System, seed: int) -> dict[str, Any]:
 
 @functools.cache
 def trained_system(name: str, seed: int) -> tuple[Model, float]:
-    """A system's model of the plane after its training, which happens once, and the seconds it took."""
+    """A system's trained model of the plane, cached, and the training time in seconds."""
     return trained_in_plane(system_named(name).plane(seed), seed)
 
 
 def trained_in_plane(model: Model, seed: int) -> tuple[Model, float]:
-    """The model after its training, and the seconds it took."""
+    """The model after training, and the training time in seconds."""
     started = time.perf_counter()
     fit(model, model.loss, points(TRAIN, seed), seed, PLANE, model.after_step)
     return model, time.perf_counter() - started
 
 
 def plane_of(system: System, seed: int) -> dict[str, Any]:
-    """What is measured of a system in the plane: exact figures in float64, times in the float32 it was trained in."""
+    """Measurements of a system in the plane: values in float64, times in the float32 of its training."""
     model, seconds = trained_system(system.name, seed)
     with isolated_rng("cpu", seed, "prior work", "times"):
         times = _times(lambda: model.log_prob(points(TIMED, seed + 2)), lambda: model.sample(TIMED))
     exact, test = copy.deepcopy(model).double(), points(TEST, seed + 1).double()
     log_prob = exact.log_prob(test).detach()
-    density = measures.picture(exact)
+    density = measures.density_grid(exact)
     return {
         "steps": PLANE.steps,
         "train_seconds": seconds,
@@ -113,18 +113,15 @@ def plane_of(system: System, seed: int) -> dict[str, Any]:
 def _checks(model: Model, x: Tensor, layer: int) -> dict[str, Any]:
     if isinstance(model, LatticeModel):
         cells = model.cells(x)
-        found = measures.lattice_pattern(model.flow.code, cells)
-        back = float((model.flow.inverse(model.flow.code(cells)) - cells).abs().max())
-        first = measures.lattice_pattern(lambda events: model.flow.couplings[0](events.double()), cells)
-        return _patterns(None, back, found, first)
-    step = model.steps[layer]
-    whole = measures.pattern(model.code, x)
-    single = measures.pattern(lambda events: step(events)[0], measures.inputs_of(model, layer, x))
-    back = float((model.back(model.code(x).detach()) - x).detach().abs().max())
-    return _patterns(measures.log_det_error(model, x), back, whole, single)
-
-
-def _patterns(error: float | None, back: float | None, whole: Tensor, single: Tensor) -> dict[str, Any]:
+        error, back = None, float((model.flow.inverse(model.flow.code(cells)) - cells).abs().max())
+        whole = measures.lattice_pattern(model.flow.code, cells)
+        single = measures.lattice_pattern(lambda n: model.flow.couplings[0](n.double()), cells)
+    else:
+        step = model.steps[layer]
+        whole = measures.pattern(model.code, x)
+        single = measures.pattern(lambda h: step(h)[0], measures.inputs_of(model, layer, x))
+        back = float((model.back(model.code(x).detach()) - x).detach().abs().max())
+        error = measures.log_det_error(model, x)
     return {
         "log_det_error": error,
         "round_trip": back,
@@ -141,17 +138,17 @@ def _times(density: Callable[[], Any], sample: Callable[[], Any]) -> dict[str, f
 
 
 def digits_of(system: System, seed: int) -> dict[str, Any]:
-    """What is measured of a system of images on the 8×8 digits."""
+    """Measurements of an image flow on the 8×8 digits."""
     assert system.digits is not None
     model, started = system.digits(seed), time.perf_counter()
     fit_digits(model, seed, DIGITS)
     seconds, test = time.perf_counter() - started, load("digits", "test").as_subclass(Tensor)
     with isolated_rng("cpu", seed, "prior work", "digits"), torch.no_grad():
         found = _digits_log_prob(model, test)
-        times = _times(lambda: _digits_log_prob(model, test[:TIMED_PICTURES]), lambda: _sample(model, TIMED_PICTURES))
+        times = _times(lambda: _digits_log_prob(model, test[:TIMED_IMAGES]), lambda: _sample(model, TIMED_IMAGES))
         samples = _sample(model, SAMPLES)
     with isolated_rng("cpu", seed, "prior work", "jacobian"):
-        checks = _picture_checks(copy.deepcopy(model).double(), test[:CHECKED_PICTURES], system.digits_layer)
+        checks = _image_checks(copy.deepcopy(model).double(), test[:CHECKED_IMAGES], system.digits_layer)
     return {
         "steps": DIGITS.steps,
         "train_seconds": seconds,
@@ -178,28 +175,27 @@ def _sample(model: nn.Module, n: int) -> Tensor:
     return model.sample(n, exact=True)
 
 
-def _picture_checks(model: nn.Module, pictures: Tensor, layer: str) -> dict[str, Any]:
+def _image_checks(model: nn.Module, images: Tensor, layer: str) -> dict[str, Any]:
     if isinstance(model, IntegerFlow):
-        whole = measures.lattice_pattern(model.code, pictures.long())
-        numbers = pictures.flatten(1).double()
-        single = measures.lattice_pattern(model.couplings[0], numbers)
+        whole = measures.lattice_pattern(model.code, images.long())
+        single = measures.lattice_pattern(model.couplings[0], images.flatten(1).double())
         return {"log_det_error": None, "pattern": _shades(whole), "layer_pattern": _shades(single)}
     assert isinstance(model, Flow)
     steps = list(model.layers)
-    x = steps[0](pictures)[0].double()  # pixels with their noise: from here on there are derivatives
+    x = steps[0](images)[0].double()  # dequantized pixels: differentiable from here on
 
-    def rest(event: Tensor) -> tuple[Tensor, Tensor]:
-        total = event.new_zeros(len(event))
+    def rest(h: Tensor) -> tuple[Tensor, Tensor]:
+        total = h.new_zeros(len(h))
         for step in steps[1:]:
-            event, log_det = step(event)
+            h, log_det = step(h)
             total = total + log_det
-        return event, total
+        return h, total
 
     number = next(i for i, step in enumerate(steps) if type(step).__name__ == layer)
     first = next(i for i, step in enumerate(steps) if not isinstance(step, PREPROCESSING))
-    behind = through(steps[1:first], x)  # the slopes of the logit would outshine all others
-    whole = measures.pattern(lambda event: through(steps[first:], event), behind)
-    single = measures.pattern(lambda event: steps[number](event)[0], through(steps[first:number], behind))
+    behind = through(steps[1:first], x)  # the slopes of the logit would dominate
+    whole = measures.pattern(lambda h: through(steps[first:], h), behind)
+    single = measures.pattern(lambda h: steps[number](h)[0], through(steps[first:number], behind))
     return {
         "log_det_error": measures.log_det_error(rest, x),
         "pattern": _shades(whole),
@@ -208,14 +204,14 @@ def _picture_checks(model: nn.Module, pictures: Tensor, layer: str) -> dict[str,
 
 
 def through(steps: Sequence[nn.Module], x: Tensor) -> Tensor:
-    """x after some steps, without their log-determinants."""
+    """Output of the steps for the input x, without log-determinants."""
     for step in steps:
         x = step(x)[0]
     return x
 
 
 def _shades(matrix: Tensor) -> str:
-    """A Jacobian's entries on a logarithmic scale, 0 for what is ``DECADES`` powers of ten below the largest."""
+    """A Jacobian's entries on a logarithmic scale; 0 is ``DECADES`` powers of ten below the largest."""
     scaled = (matrix / matrix.max()).clamp_min(1e-30).log10() / DECADES + 1
     return record.encoded(scaled.clamp(0, 1), 1.0)
 
@@ -224,17 +220,14 @@ def _shades(matrix: Tensor) -> str:
 
 
 def impostor(seed: int) -> dict[str, Any]:
-    """pyro's Sylvester flow, trained like the others by the log-determinants that it claims."""
+    """pyro's Sylvester flow, trained like the others with the log-determinants that it reports."""
     layer = library("pyro.distributions.transforms").Sylvester
-
-    def build() -> Model:
-        return Model(PyroStep(layer(2, 2)) for _ in range(MANY))
-
-    model, _ = trained_in_plane(build_seeded(seed, build), seed)
+    fresh: Model = build_seeded(seed, lambda: Model(PyroStep(layer(2, 2)) for _ in range(MANY)))
+    model, _ = trained_in_plane(fresh, seed)
     test = points(TEST, seed + 1)
-    density = measures.picture(model)
-    code, jacobian = latent_and_jacobian(model.code, test)
-    found = -0.5 * code.square().sum(1) - math.log(2 * math.pi) + torch.linalg.slogdet(jacobian).logabsdet
+    density = measures.density_grid(model)
+    z, jacobian = latent_and_jacobian(model.code, test)
+    found = -0.5 * z.square().sum(1) - math.log(2 * math.pi) + torch.linalg.slogdet(jacobian).logabsdet
     return {
         "code": "pyro.distributions.transforms.Sylvester",
         "claimed": float(model.log_prob(test).detach().mean()),
@@ -247,16 +240,16 @@ def impostor(seed: int) -> dict[str, Any]:
 
 
 def series(seed: int, terms: int = 10, draws: int = 100) -> dict[str, Any]:
-    """What the power series of a residual layer leaves out, over the number of terms, and what chance adds to it.
+    """Truncation error of a residual layer's power series by number of terms, and the spread of its random estimate.
 
-    Of the first layer of the trained i-ResNet: the largest norm of its Jacobian over events; the mean and the largest
-    error of the series' first n terms; the bound. Of the trained residual flow: the mean over draws of its estimate of
-    one event's log|det|, its deviation, and the truth.
+    For the first layer of the trained i-ResNet: the largest norm of its Jacobian over the points; the mean and the
+    largest error of the series' first n terms; the bound. For the trained residual flow: mean and standard deviation,
+    over draws, of its estimate of one point's log|det|, and the exact value.
     """
-    events = points(CHECKED, seed + 1).double()
+    x = points(CHECKED, seed + 1).double()
     model = copy.deepcopy(trained_system("i-ResNet", seed)[0]).double()
     first = model.steps[0]
-    _, whole = latent_and_jacobian(lambda x: first(x)[0], events)
+    _, whole = latent_and_jacobian(lambda h: first(h)[0], x)
     inner, exact = whole - torch.eye(2, dtype=torch.float64), torch.linalg.slogdet(whole).logabsdet
     norm = float(torch.linalg.matrix_norm(inner, ord=2).max())
     errors = [(measures.series_log_det(inner, n) - exact).abs() for n in range(1, terms + 1)]
@@ -270,11 +263,11 @@ def series(seed: int, terms: int = 10, draws: int = 100) -> dict[str, Any]:
 
 
 def _roulette(seed: int, draws: int) -> dict[str, float]:
-    """One event's log|det| by a trained residual flow: exact, and estimated as in training."""
+    """One point's log|det| of the trained residual flow: exact, and estimated as in training."""
     model = copy.deepcopy(trained_system("residual flows", seed)[0])
-    event = points(1, seed + 1)
-    exact = float(model(event)[1].detach())
+    x = points(1, seed + 1)
+    exact = float(model(x)[1].detach())
     model.train()
     with isolated_rng("cpu", seed, "prior work", "roulette"):
-        each = torch.stack([model(event)[1].detach()[0] for _ in range(draws)])
+        each = torch.stack([model(x)[1].detach()[0] for _ in range(draws)])
     return {"exact": exact, "estimate": float(each.mean()), "deviation": float(each.std())}

@@ -1,4 +1,4 @@
-"""Pictures of the record: the wall of all densities, one system with its Jacobian, and the table of all."""
+"""Figures of the record: all densities, one system with its Jacobian, and the table of all systems."""
 
 import textwrap
 from collections.abc import Sequence
@@ -15,30 +15,29 @@ from snf_book.prior_work.system import INVERSES
 from snf_book.prior_work.systems import PIXELS, SYSTEMS, system_named
 from snf_lite.analysis.figures import panels
 
-#: The shade that is lightest, in events per unit of area; a peak above it is as light.
+#: Density of the lightest shade; higher peaks are clipped.
 BRIGHTEST = 0.7
-#: Pictures in a row of the wall.
+#: Densities in a row of the gallery.
 COLUMNS = 7
 
 
 def table(record: dict[str, Any]) -> str:
-    """All systems in the plane, a row each: log p of test events, integral, checks, times over the fastest, size."""
+    """Table of all systems in the plane: log p of test points, integral, checks, times over the fastest, size."""
     head = f"{'':26s}{'year':>5s}{'log p':>7s}{'∫ p':>7s}{'Δlog|det|':>10s}{'density':>9s}{'sample':>8s}{'numbers':>8s}"
-    return "\n".join([head, *(_row(name, entry) for name, entry in record["systems"].items())])
-
-
-def _row(name: str, entry: dict[str, Any]) -> str:
-    plane, off = entry["plane"], entry["plane"]["log_det_error"]
-    claimed = "–" if off is None else f"{off:.0e}" if off else "0"
-    ratios = [f"×{plane['ratios'][what]:.1f}" for what in ("density", "sample")]
-    return (
-        f"{name:26s}{entry['year']:5d}{plane['log_prob']:7.2f}{plane['integral']:7.3f}{claimed:>10s}"
-        f"{ratios[0]:>9s}{ratios[1]:>8s}{plane['parameters']:8d}"
-    )
+    rows = []
+    for name, entry in record["systems"].items():
+        plane, off = entry["plane"], entry["plane"]["log_det_error"]
+        claimed = "–" if off is None else f"{off:.0e}" if off else "0"
+        ratios = [f"×{plane['ratios'][what]:.1f}" for what in ("density", "sample")]
+        rows.append(
+            f"{name:26s}{entry['year']:5d}{plane['log_prob']:7.2f}{plane['integral']:7.3f}{claimed:>10s}"
+            f"{ratios[0]:>9s}{ratios[1]:>8s}{plane['parameters']:8d}"
+        )
+    return "\n".join([head, *rows])
 
 
 def show_density(axes: Axes, density: Tensor, title: str = "") -> None:
-    """A stored density over the window of the wall, on a scale that all of them share."""
+    """Draw a stored density over the window of the gallery, on the common scale."""
     extent = (-WINDOW, WINDOW, -WINDOW, WINDOW)
     axes.imshow(density.numpy(), extent=extent, cmap="cividis", vmin=0, vmax=BRIGHTEST)
     axes.set_title(title, fontsize=8)
@@ -46,7 +45,7 @@ def show_density(axes: Axes, density: Tensor, title: str = "") -> None:
 
 
 def plot_gallery(record: dict[str, Any], truth: Tensor) -> Figure:
-    """The densities of all systems side by side, behind that from which the events come, (64, 64)."""
+    """The densities of all systems side by side, after the true one (64, 64)."""
     shown = [("the truth", truth), *((name, density_of(entry)) for name, entry in record["systems"].items())]
     rows = -(-len(shown) // COLUMNS)
     figure, _ = panels(1, height=1.55 * rows, width=8.2)
@@ -59,7 +58,7 @@ def plot_gallery(record: dict[str, Any], truth: Tensor) -> Figure:
 
 
 def plot_system(record: dict[str, Any], name: str) -> Figure:
-    """One system: its density, the mean Jacobian of a layer and of the whole, and what it gives up in words."""
+    """One system: its density, the mean Jacobian of a layer and of the whole, and its restriction in words."""
     entry, system = record["systems"][name], system_named(name)
     figure, axes = panels(4, height=2.5, width=8.2)
     show_density(axes[0], density_of(entry), "density")
@@ -69,20 +68,17 @@ def plot_system(record: dict[str, Any], name: str) -> Figure:
     axes[3].set_axis_off()
     axes[3].text(0, 1, f"{name}, {system.year}", weight="bold", fontsize=9, va="top", transform=axes[3].transAxes)
     axes[3].text(0, 0.85, words, fontsize=8, va="top", transform=axes[3].transAxes)
-    axes[3].text(0, 0.02, _figures(entry), fontsize=8, va="bottom", transform=axes[3].transAxes)
+    plane = entry["plane"]
+    numbers = (
+        f"log p {plane['log_prob']:.2f}, integral {plane['integral']:.3f}\n"
+        f"density ×{plane['ratios']['density']:.1f}, sample ×{plane['ratios']['sample']:.1f}"
+    )
+    axes[3].text(0, 0.02, numbers, fontsize=8, va="bottom", transform=axes[3].transAxes)
     return figure
 
 
-def _figures(entry: dict[str, Any]) -> str:
-    plane, inverse = entry["plane"], entry["plane"]["ratios"]
-    density, sample = inverse["density"], inverse["sample"]
-    return (
-        f"log p {plane['log_prob']:.2f}, integral {plane['integral']:.3f}\ndensity ×{density:.1f}, sample ×{sample:.1f}"
-    )
-
-
 def _show_pattern(axes: Axes, entry: dict[str, Any], key: str, title: str) -> None:
-    """The 64×64 Jacobian on the digits where there is one, else the 2×2 one of the plane with its numbers."""
+    """The 64×64 Jacobian on the digits if there is one, else the 2×2 one of the plane with its numbers."""
     axes.set_title(title, fontsize=8)
     axes.set(xticks=[], yticks=[], xlabel="of the event", ylabel="of the code")
     if entry["digits"]:
@@ -97,7 +93,7 @@ def _show_pattern(axes: Axes, entry: dict[str, Any], key: str, title: str) -> No
 
 
 def described(record: dict[str, Any], name: str) -> str:
-    """A portrait in words, for those who do not see it."""
+    """Alternative text of ``plot_system``."""
     entry, system = record["systems"][name], system_named(name)
     plane = entry["plane"]
     return (
@@ -107,5 +103,5 @@ def described(record: dict[str, Any], name: str) -> str:
 
 
 def names(part: str | None = None) -> Sequence[str]:
-    """The systems in the order of the record; of ``part`` "digits": those of images."""
+    """Names of the systems in the order of the record; with ``part="digits"`` only the image flows."""
     return [system.name for system in SYSTEMS if part != "digits" or system.digits]

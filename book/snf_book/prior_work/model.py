@@ -1,4 +1,4 @@
-"""What every system of the comparison can do: steps from event to code, the density, samples."""
+"""Common interface of the compared systems: steps from x to z, the density, samples."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -10,10 +10,10 @@ from snf_lite.flow import Flow, standard_normal_log_prob
 
 
 class Model(nn.Module):
-    """Steps in a row in front of N(0, I): log p(x) = log N(z; 0, I) + Σ_k log|det J_k|, whoever wrote the steps.
+    """A sequence of steps to N(0, I): log p(x) = log N(z; 0, I) + Σ_k log|det J_k|, for steps of any library.
 
-    A step is a module that maps (B, D) to z and the log|det| (B,) that its author claims, in nats; ``inverse`` brings z
-    back. A step without one is inverted by Newton's method (``newton_inverse``). A layer of this package is a step.
+    A step is a module that maps (B, D) to z and the log|det| (B,) that it reports, in nats; its ``inverse`` maps z to
+    x. A step without one is inverted by Newton's method (``newton_inverse``). Every ``FlowLayer`` is a step.
     """
 
     def __init__(self, steps: Iterable[nn.Module]) -> None:
@@ -21,7 +21,7 @@ class Model(nn.Module):
         self.steps = nn.ModuleList(steps)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """z and the claimed log|det J|, (B, D) and (B,) in nats."""
+        """z and the reported log|det J|, (B, D) and (B,) in nats."""
         total = x.new_zeros(len(x))
         for step in self.steps:
             x, log_det = step(x)
@@ -33,38 +33,38 @@ class Model(nn.Module):
         return self(x)[0]
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """The log-density of events, (B,) in nats."""
+        """Log-density of x, (B,) in nats."""
         z, log_det = self(x)
         return standard_normal_log_prob(z) + log_det
 
     def loss(self, x: Tensor) -> Tensor:
-        """What training makes small, a scalar: mean −log p."""
+        """Training objective: mean −log p."""
         return -self.log_prob(x).mean()
 
     def after_step(self) -> None:
-        """What steps change by themselves after each step of training."""
+        """Update of the steps after each training step, where they define one."""
         for step in self.steps:
-            getattr(step, "adapt", lambda: None)()
+            getattr(step, "after_step", lambda: None)()
 
     def back(self, z: Tensor) -> Tensor:
-        """x with code(x) = z, step by step."""
+        """x with code(x) = z, by the inverse of each step."""
         for step in reversed(self.steps):
             back: Callable[[Tensor], Tensor] | None = getattr(step, "inverse", None)
             z = newton_inverse(step, z) if back is None else back(z)
         return z
 
     def sample(self, n: int) -> Tensor:
-        """n events, (n, 2), from torch's global generator."""
+        """n samples, (n, 2), from torch's global generator."""
         return self.back(torch.randn(n, 2, dtype=self.dtype)).detach()
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of events and codes: that of the weights; some libraries keep single numbers in another."""
+        """Dtype of x and z: that of the weights; some libraries hold scalars in another."""
         return next(weight.dtype for weight in self.parameters() if weight.dim() > 0)
 
 
 class FlowModel(Model):
-    """A ``Flow`` of this package as a model of points; its layers may want them as pictures (2, 1, 1)."""
+    """A ``Flow`` as a model of points, which are reshaped to the flow's event shape, such as (2, 1, 1)."""
 
     def __init__(self, flow: Flow) -> None:
         super().__init__([])
@@ -79,7 +79,7 @@ class FlowModel(Model):
         return z.flatten(1), log_det
 
     def loss(self, x: Tensor) -> Tensor:
-        """The flow's own objective: self-normalized where a layer learns its inverse."""
+        """The flow's own objective: self-normalized if a layer learns its inverse."""
         return self.flow.loss(self._shaped(x))
 
     def back(self, z: Tensor) -> Tensor:
@@ -87,16 +87,16 @@ class FlowModel(Model):
 
 
 class Reverse(nn.Module):
-    """The numbers of an event in the opposite order, so that the next triangle lies the other way; log|det| = 0."""
+    """Reversal of the coordinates, so that the next triangular step has the opposite order; log|det| = 0."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return x.flip(1), x.new_zeros(len(x))
 
     def inverse(self, z: Tensor) -> Tensor:
-        """The same once more."""
+        """Reversal is its own inverse."""
         return z.flip(1)
 
 
 def between(steps: Sequence[nn.Module]) -> list[nn.Module]:
-    """The steps, the numbers reversed between any two."""
+    """The steps with a ``Reverse`` between any two."""
     return [part for step in steps for part in (step, Reverse())][:-1]

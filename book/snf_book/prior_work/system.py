@@ -1,4 +1,4 @@
-"""What the comparison says of a system: who, when, what it gives up, whose code."""
+"""Description of a compared system: authors, year, restriction, implementation."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from torch import nn
 
 from snf_book.prior_work.model import Model
 
-#: How a system comes back from code to event.
+#: How a system computes x from z; the chapter's stored figures hold these words.
 INVERSES = {
     "closed": "in closed form, as fast as the code",
     "in turn": "number by number, in as many passes as an event has numbers",
@@ -22,21 +22,21 @@ INVERSES = {
 
 @dataclass(frozen=True)
 class System:
-    """One published flow and how it is built here.
+    """A published flow and how it is built here.
 
     Attributes:
-        name: as the talk and this book call it.
-        year: of the first version.
-        authors, paper: who, and the address of the paper.
-        library: "zuko", "normflows", "pyro", or "snf_lite" where the code is this package's.
-        code: the class that is used.
-        pattern: the shape of a layer's Jacobian, in a few words.
-        gives_up: what buys the cheap determinant, in one sentence.
-        inverse: a key of ``INVERSES``.
+        name: name in the talk and in this book.
+        year: year of the first version.
+        authors, paper: authors, and address of the paper.
+        library: "zuko", "normflows", "pyro" or "snf_lite".
+        code: class of the implementation.
+        pattern: structure of a layer's Jacobian, in a few words.
+        gives_up: restriction that makes the determinant cheap, in one sentence.
+        inverse: key of ``INVERSES``.
         plane: seed → a fresh ``Model`` of points in the plane.
-        digits: seed → a fresh model of the 8×8 digits, for the systems of images; else None.
-        layer: which step of the model of the plane shows the pattern.
-        digits_layer: the class of the layer that shows it on the digits.
+        digits: seed → a fresh model of the 8×8 digits; None unless the system is an image flow.
+        layer: index of the plane model's step that shows the pattern.
+        digits_layer: class of the layer that shows it on the digits.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The eighteen systems that the talk names, and the self-normalizing flow with its exact twin."""
+"""The eighteen systems of the talk, and the self-normalizing flow with its exact twin."""
 
 import math
 from collections.abc import Callable
@@ -32,9 +32,9 @@ from snf_lite.layers.emerging import EmergingConv2d
 from snf_lite.layers.glow import ActNorm, AffineCoupling, init_orthogonal_
 from snf_lite.layers.spline import RationalQuadraticSpline
 
-#: Layers of the maps that change little each: planar, radial, Sylvester.
+#: Number of layers of the flows with weak layers: planar, radial, Sylvester.
 MANY = 16
-#: Events of the digits: one channel of 8×8 pixels, 17 grey levels.
+#: Shape of a digit, one channel of 8×8 pixels, and its number of gray levels.
 PIXELS, LEVELS = (1, 8, 8), 17
 
 
@@ -43,7 +43,7 @@ def _seeded(build: Callable[[], Any]) -> Callable[[int], Any]:
 
 
 def _zuko(name: str, inverted: bool = False, **settings: Any) -> Callable[[int], Model]:
-    """One of zuko's flows of two numbers."""
+    """A flow of zuko in two dimensions."""
 
     def build() -> Model:
         return Model(zuko_steps(getattr(library("zuko.flows"), name)(2, **settings), inverted))
@@ -52,19 +52,19 @@ def _zuko(name: str, inverted: bool = False, **settings: Any) -> Callable[[int],
 
 
 def _additive() -> Model:
-    """zuko's NICE, whose couplings are affine unless they are told to add."""
+    """zuko's NICE with additive couplings; its default is affine."""
     add = library("zuko.transforms").AdditiveTransform
     steps = zuko_steps(library("zuko.flows").NICE(2, transforms=6, univariate=add, shapes=[()]))
-    scale = library("zuko.flows").ElementWiseTransform(2)  # the paper's last layer, one factor for each number
-    for numbers in scale.phi:
-        nn.init.zeros_(numbers)
+    scale = library("zuko.flows").ElementWiseTransform(2)  # the paper's last layer, one factor per coordinate
+    for parameter in scale.phi:
+        nn.init.zeros_(parameter)
     return Model([*steps, ZukoStep(scale)])
 
 
 def _planar() -> Model:
-    """Each layer near the identity: sixteen from the library's own start would crush the plane.
+    """Planar layers near the identity: sixteen with the library's initialization would collapse the plane.
 
-    The library takes wᵀu to log(1 + exp(wᵀu)) − 1, which is 0 at log(e − 1).
+    The library maps wᵀu to log(1 + exp(wᵀu)) − 1, which is 0 at log(e − 1).
     """
     layer = library("normflows.flows").Planar
 
@@ -76,18 +76,13 @@ def _planar() -> Model:
     return Model(step() for _ in range(MANY))
 
 
-def _radial() -> Model:
-    layer = library("normflows.flows").Radial
-    return Model(NormflowsStep(layer((2,))) for _ in range(MANY))
-
-
 def residual(**settings: Any) -> Model:
-    """Four residual layers of normflows in the plane: x + g(x), every weight of g at most 0.97 long."""
-    flows, nets = library("normflows.flows"), library("normflows.nets")
+    """Four residual layers x + g(x) of normflows in the plane; the weights of g have a norm of at most 0.97."""
+    flows, mlp = library("normflows.flows"), library("normflows.nets").LipschitzMLP
 
     def block() -> nn.Module:
-        net = nets.LipschitzMLP([2, 48, 48, 2], lipschitz_const=0.97, init_zeros=False)
-        layer = flows.Residual(net, reduce_memory=False, **settings)
+        network = mlp([2, 48, 48, 2], lipschitz_const=0.97, init_zeros=False)
+        layer = flows.Residual(network, reduce_memory=False, **settings)
         return NormflowsInvertible(layer, backward=True, bounded=True)
 
     return Model(block() for _ in range(4))
@@ -97,12 +92,8 @@ def _flow(layers: Callable[[], list[FlowLayer]], times: int, shape: tuple[int, .
     return FlowModel(Flow([layer for _ in range(times) for layer in layers()], shape))
 
 
-def _glow_step() -> list[FlowLayer]:
-    return [ActNorm(2), init_orthogonal_(ExactConv2d(2, 1)), AffineCoupling(2, 32)]
-
-
 def _with_random_rotation(layer: DenseLayer) -> DenseLayer:
-    """The layer with a random rotation for its weight: from the identity, axes would long stay axes."""
+    """Initialize the weight with a random rotation: the identity would keep the coordinates apart for long."""
     with torch.no_grad():
         rotation = nn.init.orthogonal_(torch.empty(2, 2))
         layer.weight.copy_(rotation)
@@ -112,19 +103,14 @@ def _with_random_rotation(layer: DenseLayer) -> DenseLayer:
 
 
 def _with_spline(*layers: FlowLayer) -> list[FlowLayer]:
-    """Linear layers and the spline behind them."""
+    """The layers, followed by a spline."""
     shape = (2,) if isinstance(layers[-1], DenseLayer) else (2, 1, 1)
     return [*layers, RationalQuadraticSpline(shape, bins=8, bound=4.0)]
 
 
 def _mixed(layer: FlowLayer) -> list[FlowLayer]:
-    """A convolution of one pixel behind an exact 1×1 one, which mixes its two channels, and the spline."""
+    """An exact 1×1 convolution, which mixes the two channels, the layer and a spline."""
     return _with_spline(init_orthogonal_(ExactConv2d(2, 1)), layer)
-
-
-def _mixtures() -> Model:
-    layers = [part for _ in range(4) for part in (ActNorm(2), ExactLinear(2), MixtureCoupling(2, 6, 48, 1))]
-    return Model(layers)
 
 
 def _digits(name: str, **settings: Any) -> Callable[[int], nn.Module]:
@@ -150,7 +136,7 @@ SYSTEMS: tuple[System, ...] = (
         "radial", 2015, "Rezende and Mohamed", "https://arxiv.org/abs/1505.05770",
         "normflows", "normflows.flows.Radial", "identity times a number, plus rank one",
         "A layer only draws points towards one centre or pushes them from it.",
-        "Newton", _seeded(_radial),
+        "Newton", _seeded(lambda: Model(NormflowsStep(library("normflows.flows").Radial((2,))) for _ in range(MANY))),
     ),
     System(
         "Real NVP", 2016, "Dinh, Sohl-Dickstein and Bengio", "https://arxiv.org/abs/1605.08803",
@@ -180,7 +166,8 @@ SYSTEMS: tuple[System, ...] = (
         "Glow", 2018, "Kingma and Dhariwal", "https://arxiv.org/abs/1807.03039",
         "snf_lite", "snf_lite.AffineCoupling, ExactConv2d", "triangular, and small blocks",
         "As Real NVP; the one full matrix mixes the channels of a pixel and is kept small.",
-        "closed", _seeded(lambda: _flow(_glow_step, 6)),
+        "closed",
+        _seeded(lambda: _flow(lambda: [ActNorm(2), init_orthogonal_(ExactConv2d(2, 1)), AffineCoupling(2, 32)], 6)),
         _digits("glow-exact", scales=2, steps=2, width=16), layer=2, digits_layer="AffineCoupling",
     ),
     System(
@@ -206,7 +193,11 @@ SYSTEMS: tuple[System, ...] = (
         "Flow++", 2019, "Ho, Chen, Srinivas, Duan and Abbeel", "https://arxiv.org/abs/1902.00275",
         "snf_lite", "snf_book.prior_work.flows.mixture_coupling.MixtureCoupling", "triangular",
         "A layer leaves half of the numbers as they are; the inverse of the others' curves in closed form goes too.",
-        "bisection", _seeded(_mixtures), layer=2,
+        "bisection",
+        _seeded(lambda: Model(
+            layer for _ in range(4) for layer in (ActNorm(2), ExactLinear(2), MixtureCoupling(2, 6, 48, 1))
+        )),
+        layer=2,
     ),
     System(
         "B-NAF", 2019, "De Cao, Titov and Aziz", "https://arxiv.org/abs/1904.04676",
@@ -266,7 +257,7 @@ SYSTEMS: tuple[System, ...] = (
     ),
 )  # fmt: skip
 
-#: Those that the talk names.
+#: Systems of the talk.
 EIGHTEEN: tuple[System, ...] = SYSTEMS[:18]
 
 

@@ -16,7 +16,7 @@ library = partial(optional_import, extra="prior")
 
 
 class ZukoStep(nn.Module):
-    """A lazy transform of zuko."""
+    """A lazy transform of zuko as a step."""
 
     def __init__(self, transform: nn.Module) -> None:
         super().__init__()
@@ -24,24 +24,24 @@ class ZukoStep(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z, log_det = self.transform().call_and_ladj(x)
-        # element-wise transforms leave the sum to the caller
+        # element-wise transforms do not sum over the coordinates
         return z, log_det.sum(1) if log_det.dim() > 1 else log_det
 
     def inverse(self, z: Tensor) -> Tensor:
-        """By zuko's own inverse."""
+        """zuko's own inverse."""
         return self.transform().inv(z)
 
 
 def zuko_steps(flow: Any, inverted: bool = False) -> list[nn.Module]:
-    """The transforms of one of zuko's flows; ``inverted``: each one's inverse, in the opposite order."""
+    """Transforms of a zuko flow; with ``inverted`` their inverses in the opposite order."""
     transforms = list(flow.transform.transforms)
     return [ZukoStep(part.inv) for part in reversed(transforms)] if inverted else [*map(ZukoStep, transforms)]
 
 
 class NormflowsStep(nn.Module):
-    """A flow of normflows: its ``forward``, or with ``backward`` its ``inverse``, from event to code.
+    """A flow of normflows as a step: its ``forward``, or with ``backward`` its ``inverse``, maps x to z.
 
-    ``bounded``: after each step of training its weights are brought back below their Lipschitz bound.
+    With ``bounded``, ``after_step`` rescales the weights to their Lipschitz bound.
     """
 
     def __init__(self, flow: nn.Module, backward: bool = False, bounded: bool = False) -> None:
@@ -54,23 +54,23 @@ class NormflowsStep(nn.Module):
         return z, log_det
 
     def after_step(self) -> None:
-        """Power iterations that renew the estimates of the weights' norms, as the library asks for."""
+        """Power iterations that update the estimates of the weights' norms, as the library requires."""
         if self.bounded:
             library("normflows.utils").update_lipschitz(self.flow, 5)
 
 
 class NormflowsInvertible(NormflowsStep):
-    """The same of a flow that also knows its way back."""
+    """A ``NormflowsStep`` whose flow has both directions."""
 
     def inverse(self, z: Tensor) -> Tensor:
-        """By normflows' own other direction."""
+        """The other direction of the flow of normflows."""
         flow: Any = self.flow
         found: Tensor = flow(z)[0] if self.backward else flow.inverse(z)[0]
         return found.detach()
 
 
 class PyroStep(nn.Module):
-    """A transform module of pyro; those that are taken here have no inverse."""
+    """A transform module of pyro as a step, without its inverse."""
 
     def __init__(self, transform: nn.Module) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class PyroStep(nn.Module):
 
 
 def build_seeded(seed: int, build: Callable[[], Any]) -> Any:
-    """What ``build`` gives with torch's generator at ``seed``; afterwards it stands where it stood."""
+    """Call ``build`` with torch's CPU generator seeded; restore the generator afterwards."""
     with torch.random.fork_rng([]):
         torch.default_generator.manual_seed(seed)
         return build()

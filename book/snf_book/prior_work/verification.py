@@ -1,4 +1,4 @@
-"""Published code held against its own claims: log-determinants, round trips and integrals at random parameters."""
+"""Verification of published flows: log-determinants, round trips and integrals at random parameters."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,25 +13,25 @@ from snf_book.prior_work.model import Model
 from snf_book.prior_work.third_party import NormflowsInvertible, NormflowsStep, PyroStep, library, zuko_steps
 from snf_lite.runtime.rng import isolated_rng
 
-#: Added to every parameter: near their start most mistakes are small.
+#: Standard deviation of the noise on every parameter: near the initialization most errors are small.
 NOISE = 0.3
-#: A log-determinant is wrong from here on, in nats: float64, and some add 1e-8 on purpose.
+#: Largest accepted error of a log-determinant in nats, in float64; some libraries add 1e-8 on purpose.
 WRONG = 1e-4
-#: The grids of the integral: sinh of even steps from -REACH to REACH, so that long tails are on them.
+#: Grids of the integral: sinh of even steps from -REACH to REACH, which covers long tails.
 REACH, CELLS = 7.0, (400, 640)
-#: Integrals over two grids whose ratio is farther from 1 say that the density is too steep for them, and nothing else.
+#: If the ratio of the integrals over two grids differs more from 1, the density is too steep for a conclusion.
 GRIDS_AGREE = 5e-3
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something that a library offers for one of the systems.
+    """A library's implementation of one of the systems.
 
     Attributes:
-        system: whose.
-        library, code: where it comes from.
-        build: fresh steps from event to code.
-        shape: of an event.
+        system: name of the system.
+        library, code: library and class.
+        build: function that returns fresh steps x → z.
+        shape: event shape.
     """
 
     system: str
@@ -72,9 +72,8 @@ def _normflows(system: str, name: str, *arguments: Any, backward: bool = False, 
 
 
 def _residual() -> list[nn.Module]:
-    nets, flows = library("normflows.nets"), library("normflows.flows")
-    net = nets.LipschitzMLP([2, 32, 32, 2], lipschitz_const=0.9, init_zeros=False)
-    return [NormflowsInvertible(flows.Residual(net), backward=True, bounded=True)]
+    network = library("normflows.nets").LipschitzMLP([2, 32, 32, 2], lipschitz_const=0.9, init_zeros=False)
+    return [NormflowsInvertible(library("normflows.flows").Residual(network), backward=True, bounded=True)]
 
 
 CANDIDATES: tuple[Candidate, ...] = (
@@ -118,31 +117,33 @@ def _float64() -> Iterator[None]:
 
 
 def examine(candidate: Candidate, seed: int = 0, cells: tuple[int, ...] = CELLS) -> dict[str, Any]:
-    """What a candidate claims against what is so, at random parameters in float64.
+    """Compare a candidate's claims with the truth, at random parameters in float64.
 
     Returns:
-        ``system``, ``library``, ``code``; ``log_det_error``, the largest difference of the claimed log|det| from the
-        Jacobian's over 200 standard normal events, in nats; ``round_trip``, the largest distance of an event from where
-        its own inverse brings its code, None where it has no inverse; ``integrals`` over a coarse and a fine grid that
-        reach ±500, empty for pictures.
+        ``system``, ``library``, ``code``; ``log_det_error``, the largest difference of the reported log|det| from the
+        Jacobian's over 200 standard normal points, in nats; ``round_trip``, the largest error of its own inverse, None
+        if it has none; ``integrals`` over a coarse and a fine grid that reach ±500, empty for images.
     """
     with _float64(), isolated_rng("cpu", seed, candidate.library, candidate.code):
-        model = randomised(Model(candidate.build()))
+        model = randomized(Model(candidate.build()), candidate.shape)
         x = torch.randn(200, *candidate.shape)
-        invertible = all(hasattr(step, "inverse") for step in model.steps)
+        round_trip = None
+        if all(hasattr(step, "inverse") for step in model.steps):
+            with torch.no_grad():
+                round_trip = float((model.back(model.code(x)) - x).abs().max())
         return {
             "system": candidate.system,
             "library": candidate.library,
             "code": candidate.code,
             "log_det_error": log_det_error(model, x),
-            "round_trip": _round_trip(model, x) if invertible else None,
+            "round_trip": round_trip,
             "integrals": [warped_integral(model.log_prob, REACH, n) for n in cells if candidate.shape == (2,)],
         }
 
 
-def randomised(model: Model) -> Model:
-    """Noise on every parameter; the library's own bounds on the weights are restored, and nothing trains."""
-    model(torch.randn(64, *_shape(model)))  # what starts from its first batch has started
+def randomized(model: Model, shape: tuple[int, ...]) -> Model:
+    """Add noise to every parameter and restore the library's bounds on the weights; the model is in eval mode."""
+    model(torch.randn(64, *shape))  # for layers that are initialized by their first batch
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(NOISE * torch.randn_like(parameter))
@@ -151,25 +152,16 @@ def randomised(model: Model) -> Model:
     return model.eval()
 
 
-def _shape(model: Model) -> tuple[int, ...]:
-    return (4, 2, 2) if type(getattr(model.steps[0], "flow", None)).__name__ == "GlowBlock" else (2,)
-
-
-def _round_trip(model: Model, x: Tensor) -> float:
-    with torch.no_grad():
-        return float((model.back(model.code(x)) - x).abs().max())
-
-
 def warped_integral(log_prob: Callable[[Tensor], Tensor], reach: float, cells: int) -> float:
-    """∫ p over the plane by x = sinh(t): even steps of t, fine around 0 and far out coarse."""
-    centres = (torch.arange(cells) + 0.5) * (2 * reach / cells) - reach
-    stretch = centres.cosh() * (2 * reach / cells)
-    density = in_parts(log_prob, torch.cartesian_prod(centres.sinh(), centres.sinh()))
+    """∫ p over the plane by x = sinh(t), with even steps of t: fine near 0, coarse far out."""
+    centers = (torch.arange(cells) + 0.5) * (2 * reach / cells) - reach
+    stretch = centers.cosh() * (2 * reach / cells)
+    density = in_parts(log_prob, torch.cartesian_prod(centers.sinh(), centers.sinh()))
     return float((density.reshape(cells, cells) * torch.outer(stretch, stretch)).sum())
 
 
 def fault(found: dict[str, Any]) -> str:
-    """What is wrong with what ``examine`` found, in a few words; empty where nothing is."""
+    """Description of the errors that ``examine`` found; empty if there are none."""
     faults = {
         f"its log|det| is off by up to {found['log_det_error']:.2f} nats": found["log_det_error"] > WRONG,
         f"its inverse misses by up to {found['round_trip'] or 0:.1f}": (found["round_trip"] or 0) > WRONG,
@@ -179,7 +171,7 @@ def fault(found: dict[str, Any]) -> str:
 
 
 def mass_is_missing(integrals: Sequence[float]) -> bool:
-    """Whether grids that agree with one another say that a density does not integrate to 1 within 2 %."""
+    """Whether the grids agree with each other that the density does not integrate to 1 within 2 %."""
     if not integrals or min(integrals) <= 0:
         return False
     return max(integrals) / min(integrals) - 1 < GRIDS_AGREE and abs(integrals[-1] - 1) > 0.02

@@ -17,31 +17,27 @@ def check_densities_1(log_p: Callable[[Tensor, float, float], Tensor]) -> Verdic
     """The log-density of x = exp(s n + m), n standard normal: ``log_p(x, s, m)`` takes x > 0 (B,) and gives (B,)."""
     x, s, m = torch.tensor([0.2, 0.7, 1.6, 3.0, 8.0], dtype=torch.float64), 0.6, 0.4
     got = tensor(run(log_p, x, s, m), (5,), "The log-density")
-    code = (x.log() - m) / s
-    wanted = _normal(code) - x.log() - math.log(s)
-    return judge(got, wanted, _log_normal_slips(x, s, m, wanted), "Right: base density and stretch are in place.")
-
-
-def _normal(code: Tensor) -> Tensor:
-    return -code.square() / 2 - HALF_LOG_TWO_PI
-
-
-def _log_normal_slips(x: Tensor, s: float, m: float, wanted: Tensor) -> dict[str, Tensor]:
     stretch = -x.log() - math.log(s)
-    return {
+    wanted = _normal((x.log() - m) / s) + stretch
+    slips = {
         STUB: torch.zeros_like(x),
         "This is the density itself; its logarithm is asked for.": wanted.exp(),
         "The log-determinant is missing: this is log p_Z(f(x)) alone.": wanted - stretch,
         "The log-determinant has the wrong sign: f goes from x to n, and stretches by 1/(s x).": wanted - 2 * stretch,
         "The log-determinant lacks its s: the slope of (log x - m)/s is 1/(s x).": wanted + math.log(s),
         "The log-determinant lacks its x: the logarithm has the slope 1/x.": wanted + x.log(),
-        "The code lacks its m: solve x = exp(s n + m) for n.": _normal(x.log() / s) + stretch,
-        "The code is not divided by s: solve x = exp(s n + m) for n.": _normal(x.log() - m) + stretch,
+        "The latent lacks its m: solve x = exp(s n + m) for n.": _normal(x.log() / s) + stretch,
+        "The latent is not divided by s: solve x = exp(s n + m) for n.": _normal(x.log() - m) + stretch,
         "The constant of the normal density is missing: ½ log 2π.": wanted + HALF_LOG_TWO_PI,
-        "The map goes the wrong way: f leads from x to its code n, and exp(s n + m) leads back.": (
+        "The map goes the wrong way: f leads from x to its latent n, and exp(s n + m) leads back.": (
             _normal((s * x + m).exp()) + s * x + m + math.log(s)
         ),
     }
+    return judge(got, wanted, slips, "Right: base density and stretch are in place.")
+
+
+def _normal(n: Tensor) -> Tensor:
+    return -n.square() / 2 - HALF_LOG_TWO_PI
 
 
 @checker
@@ -72,15 +68,21 @@ def check_densities_3(move: Callable[[Tensor], Tensor]) -> Verdict:
     moved = tensor(run(move, x.clone()), (200, 2), "What your map gives for x of shape (200, 2)")
     if torch.equal(moved, x):
         return Verdict(False, "Still the stub: it moves nothing.")
-    if not torch.allclose(tensor(run(move, x[:1].clone()), (1, 2), "What it gives for one event"), moved[:1]):
-        return Verdict(False, "Where an event goes depends on the others in its batch: let each row move alone.")
+    if not torch.allclose(tensor(run(move, x[:1].clone()), (1, 2), "What it gives for one point"), moved[:1]):
+        return Verdict(False, "Where a point goes depends on the others in its batch: let each row move alone.")
     jacobians = _jacobians(move, x)
-    words = _wrong_areas(x, jacobians) or _no_bend(x, moved, jacobians)
+    words = _wrong_areas(x, jacobians)
+    if words:
+        return Verdict(False, words)
+    if torch.allclose(jacobians, jacobians[:1].expand_as(jacobians)):
+        words = "It keeps areas, but its Jacobian is the same everywhere: a linear map. Find one that bends lines."
+    elif torch.allclose(moved.norm(dim=1), x.norm(dim=1)):
+        words = "It keeps areas, as the swirl of the figure does: no point changes its distance from 0. Find another."
     return Verdict(words is None, words or "Right: it bends the plane, and each area stays what it was.")
 
 
 def _jacobians(move: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """(B, 2, 2). Not by torch.func, which refuses more of what a reader may write than autograd does."""
+    """(B, 2, 2), by autograd: torch.func refuses more operations that a reader may use."""
     leaf = x.clone().requires_grad_()
     moved = run(move, leaf.clone())
     if not moved.requires_grad:
@@ -88,7 +90,7 @@ def _jacobians(move: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
     try:
         rows = [torch.autograd.grad(moved[:, i].sum(), leaf, retain_graph=True)[0] for i in (0, 1)]
     except RuntimeError as error:
-        words = "Autograd cannot follow your map. Write into no tensor in place; build a new one, say by torch.stack."
+        words = "Autograd cannot follow your map. Write into no tensor in place; use torch.stack, for example."
         raise Stopped(words) from error
     return torch.stack(rows, 1)
 
@@ -102,13 +104,5 @@ def _wrong_areas(x: Tensor, jacobians: Tensor) -> str | None:
             return f"Everywhere areas are multiplied by {factor}; they should keep their size."
         return f"At ({x[worst, 0]:.2f}, {x[worst, 1]:.2f}) areas are multiplied by {factor}, and not everywhere alike."
     if factors.min() < 0 < factors.max():
-        return "It keeps areas but folds the plane: part of it is turned over, so that two events can share a code."
-    return None
-
-
-def _no_bend(x: Tensor, moved: Tensor, jacobians: Tensor) -> str | None:
-    if torch.allclose(jacobians, jacobians[:1].expand_as(jacobians)):
-        return "It keeps areas, but its Jacobian is the same everywhere: a linear map. Find one that bends lines."
-    if torch.allclose(moved.norm(dim=1), x.norm(dim=1)):
-        return "It keeps areas, as the swirl of the figure does: no point changes its distance from 0. Find another."
+        return "It keeps areas but folds the plane: part of it is turned over, so that two points can share a latent."
     return None

@@ -6,44 +6,38 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_book.exercises.verdict import Slips, Verdict, checker, judge, run, tensor
+from snf_book.exercises.verdict import Slips, Verdict, checker, judge, normal, run, tensor
 
 OneDirection = Callable[[Tensor, Tensor], Tensor]
 Factors = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 Turning = Callable[[Tensor, Tensor], Tensor]
 
 
-def _numbers(*shape: int) -> Tensor:
-    """The same normal numbers at each call, in float64: as u, v (2, 3) they have 1 + vᵀu < 0."""
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(13))
+#: Seed of the test points; as u, v of shape (2, 3) it gives 1 + vᵀu < 0.
+SEED = 13
 
 
 @checker
 def check_gradient_1(answer: OneDirection) -> Verdict:
-    """The gradient by u of log|det(I + u vᵀ)|: ``answer(u, v)`` takes and gives vectors (D,) (eq-jacobi)."""
-    above, v = _numbers(2, 3) * torch.tensor([[-1.0], [1.0]])
+    """The gradient of log|det(I + u vᵀ)| with respect to u (eq-jacobi): ``answer(u, v)`` for vectors (D,)."""
+    above, v = normal(2, 3, seed=SEED) * torch.tensor([[-1.0], [1.0]])
     praise = "Right: about 3D operations, and no matrix was built."
-    for u, slips in ((above, _direction_slips), (-above, _turned_slips)):  # determinants above and below zero
-        verdict = judge(tensor(run(answer, u, v), (3,), "The gradient"), v / (1 + v @ u), slips(u, v), praise)
+    for u in (above, -above):  # determinants above and below zero
+        stretch = 1 + v @ u
+        slips = {
+            "Still the stub, it gives zeros.": torch.zeros_like(u),
+            "The determinant is missing: this is the gradient of 1 + vᵀu, not of its logarithm.": v,
+            "This is the derivative by v; by u, the other vector stands on top.": u / stretch,
+            "The sign is turned.": -v / stretch,
+            "The determinant multiplies here; the derivative of a logarithm divides by it.": v * stretch,
+            "The 1 of the identity is missing: this belongs to log|vᵀu|.": v / (v @ u),
+        }
+        if stretch < 0:
+            slips = {"A sign is lost: the derivative of log|t| is 1/t, also where t < 0.": v / stretch.abs()}
+        verdict = judge(tensor(run(answer, u, v), (3,), "The gradient"), v / stretch, slips, praise)
         if not verdict.passed:
             return verdict
     return verdict
-
-
-def _turned_slips(u: Tensor, v: Tensor) -> Slips:
-    return {"A sign is lost: the derivative of log|t| is 1/t, also where t < 0.": v / (1 + v @ u).abs()}
-
-
-def _direction_slips(u: Tensor, v: Tensor) -> Slips:
-    stretch = 1 + v @ u
-    return {
-        "Still the stub, it gives zeros.": torch.zeros_like(u),
-        "The determinant is missing: this is the gradient of 1 + vᵀu, not of its logarithm.": v,
-        "This is the gradient by v; by u, the other vector stands on top.": u / stretch,
-        "The sign is turned.": -v / stretch,
-        "The determinant multiplies here; the derivative of a logarithm divides by it.": v * stretch,
-        "The 1 of the identity is missing: this belongs to log|vᵀu|.": v / (v @ u),
-    }
 
 
 @checker
@@ -51,14 +45,14 @@ def check_gradient_2(answer: Factors) -> Verdict:
     """The gradient of log|det W| in the factors of W = L (diag(eˢ) + N), and what a step along it does (eq-triangular).
 
     ``answer(L, s, N)`` takes L (D, D) with ones on its diagonal and zeros above, s (D,), and N (D, D) with zeros on and
-    below its diagonal. It gives the gradients by s (D,) and by N (D, D), and the change of W, (D, D), for each unit of
-    step along them.
+    below its diagonal. It gives the gradients with respect to s (D,) and N (D, D), and the change of W, (D, D), per
+    unit of step along them.
     """
-    lower, upper, (s, *_) = _numbers(3, 3, 3)
+    lower, upper, (s, *_) = normal(3, 3, 3, seed=SEED)
     L, N = lower.tril(-1) + torch.eye(3, dtype=torch.float64), upper.triu(1)
     got = run(answer, L, s, N)
     if not isinstance(got, tuple | list) or len(got) != 3:
-        return Verdict(False, "Give back three tensors: the gradient by s, the one by N, and the change of W.")
+        return Verdict(False, "Give back three tensors: the derivatives by s and by N, and the change of W.")
     praise = "Right: constant gradients, and a change of W that always raises log|det W| by D for a unit of step."
     names = ("The gradient by s", "The gradient by N", "The change of W")
     for name, part, (wanted, slips) in zip(names, got, _factor_parts(L, s, N), strict=True):
@@ -69,19 +63,21 @@ def check_gradient_2(answer: Factors) -> Verdict:
 
 
 def _factor_parts(L: Tensor, s: Tensor, N: Tensor) -> tuple[tuple[Tensor, Slips], ...]:
-    """What is right, and the slips, for the gradients by s and by N and for the change of W."""
+    """Right answer and slips for both gradients and for the change of W."""
     U = s.exp().diag() + N
     by_w = torch.linalg.inv(L @ U).mT
     by_s = {
         "still the stub, it gives zeros.": torch.zeros_like(s),
-        "this is 1/u_ii, the gradient by u_ii; the step from s_i to u_ii = exp(s_i) multiplies it by u_ii.": (-s).exp(),
+        "this is 1/u_ii, the derivative by u_ii; the step from s_i to u_ii = exp(s_i) multiplies it by u_ii.": (
+            -s
+        ).exp(),
         "this is u_ii, only the step from s_i to u_ii; log|det W| then divides by it.": s.exp(),
         "this is the value, term by term; differentiate it.": s,
-        "this is the diagonal of W⁻ᵀ: the gradient by W's own entries, not by s.": by_w.diagonal(),
+        "this is the diagonal of W⁻ᵀ: the derivative by W's own entries, not by s.": by_w.diagonal(),
     }
     by_n = {
         "this is U⁻ᵀ, which is zero above the diagonal; and N has entries only there.": torch.linalg.inv(U).mT,
-        "this is W⁻ᵀ, the gradient by W's own entries.": by_w,
+        "this is W⁻ᵀ, the derivative by W's own entries.": by_w,
         "ones; but no entry of N is in the product along the diagonal.": torch.ones_like(N).triu(1),
     }
     move = {
@@ -102,22 +98,10 @@ def check_gradient_3(answer: Turning, J: Tensor, upward: Any) -> Verdict:
     ``answer(J, A)`` takes two matrices (D, D) and gives the derivative of (J + tA)⁻ᵀ by t at 0. ``upward``, of the
     shape of J, has a positive second derivative of log|det(J + t·upward)| at 0.
     """
-    point, along = _numbers(2, 3, 3)
-    got = tensor(run(answer, point, along), (3, 3), "The derivative of J⁻ᵀ")
+    point, A = normal(2, 3, 3, seed=SEED)
+    got = tensor(run(answer, point, A), (3, 3), "The derivative of J⁻ᵀ")
     inverse = torch.linalg.inv(point).mT
-    verdict = judge(got, -inverse @ along.mT @ inverse, _turning_slips(inverse, along), "", "The derivative of J⁻ᵀ: ")
-    if not verdict.passed:
-        return verdict
-    curve = _curve(J, tensor(upward, tuple(J.shape), "The direction"))
-    if curve < 1e-9:
-        how = "does not curve" if curve > -1e-9 else f"curves downward, by {curve:.2g}"
-        return Verdict(False, f"The formula is right. But along your direction log|det J| {how}. Try one that turns.")
-    return Verdict(True, f"Right: along your direction the second derivative is {curve:.2g}.")
-
-
-def _turning_slips(inverse: Tensor, A: Tensor) -> Slips:
-    """By J⁻ᵀ and A."""
-    return {
+    slips = {
         "still the stub, it gives zeros.": torch.zeros_like(A),
         "the sign is turned; think of 1/t, whose derivative is -1/t².": inverse @ A.mT @ inverse,
         "A should be transposed, as the rest is.": -inverse @ A @ inverse,
@@ -126,9 +110,13 @@ def _turning_slips(inverse: Tensor, A: Tensor) -> Slips:
         "one inverse is missing; think of 1/t, whose derivative is -1/t².": -inverse @ A.mT,
         "A is missing.": -inverse @ inverse,
     }
-
-
-def _curve(J: Tensor, A: Tensor) -> float:
-    """The second derivative of log|det(J + tA)| at t = 0: -tr(J⁻¹A J⁻¹A)."""
-    step = torch.linalg.solve(J.double(), A)
-    return -float((step @ step).trace())
+    verdict = judge(got, -inverse @ A.mT @ inverse, slips, "", "The derivative of J⁻ᵀ: ")
+    if not verdict.passed:
+        return verdict
+    # the second derivative of log|det(J + tA)| at t = 0 is -tr(J⁻¹A J⁻¹A)
+    step = torch.linalg.solve(J.double(), tensor(upward, tuple(J.shape), "The direction"))
+    curve = -float((step @ step).trace())
+    if curve < 1e-9:
+        how = "does not curve" if curve > -1e-9 else f"curves downward, by {curve:.2g}"
+        return Verdict(False, f"The formula is right. But along your direction log|det J| {how}. Try one that turns.")
+    return Verdict(True, f"Right: along your direction the second derivative is {curve:.2g}.")

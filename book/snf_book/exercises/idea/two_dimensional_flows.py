@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_book.exercises.verdict import TOLERANCE, Slips, Verdict, checker, judge, run, tensor
+from snf_book.exercises.verdict import TOLERANCE, Verdict, checker, judge, normal, run, scalar, scalars, tensor
 from snf_lite.analysis.learned_inverse import angle
 
 Worst = Callable[[Tensor, float], Any]
 Step = Callable[[Tensor, Tensor, Tensor], Any]
-Tie = Callable[[float], Any]
+Least = Callable[[float], Any]
 
 
 @checker
@@ -21,8 +21,7 @@ def check_two_dimensional_1(answer: Worst) -> Verdict:
 
     The angle is at most arcsin ‖E‖ (eq-error), in any dimension.
     """
-    matrices = torch.randn(3, 2, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(6))
-    for W, size in zip(matrices, (0.5, 0.1, 0.9), strict=True):
+    for W, size in zip(normal(3, 2, 2, seed=6), (0.5, 0.1, 0.9), strict=True):
         error = tensor(run(answer, W.clone(), size), (2, 2), "The error")
         where, found = f"At size {size}: ", _size(error)
         if found > size + TOLERANCE:
@@ -61,22 +60,28 @@ def check_two_dimensional_2(answer: Step) -> Verdict:
 
     ``answer(W, R, G)`` takes matrices (D, D), with ‖RW − I‖ < 1, and gives a number (eq-error).
     """
-    W, R, G = _one_step()
+    W, direction, G = normal(3, 3, 3, seed=4)
+    R = (torch.eye(3) + 0.4 * direction / _size(direction)) @ torch.linalg.inv(W)  # ‖RW − I‖ = 0.4
     got = tensor(run(answer, W, R, G), (), "The step")
-    promised = (1 - _size(_error(W, R))) / _size(R @ G)
-    room = _largest_step(_error(W, R), R @ G) / promised
-    praise = f"Right. Bisection finds that the error stays below 1 up to {room:.1f} times this step."
-    return judge(got, torch.tensor(promised, dtype=torch.float64), _step_slips(W, R, G), praise)
-
-
-def _one_step() -> tuple[Tensor, Tensor, Tensor]:
-    """W, R with ‖RW − I‖ = 0.4, and a direction, (3, 3) each in float64, the same at each call."""
-    W, E, G = torch.randn(3, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
-    return W, (torch.eye(3) + 0.4 * E / _size(E)) @ torch.linalg.inv(W), G
-
-
-def _error(W: Tensor, R: Tensor) -> Tensor:
-    return R @ W - torch.eye(len(W))
+    E, by, inverse = R @ W - torch.eye(3), _size(R @ G), torch.linalg.inv(W)
+    left, left_f, by_f = 1 - _size(E), 1 - float(E.norm()), float((R @ G).norm())
+    slips = {
+        "Still the stub: a step of 0 is safe, and leads nowhere.": 0.0,
+        "‖E‖ is missing: the step begins at an error of this size, not at none.": 1 / by,
+        "‖E‖ has the wrong sign: the error that is there leaves less, not more.": (2 - left) / by,
+        "Safe, but not the largest: both norms are Frobenius norms, and those exceed the stretch.": left_f / by_f,
+        "‖E‖ is the largest stretch, not the Frobenius norm.": left_f / by,
+        "‖RG‖ is the largest stretch, not the Frobenius norm.": left / by_f,
+        "W⁻¹ replaces R here: the new error is R (W + ηG) − I, with the R we have.": left / _size(inverse @ G),
+        "R is missing below: G moves W, and the error is measured behind R.": left / _size(G),
+        "Safe, but not the largest: ‖R‖ ‖G‖ is more than ‖RG‖.": left / (_size(R) * _size(G)),
+        "The product is turned round: R stands on the left of G.": left / _size(G @ R),
+        "The error is RW − I, not WR − I.": (1 - _size(W @ R - torch.eye(3))) / by,
+        "Multiplied, where the step has to be divided by ‖RG‖.": left * by,
+    }
+    beyond = _largest_step(E, R @ G) / (left / by)
+    praise = f"Right. Bisection finds that the error stays below 1 up to {beyond:.1f} times this step."
+    return judge(got, scalar(left / by), scalars(slips), praise)
 
 
 def _largest_step(E: Tensor, change: Tensor) -> float:
@@ -88,45 +93,23 @@ def _largest_step(E: Tensor, change: Tensor) -> float:
     return low
 
 
-def _step_slips(W: Tensor, R: Tensor, G: Tensor) -> Slips:
-    E, by, inverse = _error(W, R), _size(R @ G), torch.linalg.inv(W)
-    left, left_f, by_f = 1 - _size(E), 1 - float(E.norm()), float((R @ G).norm())
-    slips = {
-        "Still the stub: a step of 0 is safe, and leads nowhere.": 0.0,
-        "‖E‖ is forgotten: the step begins at an error of this size, not at none.": 1 / by,
-        "‖E‖ has the wrong sign: the error that is there leaves less room, not more.": (2 - left) / by,
-        "Safe, but not the largest: both norms are Frobenius norms, and those exceed the stretch.": left_f / by_f,
-        "‖E‖ is the largest stretch, not the Frobenius norm.": left_f / by,
-        "‖RG‖ is the largest stretch, not the Frobenius norm.": left / by_f,
-        "W⁻¹ stands in place of R: the new error is R (W + ηG) − I, with the R we have.": left / _size(inverse @ G),
-        "R is missing below: G moves W, and the error is measured behind R.": left / _size(G),
-        "Safe, but not the largest: ‖R‖ ‖G‖ is more than ‖RG‖.": left / (_size(R) * _size(G)),
-        "The product is turned round: R stands on the left of G.": left / _size(G @ R),
-        "The error is RW − I, not WR − I.": (1 - _size(_error(R, W))) / by,
-        "Multiplied, where the step has to be divided by ‖RG‖.": left * by,
-    }
-    return {words: torch.tensor(value, dtype=torch.float64) for words, value in slips.items()}
-
-
 @checker
-def check_two_dimensional_3(answer: Tie) -> Verdict:
+def check_two_dimensional_3(answer: Least) -> Verdict:
     """The least λ at which a layer z = w x and its learned inverse r return to r = 1/w after a small push.
 
     ``answer(mean_square)`` takes E[x²] and gives a number; the gradients are those of eq-dense-gradients with D = 1.
     """
     m = torch.tensor([0.3, 1.0, 2.5], dtype=torch.float64)
     got = torch.stack([tensor(run(answer, float(value)), (), "The least λ") for value in m])
-    praise = "Right: λ E[x²] > 1/8. Where the inputs hardly vary, even a strong tie holds nothing."
-    return judge(got, 1 / (8 * m), _tie_slips(m), praise)
-
-
-def _tie_slips(m: Tensor) -> Slips:
-    return {
+    praise = "Right: λ E[x²] > 1/8. Where the inputs hardly vary, even a large λ holds nothing."
+    slips = {
         "Still the stub: without a tie the pair runs apart.": torch.zeros_like(m),
-        "Right where E[x²] = 1, but E[x²] has to come in: the tie is λ times a mean square.": torch.full_like(m, 0.125),
-        "E[x²] stands upside down: inputs that vary more tie more strongly.": m / 8,
+        "Right where E[x²] = 1, but E[x²] has to come in: the penalty is λ times a mean square.":
+            torch.full_like(m, 0.125),
+        "E[x²] stands upside down: inputs that vary more are penalized more strongly.": m / 8,
         "E[x²] is a mean square already; the root is one too many.": 1 / (8 * m.sqrt()),
         "Twice too large: the ½ of each likelihood is missing, or the 2 that a square leaves behind.": 1 / (4 * m),
-        "Four times too large: the ½ of each likelihood and the 2 that a square leaves behind are missing.": 1
-        / (2 * m),
-    }
+        "Four times too large: the ½ of each likelihood and the 2 that a square leaves behind are missing.":
+            1 / (2 * m),
+    }  # fmt: skip
+    return judge(got, 1 / (8 * m), slips, praise)

@@ -1,13 +1,13 @@
 """Checkers of the chapter *What it costs*."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from snf_book.exercises.verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
+from snf_book.exercises.verdict import Stopped, Verdict, checker, judge, run, scalar, scalars, tensor
 from snf_lite.benchmarks import cost_model
 from snf_lite.benchmarks.operation_counts import count
 
@@ -26,32 +26,26 @@ def check_costs_1(answer: Relative) -> Verdict:
     given: list[Any] = []
     found = count(lambda: given.append(run(answer, delta, x, W)))
     got = tensor(given[0], (D, D), "The gradient")
-    verdict = judge(got, delta.T @ x @ W.T @ W, _relative_slips(delta, x, W), "", "The gradient: ")
-    return verdict if not verdict.passed else _thrift(found.multiply_adds, B, D)
-
-
-def _thrift(spent: int, B: int, D: int) -> Verdict:
-    """A right gradient, judged by its multiply-adds."""
-    enough = cost_model.product_cost(3, B, D)
+    plain = delta.T @ x
+    slips = {
+        "still the stub, it gives zeros.": torch.zeros_like(W),
+        "this is δᵀx, the plain one; WᵀW is missing.": plain,
+        "only one factor W; it is WᵀW that stands on the right.": plain @ W,
+        "only the factor Wᵀ; it is WᵀW that stands on the right.": plain @ W.T,
+        "W and Wᵀ are in the wrong order: this is δᵀx WWᵀ.": plain @ W @ W.T,
+        "WᵀW stands on the left; it belongs on the right.": W.T @ W @ plain,
+        "δ and x have changed places.": plain.T @ W.T @ W,
+    }
+    verdict = judge(got, delta.T @ x @ W.T @ W, slips, "", "The gradient: ")
+    if not verdict.passed:
+        return verdict
+    spent, enough = found.multiply_adds, cost_model.product_cost(3, B, D)
     if spent == 0:
         return Verdict(False, "The numbers are right, but the counter saw no product; multiply with @.")
     if spent > enough:
         words = "Somewhere two D×D matrices are multiplied: begin from the side of the batch."
         return Verdict(False, f"The numbers are right, for {spent} multiply-adds; {enough} are enough. {words}")
     return Verdict(True, f"Right, with {spent} multiply-adds; (δᵀx)(WᵀW) takes {B * D**2 + 2 * D**3}.")
-
-
-def _relative_slips(delta: Tensor, x: Tensor, W: Tensor) -> Slips:
-    plain = delta.T @ x
-    return {
-        "still the stub, it gives zeros.": torch.zeros_like(W),
-        "this is δᵀx, the plain one; WᵀW is missing.": plain,
-        "only one factor W; it is WᵀW that stands on the right.": plain @ W,
-        "only the factor Wᵀ; it is WᵀW that stands on the right.": plain @ W.T,
-        "W and Wᵀ stand in the wrong order: this is δᵀx WWᵀ.": plain @ W @ W.T,
-        "WᵀW stands on the left; it belongs on the right.": W.T @ W @ plain,
-        "δ and x have changed places.": plain.T @ W.T @ W,
-    }
 
 
 @checker
@@ -63,24 +57,18 @@ def check_costs_2(answer: Crossing) -> Verdict:
     D, N, s = 900.0, 5, 2.5
     got = tensor(run(answer, D, N, s), (), "The batch")
     one = cost_model.crossover(int(D), s)
-    wanted = torch.tensor(N * one, dtype=torch.float64)
-    praise = f"Right, {N * one:.0f} here: more processors favour the learned inverse."
-    return judge(got, wanted, _crossing_slips(N, s, one), praise)
-
-
-def _crossing_slips(N: int, s: float, one: float) -> Slips:
-    """By the number of processors, the slowdown, and the crossover on one processor."""
-    wrong = {
+    slips = {
         "Still the stub, it gives 0.": 0.0,
         "This is the share of one processor; the question is for the batch of all.": one,
-        "Turned round: each processor has B/N events for the same elimination, so B has to grow with N.": one / N,
+        "Turned round: each processor has B/N examples for the same elimination, so B has to grow with N.": one / N,
         "The slowdown is missing.": N * one / s,
         "The slowdown stands in the denominator: a slow elimination lets the exact layer win later.": N * one / s**2,
-        "Only the factorisation is counted; the solve that gives W⁻ᵀ is three times as much.": N * one / 4,
-        "Only the solve is counted; the factorisation adds a third to it.": N * one * 3 / 4,
+        "Only the factorization is counted; the solve that gives W⁻ᵀ is three times as much.": N * one / 4,
+        "Only the solve is counted; the factorization adds a third to it.": N * one * 3 / 4,
         "The exact step has three products too; only the three that it lacks pay for its elimination.": N * one / 2,
     }
-    return {words: torch.tensor(value, dtype=torch.float64) for words, value in wrong.items()}
+    praise = f"Right, {N * one:.0f} here: more processors favor the learned inverse."
+    return judge(got, scalar(N * one), scalars(slips), praise)
 
 
 # ---- fair timing -----------------------------------------------------------------------------------------------------
@@ -88,12 +76,12 @@ def _crossing_slips(N: int, s: float, one: float) -> Slips:
 
 @dataclass
 class Machine:
-    """A machine made up for the third exercise, with a clock of its own; the second step takes twice the first's time.
+    """A simulated machine with its own clock; the second step takes twice the time of the first.
 
     Attributes:
-        cold: seconds that the first call of each step takes longer.
-        drift: the share of its speed by which everything slows down with each call.
-        disturbance: seconds that every fifth call takes longer, whichever it is.
+        cold: extra seconds of the first call of each step.
+        drift: relative slowdown of everything with each call.
+        disturbance: extra seconds of every fifth call of either step.
     """
 
     cold: float = 0.0
@@ -118,12 +106,12 @@ class Machine:
 
 
 TRUE_RATIO, CLOSE = 2.0, 0.05
-#: What each machine does, and what helps against it.
+#: Each machine, its description, and advice against its disturbance.
 MACHINES = (
     (Machine(), "On a quiet machine", "Does each time belong to one call, and is the second divided by the first?"),
-    (Machine(cold=100), "Where the first call of each step is slow", "Call each once in vain, or take medians."),
-    (Machine(drift=1 / 30), "Where the machine slows down by and by", "Time the two by turns."),
-    (Machine(disturbance=20), "Where others disturb every fifth call", "A median forgets them; a mean does not."),
+    (Machine(cold=100), "Where the first call of each step is slow", "Call each once as a warm-up, or take medians."),
+    (Machine(drift=1 / 30), "Where the machine slows down by and by", "Interleave the two."),
+    (Machine(disturbance=20), "Where others disturb every fifth call", "A median ignores them; a mean does not."),
 )
 
 
@@ -133,18 +121,14 @@ def check_costs_3(answer: Comparison) -> Verdict:
 
     ``answer(first, second, clock)`` calls the steps as often as it likes; ``clock()`` gives seconds.
     """
-    for machine, where, advice in MACHINES:
-        ratio = _measured_on(machine, answer)
+    for kind, where, advice in MACHINES:
+        machine = replace(kind)
+        first, second = machine.step(1.0), machine.step(TRUE_RATIO)
+        ratio = float(tensor(run(answer, first, second, machine.clock), (), "The ratio"))
+        if machine.calls < 2:
+            raise Stopped("Still the stub: time both steps, each more than once.")
+        if abs(ratio * TRUE_RATIO - 1) < CLOSE:
+            raise Stopped("Turned round: divide the second step's time by the first's.")
         if abs(ratio / TRUE_RATIO - 1) > CLOSE:
             return Verdict(False, f"{where} you find {ratio:.2f}, and {TRUE_RATIO:.0f} is right. {advice}")
     return Verdict(True, "Right, on all four machines, to 5 %.")
-
-
-def _measured_on(kind: Machine, answer: Comparison) -> float:
-    machine = Machine(kind.cold, kind.drift, kind.disturbance)
-    ratio = float(tensor(run(answer, machine.step(1.0), machine.step(TRUE_RATIO), machine.clock), (), "The ratio"))
-    if machine.calls < 2:
-        raise Stopped("Still the stub: time both steps, each more than once.")
-    if abs(ratio * TRUE_RATIO - 1) < CLOSE:
-        raise Stopped("Turned round: divide the second step's time by the first's.")
-    return ratio

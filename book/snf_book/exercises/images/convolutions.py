@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.grad import conv2d_weight
 
-from snf_book.exercises.verdict import Slips, Verdict, checker, judge, run, tensor
+from snf_book.exercises.verdict import Verdict, checker, judge, run, tensor
 from snf_lite.linalg import toeplitz
 
 Mask = Callable[[int, int, int], Any]
@@ -17,36 +17,15 @@ Gradient = Callable[[Tensor, Tensor, Tensor], Any]
 
 @checker
 def check_convolutions_1(answer: Mask) -> Verdict:
-    """m (k, k) for pictures of H × W: ``answer(height, width, k)``; also where taps miss the picture."""
-    wanted = _mask(6, 4, 3)
-    got = tensor(run(answer, 6, 4, 3), (3, 3), "The mask")
-    verdict = judge(got, wanted, _mask_slips(6, 4, 3), "")
-    if not verdict.passed:
-        return verdict
-    small = tensor(run(answer, 2, 9, 7), (7, 7), "The mask")
-    hint = {
-        "Right where the picture is larger than the kernel; else no count may fall below 0.": _unclamped(2, 9, 7),
-    }
-    praise = "Right: 2 by 9 pixels never meet the outer rows of a 7 by 7 kernel."
-    return judge(small, _mask(2, 9, 7), hint, praise, "On 2 by 9 pixels with a 7 by 7 kernel: ")
-
-
-def _mask(height: int, width: int, k: int) -> Tensor:
-    return toeplitz.tap_counts(torch.zeros(1, 1, k, k, dtype=torch.float64), height, width)
-
-
-def _unclamped(height: int, width: int, k: int) -> Tensor:
-    away = (torch.arange(k, dtype=torch.float64) - k // 2).abs()
-    return torch.outer(height - away, width - away)
-
-
-def _mask_slips(height: int, width: int, k: int) -> Slips:
+    """m (k, k) for images of H × W: ``answer(height, width, k)``; also where taps miss the image."""
+    height, width, k = 6, 4, 3
+    got = tensor(run(answer, height, width, k), (k, k), "The mask")
     shift = torch.arange(k, dtype=torch.float64) - k // 2
     inner = float((height - k + 1) * (width - k + 1))
-    return {
+    slips = {
         "Still the stub, it gives zeros.": torch.zeros(k, k),
-        "Every tap H·W times: that forgets the edges of the picture.": torch.full((k, k), float(height * width)),
-        "Every tap once: count the pixels at which it meets another.": torch.ones(k, k),
+        "Every tap H·W times: that ignores the edges of the image.": torch.full((k, k), float(height * width)),
+        "Every tap once: count the pixels at which it is used.": torch.ones(k, k),
         "Rows and columns have changed places: a stands for rows, of which there are H.": _mask(width, height, k),
         "These are the pixels at which the whole kernel fits; a tap needs only its own.": torch.full((k, k), inner),
         "A shift to the left and one to the right lose the same: take the absolute value.":
@@ -56,6 +35,21 @@ def _mask_slips(height: int, width: int, k: int) -> Slips:
         "Each direction loses its own share; multiply the two counts.":
             height * width - shift.abs()[:, None] - shift.abs()[None, :],
     }  # fmt: skip
+    verdict = judge(got, _mask(height, width, k), slips, "")
+    if not verdict.passed:
+        return verdict
+    small = tensor(run(answer, 2, 9, 7), (7, 7), "The mask")
+    away = (torch.arange(7, dtype=torch.float64) - 3).abs()
+    hint = {
+        "Right where the image is larger than the kernel; else no count may fall below 0.":
+            torch.outer(2 - away, 9 - away),
+    }  # fmt: skip
+    praise = "Right: 2 by 9 pixels never use the outer rows of a 7 by 7 kernel."
+    return judge(small, _mask(2, 9, 7), hint, praise, "On 2 by 9 pixels with a 7 by 7 kernel: ")
+
+
+def _mask(height: int, width: int, k: int) -> Tensor:
+    return toeplitz.tap_counts(torch.zeros(1, 1, k, k, dtype=torch.float64), height, width)
 
 
 @checker
@@ -64,7 +58,19 @@ def check_convolutions_2(answer: Places) -> Verdict:
     height, width, k = 3, 4, 3
     for a, b in ((0, 0), (2, 1), (1, 1), (1, 2)):
         got = tensor(run(answer, a, b, height, width, k), (12, 12), "The matrix")
-        verdict = judge(got, _places(a, b, height, width, k), _place_slips(a, b, height, width, k), "", f"({a}, {b}): ")
+        size, right = height * width, _places(a, b, height, width, k)
+        offset = (a - k // 2) * width + b - k // 2
+        across = _places(b, a, width, height, k).reshape(width, height, width, height)
+        slips = {
+            "still the stub, it gives zeros.": torch.zeros(size, size),
+            "the whole diagonal, without gaps: at the end of a row a tap would look into the next one.":
+                torch.ones(max(size - abs(offset), 0), dtype=torch.float64).diag(offset),
+            "transposed: rows belong to output pixels, columns to the input pixels they see.": right.T,
+            "pixels are numbered column by column; here it is row by row.": across.reshape(size, size),
+            "rows and columns of the kernel have changed places: a is the row.": _places(b, a, height, width, k),
+            "the edges are treated as if the image continued on the other side.": _around(a, b, height, width, k),
+        }  # fmt: skip
+        verdict = judge(got, right, slips, "", f"({a}, {b}): ")
         if not verdict.passed:
             return verdict
     return Verdict(True, "Right: tap (0, 0) stands W + 1 below the main diagonal, with a gap at each row's beginning.")
@@ -76,22 +82,6 @@ def _places(a: int, b: int, height: int, width: int, k: int) -> Tensor:
     return toeplitz.matrix(kernel, height, width)
 
 
-def _place_slips(a: int, b: int, height: int, width: int, k: int) -> Slips:
-    size, right = height * width, _places(a, b, height, width, k)
-    offset = (a - k // 2) * width + b - k // 2
-    across = _places(b, a, width, height, k).reshape(width, height, width, height)
-    return {
-        "still the stub, it gives zeros.": torch.zeros(size, size),
-        "the whole diagonal, without gaps: at the end of a row a tap would look into the next one.":
-            torch.ones(max(size - abs(offset), 0), dtype=torch.float64).diag(offset),
-        "transposed: rows belong to output pixels, columns to the input pixels they see.": right.T,
-        "pixels are numbered column by column; here it is row by row.":
-            across.reshape(size, size),
-        "rows and columns of the kernel have changed places: a is the row.": _places(b, a, height, width, k),
-        "the edges are treated as if the picture went on on the other side.": _around(a, b, height, width, k),
-    }  # fmt: skip
-
-
 def _around(a: int, b: int, height: int, width: int, k: int) -> Tensor:
     """The matrix of a tap with periodic edges."""
     units = torch.eye(height * width, dtype=torch.float64).reshape(-1, height, width)
@@ -100,46 +90,40 @@ def _around(a: int, b: int, height: int, width: int, k: int) -> Tensor:
 
 @checker
 def check_convolutions_3(answer: Gradient) -> Verdict:
-    """Half of δ ⋆ x + flip(r) ⊙ m (eq-conv-gradients): ``answer(delta, x, r)`` for one picture, as (C, C, k, k)."""
+    """Half of δ ⋆ x + flip(r) ⊙ m (eq-conv-gradients): ``answer(delta, x, r)`` for one image, as (C, C, k, k)."""
     generator = torch.Generator().manual_seed(9)
     for k in (3, 5):
         delta, x = torch.randn(2, 2, 5, 4, dtype=torch.float64, generator=generator)
         r = torch.randn(2, 2, k, k, dtype=torch.float64, generator=generator)
         got = tensor(run(answer, delta, x, r), (2, 2, k, k), "The gradient")
-        data, volume = _by_data(delta, x, k), toeplitz.flip(r) * _mask(5, 4, k)
+        mask, pixels = _mask(5, 4, k), 20
+        data = conv2d_weight(x[None], [2, 2, k, k], delta[None], padding=k // 2)  # δ ⋆ x
+        log_det = toeplitz.flip(r) * mask
+        slips = {
+            "Still the stub, it gives zeros.": 0 * data,
+            "The ½ is missing: each of the two likelihoods counts by half.": 2 * (data + log_det),
+            "The log-determinant's part alone; δ ⋆ x is missing.": log_det,
+            "The data alone; flip(r) ⊙ m is missing.": data,
+            "The sign of the log-determinant's part is turned: w is to be made to stretch.": data - log_det,
+            "The mask is missing: the sum over a tap's places has as many parts as there are places.":
+                data + toeplitz.flip(r),
+            "H·W for every tap ignores the edges; m knows them.": data + toeplitz.flip(r) * pixels,
+            "r has yet to be flipped: T(r) is to be transposed.": data + r * mask,
+            "Of r the channels have yet to be exchanged.": data + r.flip(2, 3) * mask,
+            "Of r the taps have yet to be mirrored.": data + r.transpose(0, 1) * mask,
+            "In δ ⋆ x the channels are the wrong way round: δ has the output's, x the input's.":
+                data.transpose(0, 1) + log_det,
+            "In δ ⋆ x the taps run backward: tap (0, 0) sees what is above and to the left.":
+                data.flip(2, 3) + log_det,
+            "This is x ⋆ δ: the two have changed places.": toeplitz.flip(data) + log_det,
+            "In δ ⋆ x the pixels are averaged; they add up.": data / pixels + log_det,
+        }  # fmt: skip
         where = "" if k == 3 else "Right for 3 by 3 taps. With 5 by 5: "
-        verdict = judge(got, (data + volume) / 2, _gradient_slips(data, volume, r), _PRAISE, where)
+        halves = {words: wrong / 2 for words, wrong in slips.items()}
+        verdict = judge(got, (data + log_det) / 2, halves, _PRAISE, where)
         if not verdict.passed:
             return verdict
     return verdict
 
 
-_PRAISE = "Right. The layer does the same in two calls of a convolution, the picture in the kernel's place."
-
-
-def _by_data(delta: Tensor, x: Tensor, k: int) -> Tensor:
-    """δ ⋆ x: what a kernel of k × k gets from one picture."""
-    return conv2d_weight(x[None], [2, 2, k, k], delta[None], padding=k // 2)
-
-
-def _gradient_slips(data: Tensor, volume: Tensor, r: Tensor) -> Slips:
-    mask, pixels = _mask(5, 4, r.shape[-1]), 20
-    slips = {
-        "Still the stub, it gives zeros.": 0 * data,
-        "The ½ is missing: each of the two likelihoods counts by half.": 2 * (data + volume),
-        "The volume alone; δ ⋆ x is missing.": volume,
-        "The data alone; flip(r) ⊙ m is missing.": data,
-        "The sign of the volume is turned: w is to be made to stretch.": data - volume,
-        "The mask is missing: the sum over a tap's places has as many parts as there are places.":
-            data + toeplitz.flip(r),
-        "H·W for every tap forgets the edges; m knows them.": data + toeplitz.flip(r) * pixels,
-        "r has yet to be flipped: T(r) is to be transposed.": data + r * mask,
-        "Of r the channels have yet to be exchanged.": data + r.flip(2, 3) * mask,
-        "Of r the taps have yet to be mirrored.": data + r.transpose(0, 1) * mask,
-        "In δ ⋆ x the channels are the wrong way round: δ has the output's, x the input's.":
-            data.transpose(0, 1) + volume,
-        "In δ ⋆ x the taps run backward: tap (0, 0) sees what is above and to the left.": data.flip(2, 3) + volume,
-        "This is x ⋆ δ: the two have changed places.": toeplitz.flip(data) + volume,
-        "In δ ⋆ x the pixels are averaged; they add up.": data / pixels + volume,
-    }  # fmt: skip
-    return {words: wrong / 2 for words, wrong in slips.items()}
+_PRAISE = "Right. The layer does the same in two calls of a convolution, with the image as its kernel."

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_book.exercises.verdict import Stopped, Verdict, checker, judge, run, tensor
+from snf_book.exercises.verdict import Stopped, Verdict, checker, judge, normal, run, tensor
 from snf_lite.layers.conv_exponential import remainder_bound
 from snf_lite.layers.emerging import causal_mask
 
@@ -29,10 +29,7 @@ def check_convolutional_1(answer: Mask) -> Verdict:
         got = got.double()
     wanted = causal_mask(C, s).double()
     found = tensor(got, (C, C, s, s), "The mask")
-    return judge(found, wanted, _mask_slips(C, s, wanted), f"Right: {int(wanted.sum())} of {C * C * s * s} taps.")
 
-
-def _mask_slips(C: int, s: int, wanted: Tensor) -> dict[str, Tensor]:
     def own(channels: Tensor, others: Tensor | float = 1.0, row: int = -1, column: int = -1) -> Tensor:
         mask = torch.zeros(C, C, s, s, dtype=torch.float64) + others
         mask[:, :, row, column] = channels
@@ -40,7 +37,7 @@ def _mask_slips(C: int, s: int, wanted: Tensor) -> dict[str, Tensor]:
 
     ones = torch.ones(C, C, dtype=torch.float64)
     each = ones.tril()[:, :, None, None].expand(C, C, s, s)
-    return {
+    slips = {
         "Still the stub, nothing is masked: at its own pixel a channel may not see the channels after it.": own(ones),
         "At its own pixel a channel sees the channels after it; it should see those up to its own.": own(ones.triu()),
         "At its own pixel a channel must see itself: that tap is the diagonal.": own(ones.tril(-1)),
@@ -51,12 +48,13 @@ def _mask_slips(C: int, s: int, wanted: Tensor) -> dict[str, Tensor]:
         "Its own pixel is masked altogether; then the diagonal is zero and the determinant too.": own(0 * ones),
         "This is the opposite: ones where the kernel may not look.": 1 - wanted,
     }
+    return judge(found, wanted, slips, f"Right: {int(wanted.sum())} of {C * C * s * s} taps.")
 
 
 @checker
 def check_convolutional_2(answer: Solve) -> Verdict:
     """x with z_i = a·x_i + b·x_{i-1}, nothing before the first: ``answer(z, a, b)`` takes (n,) and gives (n,)."""
-    x, a, b = torch.randn(6, dtype=torch.float64, generator=torch.Generator().manual_seed(3)), 1.7, 0.6
+    x, a, b = normal(6, seed=3), 1.7, 0.6
     z = a * x + b * torch.cat([x.new_zeros(1), x[:-1]])
     given = z.clone()
     got = tensor(run(answer, given, a, b), (6,), "x")
@@ -73,7 +71,7 @@ def check_convolutional_2(answer: Solve) -> Verdict:
     slips = {
         "still the stub, it gives zeros.": torch.zeros_like(z),
         "only the division by a; what the number before adds is missing.": z / a,
-        "it takes off b times the code before; it is the x before that feeds in.": (
+        "it takes off b times the latent before; it is the x before that feeds in.": (
             (z - b * torch.cat([z.new_zeros(1), z[:-1]])) / a
         ),
         "the division by a is missing.": undivided,
@@ -100,7 +98,7 @@ def check_convolutional_3(answer: Terms) -> Verdict:
 
 
 def _terms_words(got: int, norm: float, tolerance: float) -> str:
-    """What is wrong with so many terms; nothing if they are right."""
+    """What is wrong with this number of terms; empty if it is right."""
     wanted = next(n for n in range(200) if remainder_bound(norm, n) <= tolerance)
     first = next(n for n in range(200) if n + 2 > norm and norm ** (n + 1) / math.factorial(n + 1) <= tolerance)
     if got == wanted:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_book.exercises.verdict import TOLERANCE, Slips, Stopped, Verdict, checker, judge, run, tensor
+from snf_book.exercises.verdict import TOLERANCE, Stopped, Verdict, checker, judge, normal, run, scalar, scalars, tensor
 
 Hours = Callable[[int, int, int, float], Any]
 Whitening = Callable[[Tensor], Any]
@@ -16,10 +16,10 @@ Direction = Callable[[Tensor, Tensor, Tensor], Any]
 
 @checker
 def check_mnist_dense_1(answer: Hours) -> Verdict:
-    """The hours of a training: ``answer(epochs, pictures, batch, milliseconds)``."""
-    epochs, pictures, batch, milliseconds = 70, 1050, 100, 36.0
-    got = tensor(run(answer, epochs, pictures, batch, milliseconds), (), "The hours")
-    steps = epochs * math.ceil(pictures / batch)
+    """The hours of a training: ``answer(epochs, images, batch, milliseconds)``."""
+    epochs, images, batch, milliseconds = 70, 1050, 100, 36.0
+    got = tensor(run(answer, epochs, images, batch, milliseconds), (), "The hours")
+    steps = epochs * math.ceil(images / batch)
     hours = steps * milliseconds / 3.6e6
     slips = {
         "Still the stub, it gives 0.": 0.0,
@@ -27,26 +27,22 @@ def check_mnist_dense_1(answer: Hours) -> Verdict:
         "These are minutes.": hours * 60,
         "Milliseconds were taken for seconds.": hours * 1000,
         "The last batch of an epoch, which is not full, counts as a part of one; it takes as long as the others.":
-            epochs * pictures / batch * milliseconds / 3.6e6,
+            epochs * images / batch * milliseconds / 3.6e6,
         "The last batch of an epoch, which is not full, was left out.":
-            epochs * (pictures // batch) * milliseconds / 3.6e6,
+            epochs * (images // batch) * milliseconds / 3.6e6,
         "This is one epoch.": hours / epochs,
-        "A picture was taken for a batch.": epochs * pictures * milliseconds / 3.6e6,
+        "An image was taken for a batch.": epochs * images * milliseconds / 3.6e6,
     }  # fmt: skip
-    wanted = torch.tensor(hours, dtype=torch.float64)
     paper = 6000 * 500 * 18.7 / 3.6e6
     praise = f"Right. The paper's dense run took {paper:.1f} hours, for a model that whole chapters train in a minute."
-    return judge(got, wanted, _numbers(slips), praise)
-
-
-def _numbers(slips: dict[str, float]) -> Slips:
-    return {words: torch.tensor(value, dtype=torch.float64) for words, value in slips.items()}
+    return judge(got, scalar(hours), scalars(slips), praise)
 
 
 @checker
 def check_mnist_dense_2(answer: Whitening) -> Verdict:
     """C^-1/2 and its log-determinant from a covariance C (D, D): ``answer(C)`` gives both (eq-whitening)."""
-    C = _covariance(5)
+    root = normal(5, 5, seed=7)
+    C = root @ root.T + 0.3 * torch.eye(5, dtype=torch.float64)
     given = run(answer, C)
     if not isinstance(given, tuple) or len(given) != 2:
         raise Stopped("Return two things, V and its log-determinant.")
@@ -54,7 +50,18 @@ def check_mnist_dense_2(answer: Whitening) -> Verdict:
     variances, directions = torch.linalg.eigh(C)
     right = directions / variances.sqrt() @ directions.T
     if not torch.allclose(V, right, atol=TOLERANCE, rtol=TOLERANCE):
-        return _not_whitening(V, C, directions, variances)
+        identity = torch.eye(5, dtype=C.dtype)
+        if torch.allclose(V @ C @ V.T, identity, atol=TOLERANCE):
+            words = "This V whitens, and so does any rotation of it; asked for is the symmetric one, C^-1/2."
+            return Verdict(False, words)
+        of_v = {
+            "V is still the stub's, the identity.": identity,
+            "V is C^1/2: it makes wide data wider.": directions * variances.sqrt() @ directions.T,
+            "V is C⁻¹; its root is asked for.": torch.linalg.inv(C),
+            "V has the roots of C's single entries; the root of a matrix is that of its eigenvalues.":
+                1 / C.abs().sqrt(),
+        }  # fmt: skip
+        return judge(V, right, of_v, "", "")
     log_det = tensor(given[1], (), "The log-determinant")
     wanted = -0.5 * variances.log().sum()
     slips = {
@@ -64,32 +71,14 @@ def check_mnist_dense_2(answer: Whitening) -> Verdict:
         "this is the log-determinant of C.": -2 * wanted,
         "this is the determinant, not its logarithm.": wanted.exp(),
     }
-    return judge(log_det, wanted, slips, "Right. C Vᵀ V = I, and the nats are counted.", "V is right. The other: ")
-
-
-def _covariance(features: int) -> Tensor:
-    numbers = torch.Generator().manual_seed(7)
-    root = torch.randn(features, features, dtype=torch.float64, generator=numbers)
-    return root @ root.T + 0.3 * torch.eye(features, dtype=torch.float64)
-
-
-def _not_whitening(V: Tensor, C: Tensor, directions: Tensor, variances: Tensor) -> Verdict:
-    """What is wrong with a V that is not C^-1/2."""
-    if torch.allclose(V @ C @ V.T, torch.eye(len(C), dtype=C.dtype), atol=TOLERANCE):
-        words = "This V whitens, and so does any rotation of it; asked for is the symmetric one, C^-1/2."
-        return Verdict(False, words)
-    slips = {
-        "V is still the stub's, the identity.": torch.eye(len(C), dtype=C.dtype),
-        "V is C^1/2: it makes wide data wider.": directions * variances.sqrt() @ directions.T,
-        "V is C⁻¹; its root is asked for.": torch.linalg.inv(C),
-        "V has the roots of C's single entries; the root of a matrix is that of its eigenvalues.": 1 / C.abs().sqrt(),
-    }
-    return judge(V, directions / variances.sqrt() @ directions.T, slips, "", "")
+    return judge(
+        log_det, wanted, slips, "Right. C Vᵀ V = I, and its log-determinant is counted.", "V is right. The other: "
+    )
 
 
 @checker
 def check_mnist_dense_3(answer: Direction) -> Verdict:
-    """W Wᵀ (δ_z xᵀ + W⁻ᵀ) without an inverse: ``answer(delta, x, W)`` for one event, delta and x (D,)."""
+    """W Wᵀ (δ_z xᵀ + W⁻ᵀ) without an inverse: ``answer(delta, x, W)`` for one example, delta and x (D,)."""
     numbers = torch.Generator().manual_seed(3)
     delta, x = torch.randn(2, 4, dtype=torch.float64, generator=numbers)
     W = torch.randn(4, 4, dtype=torch.float64, generator=numbers)

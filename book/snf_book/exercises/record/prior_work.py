@@ -7,15 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_book.exercises.verdict import Verdict, checker, judge, run, tensor
+from snf_book.exercises.verdict import Verdict, checker, judge, normal, run, tensor
 
 Planar = Callable[[Tensor, Tensor, Tensor, Tensor], Any]
 Undo = Callable[[Tensor, Callable[[Tensor], Tensor]], Any]
 Mass = Callable[[Tensor, Tensor, Tensor], Any]
-
-
-def _numbers(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
 @checker
@@ -24,7 +20,7 @@ def check_prior_work_1(answer: Planar) -> Verdict:
 
     ``answer(x, u, w, b)`` takes (B, D), (D,), (D,) and a number; gives (B,) in nats.
     """
-    x, u, w, b = _numbers(6, 3, seed=1), 0.8 * _numbers(3, seed=2), _numbers(3, seed=3), _numbers(1, seed=4)[0]
+    x, u, w, b = normal(6, 3, seed=1), 0.8 * normal(3, seed=2), normal(3, seed=3), normal(1, seed=4)[0]
     bent = torch.tanh(x @ w + b)
     slope = 1 - bent.square()
     both = u @ w
@@ -47,17 +43,17 @@ def check_prior_work_1(answer: Planar) -> Verdict:
 
 
 def _small(x: Tensor) -> Tensor:
-    """A map that shortens every distance to at most 0.9 of it."""
+    """A contraction with the Lipschitz constant 0.9."""
     return 0.9 * torch.sin(x.flip(1))
 
 
 @checker
 def check_prior_work_2(answer: Undo) -> Verdict:
-    """The inverse of a residual layer, z = x + g(x), where g shortens distances: iterate x ← z − g(x).
+    """The inverse of a residual layer, z = x + g(x), where g is a contraction: iterate x ← z − g(x).
 
     ``answer(z, g)`` takes (B, D) and the map; gives x (B, D), to 1e-6.
     """
-    x = _numbers(5, 2, seed=5)
+    x = normal(5, 2, seed=5)
     z = x + _small(x)
     found = tensor(run(answer, z, _small), (5, 2), "x")
     iterates = [z]
@@ -65,36 +61,30 @@ def check_prior_work_2(answer: Undo) -> Verdict:
         iterates.append(z - _small(iterates[-1]))
     early = next((n for n, one in enumerate(iterates) if torch.allclose(found, one, atol=1e-9)), None)
     if early is not None and not torch.allclose(iterates[early], x, atol=1e-6):
-        return Verdict(False, _stopped_early(early, float((iterates[early] - x).abs().max())))
+        if early == 0:
+            return Verdict(False, "x: this is z as it came.")
+        off = float((iterates[early] - x).abs().max())
+        words = f"x: the right rule, but {early} rounds leave it {off:.1g} away; continue until nothing moves."
+        return Verdict(False, words)
+    added = z
+    for _ in range(100):
+        added = z + _small(added)
     slips = {
         "still the stub, it gives zeros.": torch.zeros_like(z),
         "this goes forward once more.": z + _small(z),
-        "the sign: g was added, so it is taken off.": _added(z),
+        "the sign: g was added, so it is taken off.": added,
     }
     praise = "Right, and g was never inverted: each round brings x nearer by the factor that g shortens with."
     return judge(found, x, slips, praise, "x: ")
 
 
-def _added(z: Tensor) -> Tensor:
-    x = z
-    for _ in range(100):
-        x = z + _small(x)
-    return x
-
-
-def _stopped_early(rounds: int, off: float) -> str:
-    if rounds == 0:
-        return "x: this is z as it came."
-    return f"x: the right rule, but {rounds} rounds leave it {off:.1g} away; go on until nothing moves."
-
-
 @checker
 def check_prior_work_3(answer: Mass) -> Verdict:
-    """log P(n) of a whole number under a logistic cut into bins (eq-lattice).
+    """log P(n) of an integer under a discretized logistic (eq-lattice).
 
     ``answer(n, mean, scale)`` takes three (B,) tensors; gives (B,) in nats.
     """
-    n, mean, scale = torch.arange(-2.0, 4.0).double(), _numbers(6, seed=6), 0.5 + _numbers(6, seed=7).abs()
+    n, mean, scale = torch.arange(-2.0, 4.0).double(), normal(6, seed=6), 0.5 + normal(6, seed=7).abs()
     upper, lower = torch.sigmoid((n + 0.5 - mean) / scale), torch.sigmoid((n - 0.5 - mean) / scale)
     middle = torch.sigmoid((n - mean) / scale)
     mass = upper - lower
@@ -110,7 +100,7 @@ def check_prior_work_3(answer: Mass) -> Verdict:
         "this is the mass of everything up to n + ½; what lies below n − ½ is not taken off.": upper.log(),
         "it is divided by the scale, not multiplied.":
             (torch.sigmoid((n + 0.5 - mean) * scale) - torch.sigmoid((n - 0.5 - mean) * scale)).log(),
-        "log P − log s: a mass has no unit, and no volume to change.": mass.log() - scale.log(),
+        "log P − log s: a probability needs no change of variables.": mass.log() - scale.log(),
         "the normal distribution's bins; the logistic's cumulative function is the sigmoid.":
             (_normal((n + 0.5 - mean) / scale) - _normal((n - 0.5 - mean) / scale)).log(),
     }  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_book.exercises.verdict import Slips, Stopped, Verdict, checker, judge, run, tensor
+from snf_book.exercises.verdict import Stopped, Verdict, checker, judge, run, scalar, scalars, tensor
 
 Apart = Callable[[float, float, float, float, int], Any]
 Gap = Callable[[Tensor, Tensor], Any]
@@ -15,7 +15,7 @@ Obstacles = Callable[[dict[str, Any], dict[str, Any]], Any]
 
 @checker
 def check_results_1(answer: Apart) -> Verdict:
-    """By how many standard errors two means over seeds differ: ``answer(mean, deviation, mean, deviation, seeds)``."""
+    """Difference of two means over seeds in standard errors: ``answer(mean, deviation, mean, deviation, seeds)``."""
     (a, sa), (b, sb), n = (640.0, 0.9), (637.0, 0.3), 5
     got = tensor(run(answer, a, sa, b, sb, n), (), "The number")
     error = ((sa**2 + sb**2) / n) ** 0.5
@@ -29,55 +29,45 @@ def check_results_1(answer: Apart) -> Verdict:
         "Only the first mean's error was taken.": (a - b) / (sa / n**0.5),
         "Only the second mean's error was taken.": (a - b) / (sb / n**0.5),
         "This is the error of the difference; how often does it go into the difference?": error,
-        "Its size is asked for; the sign only says which came first.": -(a - b) / error,
+        "Its size is asked for; the sign only shows which came first.": -(a - b) / error,
     }  # fmt: skip
-    wanted = torch.tensor((a - b) / error, dtype=torch.float64)
     paper = 0.5 / (2 * 0.2**2 / 3) ** 0.5
     praise = f"Right. The paper's dense twins are {paper:.1f} standard errors apart, by deviations from three seeds."
-    numbers = {words: torch.tensor(value, dtype=torch.float64) for words, value in slips.items()}
-    return judge(got, wanted, numbers, praise)
+    return judge(got, scalar((a - b) / error), scalars(slips), praise)
 
 
 @checker
 def check_results_2(answer: Gap) -> Verdict:
-    """The mean gap of two models on the same pictures and its standard error: ``answer(first, second)``, each (N,)."""
-    first, second = _judged(60)
+    """The mean gap of two models on the same images and its standard error: ``answer(first, second)``, each (N,)."""
+    generator = torch.Generator().manual_seed(4)
+    hard = 100 + 20 * torch.randn(60, dtype=torch.float64, generator=generator)  # nats of an image for either model
+    noise = torch.randn(2, 60, dtype=torch.float64, generator=generator)
+    first, second = hard + 2 + noise[0], hard + noise[1]
     given = run(answer, first, second)
     if not isinstance(given, tuple) or len(given) != 2:
         raise Stopped("Return two numbers, the mean gap and its standard error.")
     mean, error = (tensor(one, (), what) for one, what in zip(given, ("The gap", "Its error"), strict=True))
     difference, root = first - second, 60**0.5
-    told = judge(mean, difference.mean(), _gap_slips(difference), "", "The gap: ")
-    if not told.passed:
-        return told
-    wanted = difference.std() / root
-    slips = {
-        "this is the first model's own; the pictures are the same for both.": first.std() / root,
-        "this adds the two models' errors as if they had seen different pictures.":
-            (first.var() + second.var()).sqrt() / root,
-        "this is the deviation of one picture's difference; its mean over all is better known.": difference.std(),
-        "the mean's error shrinks with the root of N, not with N.": difference.std() / 60,
-    }  # fmt: skip
-    independent = (first.var() + second.var()).sqrt() / root
-    praise = f"Right: {float(wanted):.2f}. As if the pictures were different ones it would be {float(independent):.2f}."
-    return judge(error, wanted, slips, praise, "The gap is right. Its error: ")
-
-
-def _judged(count: int) -> tuple[Tensor, Tensor]:
-    """Nats of two models on pictures that are hard for both."""
-    numbers = torch.Generator().manual_seed(4)
-    hard = 100 + 20 * torch.randn(count, dtype=torch.float64, generator=numbers)
-    noise = torch.randn(2, count, dtype=torch.float64, generator=numbers)
-    return hard + 2 + noise[0], hard + noise[1]
-
-
-def _gap_slips(difference: Tensor) -> Slips:
-    return {
+    of_mean = {
         "still the stub, it gives 0.": torch.zeros(()),
         "turned round; it is first minus second.": -difference.mean(),
         "this is a sum; the mean is asked for.": difference.sum(),
         "its sign matters: do not take absolute values.": difference.abs().mean(),
     }
+    verdict = judge(mean, difference.mean(), of_mean, "", "The gap: ")
+    if not verdict.passed:
+        return verdict
+    wanted = difference.std() / root
+    slips = {
+        "this is the first model's own; the images are the same for both.": first.std() / root,
+        "this adds the two models' errors as if they had seen different images.":
+            (first.var() + second.var()).sqrt() / root,
+        "this is the deviation of one image's difference; its mean over all is better known.": difference.std(),
+        "the mean's error shrinks with the root of N, not with N.": difference.std() / 60,
+    }  # fmt: skip
+    independent = (first.var() + second.var()).sqrt() / root
+    praise = f"Right: {float(wanted):.2f}. As if the images were different ones it would be {float(independent):.2f}."
+    return judge(error, wanted, slips, praise, "The gap is right. Its error: ")
 
 
 @checker
@@ -91,20 +81,17 @@ def check_results_3(answer: Obstacles) -> Verdict:
         raise Stopped(f"Return the names in a list; this is {got!r}.")
     if list(got) == wanted:
         return Verdict(True, "Right: lr, front and clip_norm keep these two apart.")
-    return Verdict(False, _obstacle_words(set(got), set(wanted)) or "All of them, but not sorted in a list.")
-
-
-def _obstacle_words(got: set[str], wanted: set[str]) -> str:
-    """What is wrong with a set of names; empty if nothing is."""
+    found, missing = set(got), set(wanted) - set(got)
     reasons = (
-        (not got, "Still the stub: it finds nothing, and these two differ."),
-        ("seed" in got, "Twins may differ in their seed; it is averaged over."),
-        ("recon_weight" in got, "Only a learned inverse has a recon_weight; its exact twin cannot have the same."),
-        (bool(got - wanted), f"Equal in both: {', '.join(sorted(got - wanted))}."),
+        (not found, "Still the stub: it finds nothing, and these two differ."),
+        ("seed" in found, "Twins may differ in their seed; it is averaged over."),
+        ("recon_weight" in found, "Only a learned inverse has a recon_weight; its exact twin cannot have the same."),
+        (bool(found - set(wanted)), f"Equal in both: {', '.join(sorted(found - set(wanted)))}."),
         (
-            got == {"front", "lr"} or got == {"clip_norm", "lr"} or got == {"lr"},
+            found in ({"front", "lr"}, {"clip_norm", "lr"}, {"lr"}),
             "A setting that only one of the two has keeps them apart as well.",
         ),
-        (got != wanted, f"Missing: {', '.join(sorted(wanted - got))}."),
+        (bool(missing), f"Missing: {', '.join(sorted(missing))}."),
+        (True, "All of them, but not sorted in a list."),
     )
-    return next((words for wrong, words in reasons if wrong), "")
+    return Verdict(False, next(words for wrong, words in reasons if wrong))

@@ -7,16 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_book.exercises.verdict import Verdict, checker, judge, run, tensor
-
-
-def _number(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
+from snf_book.exercises.verdict import Verdict, checker, judge, run, scalar, scalars, tensor
 
 
 @checker
 def check_own_data_1(transform: Callable[[Tensor, float], Any], invert: Callable[[Tensor, float], Any]) -> Verdict:
-    """A layer whose inverse has no formula, z = x + c sin x number by number.
+    """A layer whose inverse has no formula, z = x + c sin x element-wise.
 
     ``transform(x, c)`` gives z (B, D) and log|det J| (B,), ``invert(z, c)`` gives x to within 1e-8.
     """
@@ -27,27 +23,26 @@ def check_own_data_1(transform: Callable[[Tensor, float], Any], invert: Callable
             return verdict
         z = x + c * x.sin()
         back = run(invert, z.clone(), c)
-        lost = (tensor(back, (300, 4), f"With c = {c} the way back") - x).abs() > 1e-8
+        lost = (tensor(back, (300, 4), f"With c = {c} the inverse") - x).abs() > 1e-8
         if bool(lost.any()):
-            return Verdict(False, f"The way back: {_lost(back, z, int(lost.sum()), c)}")
-    return Verdict(True, "Right: with a bracket the way back is safe, at some passes for each sample.")
-
-
-def _lost(back: Tensor, z: Tensor, count: int, c: float) -> str:
-    if torch.equal(back, z):
-        return "still the stub, it gives z."
-    if c < 0.9:
-        return f"{count} of 1200 numbers do not come back to within 1e-8, with c = {c}."
-    return (
-        f"right for c = 0.5, but with c = {c} {count} of 1200 numbers do not come back to within 1e-8. Where the slope "
-        "is nearly 0 a Newton step leaps away; x lies within c of z, and an interval that is halved cannot lose it."
-    )
+            words = f"{int(lost.sum())} of 1200 numbers do not come back to within 1e-8"
+            if torch.equal(back, z):
+                words = "still the stub, it gives z."
+            elif c < 0.9:
+                words = f"{words}, with c = {c}."
+            else:
+                words = (
+                    f"right for c = 0.5, but with c = {c} {words}. Where the slope is nearly 0 a Newton step leaps "
+                    "away; x lies within c of z, and an interval that is halved cannot lose it."
+                )
+            return Verdict(False, f"The inverse: {words}")
+    return Verdict(True, "Right: with a bracket the inverse is safe, at some passes for each sample.")
 
 
 def _passes(transform: Callable[[Tensor, float], Any], x: Tensor, c: float) -> Verdict:
     got = run(transform, x.clone(), c)
     if not isinstance(got, tuple | list) or len(got) != 2:
-        return Verdict(False, "Give back two tensors: the codes, then the log-determinants.")
+        return Verdict(False, "Give back two tensors: the latents, then the log-determinants.")
     slope = 1 + c * x.cos()
     of_z = {
         "still the stub, it gives x.": x,
@@ -62,8 +57,8 @@ def _passes(transform: Callable[[Tensor, float], Any], x: Tensor, c: float) -> V
         "this is the logarithm of 1 + c sin x; the slope has the cosine.": (1 + c * x.sin()).log().sum(1),
         "this is the determinant; take its logarithm.": slope.prod(1),
         "slopes multiply, so their logarithms add up; these are slopes added up.": slope.sum(1),
-        "the mean over the numbers of an event; it is the sum.": slope.log().mean(1),
-        "the sign is turned: this belongs to the way back.": -slope.log().sum(1),
+        "the mean over the numbers of a row; it is the sum.": slope.log().mean(1),
+        "the sign is turned: this belongs to the inverse.": -slope.log().sum(1),
     }
     found = tensor(got[1], (len(x),), "The log-determinant")
     return judge(found, slope.log().sum(1), of_log_det, "Right.", f"The log-determinant, c = {c}: ")
@@ -71,7 +66,7 @@ def _passes(transform: Callable[[Tensor, float], Any], x: Tensor, c: float) -> V
 
 @checker
 def check_own_data_2(answer: Callable[[float, float, int], float]) -> Verdict:
-    """How many nats an event gains when all its numbers are given in other units, y = scale · x + shift.
+    """Difference in −log p, in nats, between y = scale · x + shift and x: a change of units.
 
     ``answer(scale, shift, features)`` gives −log p(y) minus −log p(x), where the density of y follows from that of x.
     """
@@ -80,58 +75,50 @@ def check_own_data_2(answer: Callable[[float, float, int], float]) -> Verdict:
         got = tensor(run(answer, scale, shift, features), (), "The difference")
         wanted = features * math.log(abs(scale))
         where = f"With scale {scale:g}, shift {shift:g} and D = {features}: "
-        slips = {words: _number(wrong) for words, wrong in _unit_slips(scale, shift, features)}
-        verdict = judge(got, _number(wanted), {} if wanted == 0 and got == 0 else slips, praise, where)
+        size = math.log(abs(scale))
+        slips = {
+            "still the stub, it gives zero.": 0.0,
+            "the sign is turned; spread over a larger space the density is thinner, so −log p is larger.":
+                -features * size,
+            "this is one number's share; an example has D of them.": size,
+            "this is in bits.": features * math.log2(abs(scale)),
+            "the shift moves the density and does not change its height.": features * size + features * shift,
+            "the factor itself in place of its logarithm.": features * abs(scale),
+        }  # fmt: skip
+        verdict = judge(got, scalar(wanted), {} if wanted == 0 and got == 0 else scalars(slips), praise, where)
         if not verdict.passed:
             return verdict
     return verdict
 
 
-def _unit_slips(scale: float, shift: float, features: int) -> list[tuple[str, float]]:
-    size = math.log(abs(scale))
-    return [
-        ("still the stub, it gives zero.", 0.0),
-        (
-            "the sign is turned; spread over a larger space the density is thinner, so −log p is larger.",
-            -features * size,
-        ),
-        ("this is one number's share; an event has D of them.", size),
-        ("this is in bits.", features * math.log2(abs(scale))),
-        ("the shift moves the density and does not change its height.", features * size + features * shift),
-        ("the factor itself in place of its logarithm.", features * abs(scale)),
-    ]
-
-
 @checker
 def check_own_data_3(answer: Callable[[Tensor, Tensor, Tensor, Tensor, float], float]) -> Verdict:
-    """An alarm level that gives a known share of false alarms (eq-alarm).
+    """A detection threshold with a given share of false alarms (eq-alarm).
 
-    ``answer(train, validation, test, foreign, share)`` takes the nats of the events of each kind, (N,) each, and a
-    share; it gives a level.
+    ``answer(train, validation, test, outliers, share)`` takes -log p of the examples of each kind, (N,) each, and a
+    share; it gives a threshold.
     """
     generator = torch.Generator().manual_seed(0)
-    train, validation, test, foreign = (
+    train, validation, test, outliers = (
         spread * torch.randn(n, dtype=torch.float64, generator=generator) + mean
         for n, mean, spread in ((900, 99, 12), (300, 101, 13), (300, 101, 15), (200, 112, 14))
     )
     share = 0.1
-    got = tensor(run(answer, train, validation, test, foreign, share), (), "The level")
+    got = tensor(run(answer, train, validation, test, outliers, share), (), "The level")
     high = 1 - share
     everything = torch.cat([validation, test])
     slips = {
-        "still the stub, it gives zero.": _number(0.0),
-        "chosen on test: then the false alarms that you report are those you chose, and tell nothing.": test.quantile(
-            high
-        ),
-        "chosen on train: the flow fits these better than new pictures, so there will be more alarms.": train.quantile(
-            high
-        ),
-        "chosen on the foreign pictures: those that will come may be of another kind.": foreign.quantile(high),
-        "chosen so as to catch foreign pictures: those that will come may be of another kind.": foreign.quantile(share),
+        "still the stub, it gives zero.": scalar(0.0),
+        "chosen on test: then the false alarms that you report are those you chose, and prove nothing.":
+            test.quantile(high),
+        "chosen on train: the flow fits these better than new images, so there will be more alarms.":
+            train.quantile(high),
+        "chosen on the outliers: those that will come may be of another kind.": outliers.quantile(high),
+        "chosen so as to catch outliers: those that will come may be of another kind.": outliers.quantile(share),
         "test is in it: keep it for the report.": everything.quantile(high),
         "the lower end: alarm is for many nats.": validation.quantile(share),
-        "the mean and some deviations assume a normal shape; a quantile does not.": validation.mean()
-        + math.sqrt(2) * torch.erfinv(_number(1 - 2 * share)) * validation.std(),
-    }
+        "the mean and some deviations assume a normal shape; a quantile does not.":
+            validation.mean() + math.sqrt(2) * torch.erfinv(scalar(1 - 2 * share)) * validation.std(),
+    }  # fmt: skip
     praise = "Right: chosen on validation, reported on test."
     return judge(got, validation.quantile(high), slips, praise)

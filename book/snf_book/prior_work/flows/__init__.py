@@ -1,1 +1,1 @@
-"""Published flows that no library has right, and the root finders that some of them need."""
+"""Published flows without a correct implementation in a library, and root finders."""

@@ -1,4 +1,4 @@
-"""Block neural autoregressive flow: one network whose weights are triangular in blocks, and so is its Jacobian."""
+"""Block neural autoregressive flow: a network with block-triangular weights and a triangular Jacobian."""
 
 import math
 from itertools import pairwise
@@ -12,23 +12,23 @@ from snf_book.prior_work.flows.root_finding import bisect, with_gradient
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime import checks
 
-#: Without a gate, the inverse looks for x in [-FAR, FAR].
+#: Without a gate, the inverse searches x in [-FAR, FAR].
 FAR = 1e4
 
 
 class BlockLinear(nn.Module):
-    """h ↦ W h + b for D groups of numbers: W is lower triangular in blocks, and positive in the blocks on its diagonal.
+    """h ↦ W h + b for D groups of units: W is block lower triangular, with positive blocks on its diagonal.
 
-    V has the blocks exp(v_ii) on its diagonal, v_ij below and 0 above; row r of W is exp(s_r) · V_r / ‖V_r‖. A group's
-    outputs so see the groups before it freely, and increase in the numbers of their own.
+    V has the blocks exp(v_ii) on its diagonal, v_ij below and 0 above; row r of W is exp(s_r) · V_r / ‖V_r‖. So a
+    group's outputs depend freely on earlier groups and increase in the inputs of their own group.
 
     Args:
         dim: D.
-        inputs: numbers in a group that comes in.
-        outputs: numbers in a group that goes out.
+        inputs: units in an input group.
+        outputs: units in an output group.
 
     Attributes:
-        weight: v (D·outputs, D·inputs); what lies above the diagonal's blocks never matters.
+        weight: v (D·outputs, D·inputs); entries above the diagonal's blocks have no effect.
         log_scale: s (D·outputs,).
         bias: b (D·outputs,).
     """
@@ -39,7 +39,7 @@ class BlockLinear(nn.Module):
     def __init__(self, dim: int, inputs: int, outputs: int) -> None:
         super().__init__()
         self.dim, self.inputs, self.outputs = dim, inputs, outputs
-        # equal rows would stay equal: scales and biases differ from the start
+        # random scales and biases, because equal rows would stay equal
         self.weight = nn.Parameter(torch.randn(dim * outputs, dim * inputs) / math.sqrt(dim * inputs))
         self.log_scale = nn.Parameter(torch.empty(dim * outputs).uniform_(-1, 1))
         self.bias = nn.Parameter(torch.empty(dim * outputs).uniform_(-1, 1))
@@ -48,7 +48,7 @@ class BlockLinear(nn.Module):
         self.register_buffer("diagonal", torch.kron(torch.eye(dim), blocks).bool(), persistent=False)
 
     def weights(self) -> tuple[Tensor, Tensor]:
-        """W (D·outputs, D·inputs), and the logarithms of the blocks on its diagonal (D, outputs, inputs)."""
+        """W (D·outputs, D·inputs), and the logarithms of its diagonal blocks (D, outputs, inputs)."""
         lower = torch.where(self.below, self.weight, 0.0)
         unscaled = torch.where(self.diagonal, torch.where(self.diagonal, self.weight, 0.0).exp(), lower)
         log_factor = self.log_scale - unscaled.norm(dim=1).log()
@@ -56,7 +56,7 @@ class BlockLinear(nn.Module):
         return log_factor.exp()[:, None] * unscaled, logarithms.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
 
     def forward(self, h: Tensor, log_slope: Tensor) -> tuple[Tensor, Tensor]:
-        """W h + b, and log Σ_m W_ii[k, m] · slope[m], (B, D, outputs), for slopes ∂h/∂x_i of a group by its own x_i."""
+        """W h + b, and log Σ_m W_ii[k, m] · slope[m], (B, D, outputs), for slopes ∂h/∂x_i of each group i."""
         weight, logarithms = self.weights()
         return linear(h, weight, self.bias), (logarithms + log_slope[:, :, None, :]).logsumexp(-1)
 
@@ -65,24 +65,24 @@ class BlockAutoregressive(FlowLayer):
     """Block neural autoregressive flow: z = a·f(x) + (1-a)·x, f = a tanh network of ``BlockLinear`` maps, a = σ(gate).
 
     z_i depends on x_1 … x_i and increases in x_i, so ∂z/∂x is lower triangular and log|det| = Σ_i log ∂z_i/∂x_i nats;
-    ∂f_i/∂x_i is the product of the blocks on the diagonals, with tanh' between, computed by logarithms (log-sum-exp).
+    ∂f_i/∂x_i is the product of the diagonal blocks with tanh' between them, computed by log-sum-exp.
     Density O(B·(D·hidden)²) for each map.
 
-    The paper has no inverse. Here x is found number by number, x_1 first, each by bisection: |f_i| is bounded, which
+    The paper has no inverse. Here x_1, x_2, … are found one after the other by bisection: |f_i| is bounded, which
     brackets x_i, and the bracket is halved to eps/4096 of its width (35 times in float32, 64 in float64), then two
-    Newton steps carry the gradient. It costs D·66 evaluations of the network.
+    Newton steps carry the gradient. The cost is D·66 evaluations of the network.
 
-    ``gated=False`` is f alone. It maps onto a bounded set: p(f(x))·|det| then integrates to the base density's mass in
-    that set, which is less than 1, and a code outside of it has no x.
+    ``gated=False`` is f alone, which maps onto a bounded set: p(f(x))·|det| integrates to the base density's mass in
+    that set, less than 1, and a latent outside of it has no inverse.
 
     Args:
-        dim: D, of events (D,).
-        hidden: numbers in each group of a hidden layer; D groups.
-        layers: hidden layers.
-        gated: whether x itself is mixed in, with a learned weight.
+        dim: D, for the event shape (D,).
+        hidden: units in each of the D groups of a hidden layer.
+        layers: number of hidden layers.
+        gated: whether to mix in x itself, with a learned weight.
 
     Raises:
-        ValueError: without a gate, a code that no x in [-10⁴, 10⁴] reaches.
+        ValueError: without a gate, a latent that no x in [-10⁴, 10⁴] reaches.
 
     Source: De Cao, Titov and Aziz, Block Neural Autoregressive Flow, UAI 2019 (https://arxiv.org/abs/1904.04676).
     """
@@ -131,7 +131,7 @@ class BlockAutoregressive(FlowLayer):
         return found
 
     def _brackets(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Numbers below and above each x_i, (B, D) each: |f_i| is the last map's, of numbers in [-1, 1], at most."""
+        """Lower and upper bounds of each x_i, (B, D) each, from the last map's bound on |f_i|."""
         if self.gate is None:
             return torch.full_like(z, -FAR), torch.full_like(z, FAR)
         last = self.maps[-1]
@@ -143,24 +143,22 @@ class BlockAutoregressive(FlowLayer):
     def _next(self, found: Tensor, z: Tensor, left: Tensor, right: Tensor) -> Tensor:
         """x_i (B, 1) from x_1 … x_{i-1} and z_i."""
         place = found.shape[1]
-        rest = torch.zeros_like(z).expand(-1, self.dim - place - 1)  # later numbers do not matter to z_i
+        rest = torch.zeros_like(z).expand(-1, self.dim - place - 1)  # z_i does not depend on later coordinates
 
         def value_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
             value, log_slopes = self.value_and_log_slopes(torch.cat([found, x, rest], 1))
             return value[:, place, None], log_slopes[:, place, None].exp()
 
         if self.gate is None:
-            self._require_reached(z, value_and_slope(left)[0], value_and_slope(right)[0], place)
+            reached = (value_and_slope(left)[0] < z) & (z < value_and_slope(right)[0])
+            if checks.is_eager(z) and not bool(reached.all()):
+                raise ValueError(
+                    f"{self.label}: expected latents that some x in [-{FAR:.0f}, {FAR:.0f}] reaches, got "
+                    f"{int((~reached).sum())} of {len(z)} whose number {place} is beyond: without a gate (gated=True) "
+                    "latents are bounded."
+                )
         root = bisect(lambda x: value_and_slope(x)[0], z, left, right)
         return with_gradient(root, z, value_and_slope)
-
-    def _require_reached(self, z: Tensor, lowest: Tensor, highest: Tensor, place: int) -> None:
-        if checks.is_eager(z) and not bool(((lowest < z) & (z < highest)).all()):
-            missed = int((~((lowest < z) & (z < highest))).sum())
-            raise ValueError(
-                f"{self.label}: expected codes that some x in [-{FAR:.0f}, {FAR:.0f}] reaches, got {missed} of "
-                f"{len(z)} whose number {place} lies beyond: without a gate (gated=True) codes are bounded."
-            )
 
     def settings(self) -> dict[str, Any]:
         own = {"dim": self.dim, "hidden": self.hidden, "layers": self.layers}
@@ -168,5 +166,5 @@ class BlockAutoregressive(FlowLayer):
 
 
 def log_tanh_slope(h: Tensor) -> Tensor:
-    """log tanh'(h) = 2 (log 2 - h - log(1 + e^{-2h})), also where tanh has saturated."""
+    """log tanh'(h) = 2 (log 2 - h - log(1 + e^{-2h})), also where tanh saturates."""
     return 2 * (math.log(2) - h - softplus(-2 * h))

@@ -1,4 +1,4 @@
-"""Integer discrete flow in the frame of the others: points of the plane counted in cells."""
+"""Integer discrete flow as a model of the plane: points are binned into cells."""
 
 import math
 
@@ -13,10 +13,10 @@ CELLS, SIDE = 32, 2.56
 
 
 class LatticeModel(Model):
-    """The density of a point: the probability of its cell, by an ``IntegerFlow`` of two numbers, over the cell's area.
+    """Density of a point: the probability of its cell, by an ``IntegerFlow`` in two dimensions, over the cell's area.
 
-    It is constant in each cell, and integrates to the sum of the probabilities. ``code`` gives the code's whole
-    numbers, ``forward`` beside them −log of the area, which is no determinant: there is none.
+    It is constant in each cell and integrates to the sum of the probabilities. ``code`` gives the integers z;
+    ``forward`` also gives −log of the area, although there is no determinant.
     """
 
     def __init__(self, flow: IntegerFlow) -> None:
@@ -25,7 +25,7 @@ class LatticeModel(Model):
         self.area = (2 * SIDE / CELLS) ** 2
 
     def cells(self, x: Tensor) -> Tensor:
-        """The numbers of the cell in which each point lies, (B, 2)."""
+        """Indices of the cell of each point, (B, 2)."""
         return torch.floor((x + SIDE) / (2 * SIDE / CELLS)).long()
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:

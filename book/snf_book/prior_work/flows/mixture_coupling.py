@@ -1,4 +1,4 @@
-"""Flow++'s coupling: half of an event goes through the CDF of a mixture of logistics that the other half describes."""
+"""Flow++'s coupling: one half is transformed by the CDF of a mixture of logistics conditioned on the other half."""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from snf_book.prior_work.flows.root_finding import bisect, with_gradient
 from snf_lite.layers.glow import ChannelSplit
 from snf_lite.runtime import checks
 
-#: Bounds for the logarithms of the mixture's scales, and of the scale behind it.
+#: Bounds of the logarithms of the mixture's scales, and of the final scale.
 MIXTURE_BOUND = 5.0
 SCALE_BOUND = 2.0
-#: The fresh mixture's means lie between plus and minus this.
+#: The initial means lie between plus and minus this.
 FIRST_MEANS = 2.0
 
 
 class Mixture:
-    """F(x) = Σ_k π_k σ((x - μ_k) e^{-s_k}), a mixture of K logistic distributions for each number.
+    """F(x) = Σ_k π_k σ((x - μ_k) e^{-s_k}), a mixture of K logistic distributions per element.
 
     Args:
-        logits: log π_k but for a constant, (..., K).
+        logits: log π_k up to a constant, (..., K).
         means: μ_k.
         log_scales: s_k.
     """
@@ -31,7 +31,7 @@ class Mixture:
         self.means, self.log_scales = means, log_scales
 
     def logit(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """log F(x)/(1 - F(x)) of x (...), and the logarithm of its slope, F'/(F·(1 - F)); both far into the tails."""
+        """log F(x)/(1 - F(x)) of x (...), and the logarithm of its slope, F'/(F·(1 - F)); stable in the tails."""
         u = (x[..., None] - self.means) * (-self.log_scales).exp()
         below, above = logsigmoid(u), logsigmoid(-u)
         log_cdf = (self.log_weights + below).logsumexp(-1)
@@ -52,23 +52,23 @@ class Mixture:
 
 
 class MixtureCoupling(ChannelSplit):
-    """Flow++'s coupling: z₁ = x₁, z₂ = logit(F(x₂)) · exp(s) + t, F a mixture's CDF for each number.
+    """Flow++'s coupling: z₁ = x₁, z₂ = logit(F(x₂)) · exp(s) + t, F a mixture's CDF per element.
 
-    The mixture is of K logistics, F(x) = Σ_k π_k σ((x - μ_k) e^{-s_k}), and π, μ, s_k, s, t = net(x₁). The Jacobian is
-    triangular: log|det| = Σ (log F'(x₂) - log F - log(1 - F) + s) nats, over the numbers of x₂.
-    The net is a convolution, ReLU, a 1×1 convolution, ReLU, and a convolution whose weights start at zero; the paper's
-    has attention as well. A vector is taken as an image of one pixel. A tanh keeps s in (-2, 2), s_k in (-5, 5).
+    The mixture has K logistics, F(x) = Σ_k π_k σ((x - μ_k) e^{-s_k}), and π, μ, s_k, s, t = network(x₁). The Jacobian
+    is triangular: log|det| = Σ (log F'(x₂) - log F - log(1 - F) + s) nats, over the elements of x₂.
+    The network is a convolution, ReLU, a 1×1 convolution, ReLU, and a zero-initialized convolution; the paper's also
+    has attention. A vector is treated as an image of one pixel. A tanh keeps s in (-2, 2), s_k in (-5, 5).
 
-    The inverse is found by bisection of a monotone function, all numbers at once: logit(F) lies between the logits of
+    The inverse is found by bisection of a monotone function, all elements at once: logit(F) lies between the logits of
     the single logistics, which brackets the root, and the bracket is halved to eps/4096 of its width (35 times in
-    float32, 64 in float64); two Newton steps then carry the gradient. Density and inverse cost one pass of the net,
-    and O(K) a number for each evaluation.
+    float32, 64 in float64); two Newton steps then carry the gradient. Density and inverse cost one pass of the
+    network, and O(K) per element and evaluation.
 
     Args:
-        channels: C ≥ 2, of images (C, H, W) or events (C,); of an odd number the first half has one more.
+        channels: C ≥ 2, for the event shape (C, H, W) or (C,); if odd, the first half has one more.
         components: K.
         width: channels of the hidden convolutions.
-        kernel_size: of the first and the last convolution, odd; 1 is enough for vectors.
+        kernel_size: kernel size of the first and the last convolution, odd; 1 suffices for vectors.
 
     Source: Ho, Chen, Srinivas, Duan and Abbeel, Flow++: Improving Flow-Based Generative Models with Variational
     Dequantization and Architecture Design, ICML 2019 (https://arxiv.org/abs/1902.00275), section 3.2.
@@ -80,15 +80,15 @@ class MixtureCoupling(ChannelSplit):
         self.width = checks.positive_integer(width, "width", self.label)
         self.kernel_size = checks.odd_integer(kernel_size, "kernel_size", self.label)
         padding = kernel_size // 2
-        self.net = nn.Sequential(
+        self.network = nn.Sequential(
             nn.Conv2d(self.given, width, kernel_size, padding=padding), nn.ReLU(),
             nn.Conv2d(width, width, 1), nn.ReLU(),
-            self._last(nn.Conv2d(width, self.changed * (3 * components + 2), kernel_size, padding=padding)),
+            self._initialized(nn.Conv2d(width, self.changed * (3 * components + 2), kernel_size, padding=padding)),
         )  # fmt: skip
 
     @torch.no_grad()
-    def _last(self, convolution: nn.Conv2d) -> nn.Conv2d:
-        """Zero but for the means, which are spread: equal components would get equal gradients for ever."""
+    def _initialized(self, convolution: nn.Conv2d) -> nn.Conv2d:
+        """Zero initialization except for the means: equal components would always get equal gradients."""
         convolution.weight.zero_()
         assert convolution.bias is not None
         biases = convolution.bias.zero_().reshape(self.changed, -1)
@@ -115,9 +115,9 @@ class MixtureCoupling(ChannelSplit):
         return torch.cat([given, mixture.inverse_logit((others - shift) * (-log_scale).exp())], 1)
 
     def described(self, given: Tensor) -> tuple[Mixture, Tensor, Tensor]:
-        """The mixture, s and t for the other half, from the half that stays."""
+        """Mixture, s and t for the other half, from the identity half."""
         size = given.shape[2:] or (1, 1)
-        described = self.net(given.reshape(*given.shape[:2], *size))
+        described = self.network(given.reshape(*given.shape[:2], *size))
         of_each = described.reshape(len(given), self.changed, 3 * self.components + 2, *size).movedim(2, -1)
         of_each = of_each.reshape(len(given), self.changed, *given.shape[2:], of_each.shape[-1])
         logits, means, log_scales, last = of_each.split([self.components] * 3 + [2], -1)
@@ -130,5 +130,5 @@ class MixtureCoupling(ChannelSplit):
 
 
 def bounded(h: Tensor, bound: float) -> Tensor:
-    """bound·tanh(h / bound): h where it is small, and never beyond the bound."""
+    """bound·tanh(h / bound): close to h for small h, and within the bound."""
     return bound * torch.tanh(h / bound)

@@ -1,4 +1,4 @@
-"""The inverse of an increasing function that has none in closed form: bisection, and steps that carry gradients."""
+"""Root finders: bisection of increasing functions with gradients, and Newton's method."""
 
 import math
 from collections.abc import Callable
@@ -8,21 +8,21 @@ from torch import Tensor
 
 from snf_lite.analysis.jacobian import latent_and_jacobian
 
-#: Halvings beyond the digits of the dtype, for brackets wider than the root is large.
+#: Halvings beyond the digits of the dtype, for brackets that are wide relative to the root.
 SPARE = 12
 
 
 def halvings(dtype: torch.dtype) -> int:
-    """How often a bracket is halved: to eps/4096 of its width, 35 times in float32 and 64 times in float64."""
+    """Number of halvings of a bracket, to eps/4096 of its width: 35 in float32, 64 in float64."""
     return SPARE - round(math.log2(torch.finfo(dtype).eps))
 
 
 @torch.no_grad()
 def bisect(value: Callable[[Tensor], Tensor], wanted: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """x between ``left`` and ``right`` with value(x) = ``wanted``, each number on its own; ``value`` increases.
+    """x between ``left`` and ``right`` with value(x) = ``wanted``, element-wise, for an increasing ``value``.
 
-    The bracket ends at ``halvings`` of its width, or at neighbouring floats; no value is read, so that transforms of
-    torch.func pass. Cost: one evaluation a halving.
+    The number of halvings is fixed and no value is read on the host, so that transforms of torch.func work. Cost: one
+    evaluation per halving.
     """
     for _ in range(halvings(wanted.dtype)):
         middle = left + (right - left) / 2
@@ -32,45 +32,39 @@ def bisect(value: Callable[[Tensor], Tensor], wanted: Tensor, left: Tensor, righ
 
 
 def with_gradient(x: Tensor, wanted: Tensor, value_and_slope: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Tensor:
-    """The root x again, by two Newton steps: the first gives it its first derivative, the second the next two."""
+    """Two Newton steps at the root x: the first adds its first derivative, the second the next two."""
     for _ in range(2):
         value, slope = value_and_slope(x)
         x = x + (wanted - value) / slope
     return x
 
 
-#: Newton's steps, and how often each may be halved.
+#: Maximum number of Newton steps, and of halvings of each.
 STEPS, HALVINGS = 60, 12
 
 
 def newton_inverse(step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor) -> Tensor:
-    """x with step(x)[0] = z by Newton's method, each step halved until it brings the code nearer; (B, D), O(D³) each.
+    """x (B, D) with step(x)[0] = z by damped Newton steps of cost O(D³) each.
 
     Raises:
-        ArithmeticError: some event's code is still farther than the tolerance, 1e-9 (float32: 1e-4), from z; it says
-            how far.
+        ArithmeticError: no convergence to the tolerance, 1e-9 (float32: 1e-4), in step(x)[0].
     """
     x, tolerance = z.detach().clone(), 1e-9 if z.dtype == torch.float64 else 1e-4
     for _ in range(STEPS):
-        code, jacobian = latent_and_jacobian(lambda events: step(events)[0], x)
-        away = (code - z).norm(dim=1)
+        found, jacobian = latent_and_jacobian(lambda h: step(h)[0], x)
+        away = (found - z).norm(dim=1)
         if bool((away <= tolerance).all()):
             return x
-        move = torch.linalg.lstsq(jacobian, (z - code).unsqueeze(2)).solution.squeeze(2)  # also where it has no inverse
-        x = _halved(step, z, x, move, away)
-    found = (step(x)[0] - z).norm(dim=1).max().item()
-    if found > tolerance:
-        raise ArithmeticError(f"newton_inverse: expected a code within {tolerance:g} of z, got one {found:.1e} away.")
+        move = torch.linalg.lstsq(jacobian, (z - found).unsqueeze(2)).solution.squeeze(2)  # also if singular
+        share = torch.ones(len(x), 1, dtype=x.dtype)
+        for _ in range(HALVINGS):  # damping: until step(x + move) is nearer to z
+            with torch.no_grad():
+                farther = (step(x + share * move)[0] - z).norm(dim=1) >= away
+            share = torch.where(farther[:, None], share / 2, share)
+        x = (x + share * move).detach()
+    error = (step(x)[0] - z).norm(dim=1).max().item()
+    if error > tolerance:
+        raise ArithmeticError(
+            f"newton_inverse: expected step(x) within {tolerance:g} of z, got an error of {error:.1e}."
+        )
     return x.detach()
-
-
-def _halved(
-    step: Callable[[Tensor], tuple[Tensor, Tensor]], z: Tensor, x: Tensor, move: Tensor, away: Tensor
-) -> Tensor:
-    """x + move, the move of each event halved until its code is nearer to z than before."""
-    share = torch.ones(len(x), 1, dtype=x.dtype)
-    for _ in range(HALVINGS):
-        with torch.no_grad():
-            farther = (step(x + share * move)[0] - z).norm(dim=1) >= away
-        share = torch.where(farther[:, None], share / 2, share)
-    return (x + share * move).detach()

@@ -1,4 +1,4 @@
-"""The Sylvester flow, by hand: a low-rank change of the identity whose determinant is small."""
+"""The Sylvester flow: a low-rank update of the identity with the determinant of a small matrix."""
 
 import torch
 from torch import Tensor, nn
@@ -7,9 +7,9 @@ from torch import Tensor, nn
 class Sylvester(nn.Module):
     """z = x + Q R tanh(S Qᵀ x + b), Q (D, M) with orthonormal columns, R and S upper triangular (M, M).
 
-    log|det J| = Σ_m log(1 + tanh′(a_m) R_mm S_mm) nats, a = S Qᵀ x + b, by the determinant of a low-rank change
-    (eq-low-rank): an M×M matrix, here a triangular one. R_mm S_mm > −1 keeps the map invertible; the diagonals are
-    tanh of free parameters. O(D M) an event. No inverse in closed form.
+    log|det J| = Σ_m log(1 + tanh′(a_m) R_mm S_mm) nats, a = S Qᵀ x + b, by the determinant of a low-rank update
+    (eq-low-rank): an M×M matrix, here triangular. R_mm S_mm > −1 keeps the map invertible; the diagonals are
+    tanh of free parameters. O(D M) per example. No inverse in closed form.
 
     Args:
         features: D.

@@ -83,7 +83,7 @@ MOVES: dict[str, Answer] = {
     "Autograd cannot follow": in_place,
     "No derivative comes through": lambda x: pair(x[:, 0], x[:, 1] + x[:, 0].sin()).detach(),
     "of shape (200, 2) should be a tensor of shape (200, 2); it is of shape (2,)": lambda x: x[0],
-    "for one event should be a tensor of shape (1, 2); it is of shape (200, 2)": lambda x: x.sin().expand(200, 2),
+    "for one point should be a tensor of shape (1, 2); it is of shape (200, 2)": lambda x: x.sin().expand(200, 2),
     "is not finite": lambda x: x.log(),
     "stopped with": lambda x: x @ torch.zeros(3, 3).to(x),
 }

@@ -35,7 +35,7 @@ WRONG = {
     "check_gradient_1": {
         "Still the stub": (lambda u, v: 0 * u,),
         "The determinant is missing": (lambda u, v: v,),
-        "gradient by v": (lambda u, v: u / (1 + v @ u),),
+        "derivative by v": (lambda u, v: u / (1 + v @ u),),
         "The sign is turned": (lambda u, v: -v / (1 + v @ u),),
         "A sign is lost": (lambda u, v: v / (1 + v @ u).abs(),),
         "divides by it": (lambda u, v: v * (1 + v @ u),),

@@ -34,12 +34,12 @@ ERRORS = {
 
 STEPS = {
     "Still the stub: a step of 0": lambda W, R, G: torch.zeros(()),
-    "‖E‖ is forgotten": lambda W, R, G: 1 / size(R @ G),
+    "‖E‖ is missing": lambda W, R, G: 1 / size(R @ G),
     "‖E‖ has the wrong sign": lambda W, R, G: (1 + size(error(W, R))) / size(R @ G),
     "both norms are Frobenius norms": lambda W, R, G: (1 - error(W, R).norm()) / (R @ G).norm(),
     "‖E‖ is the largest stretch": lambda W, R, G: (1 - error(W, R).norm()) / size(R @ G),
     "‖RG‖ is the largest stretch": lambda W, R, G: (1 - size(error(W, R))) / (R @ G).norm(),
-    "W⁻¹ stands in place of R": lambda W, R, G: (1 - size(error(W, R))) / size(torch.linalg.solve(W, G)),
+    "W⁻¹ replaces R": lambda W, R, G: (1 - size(error(W, R))) / size(torch.linalg.solve(W, G)),
     "R is missing below": lambda W, R, G: (1 - size(error(W, R))) / size(G),
     "‖R‖ ‖G‖ is more than ‖RG‖": lambda W, R, G: (1 - size(error(W, R))) / size(R) / size(G),
     "The product is turned round": lambda W, R, G: (1 - size(error(W, R))) / size(G @ R),

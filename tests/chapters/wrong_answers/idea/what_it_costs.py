@@ -59,7 +59,7 @@ CROSSINGS: dict[str, Callable[[float, int, float], float]] = {
     "Turned round": lambda D, N, s: s * 4 / 9 * D / N,
     "The slowdown is missing": lambda D, N, s: N * 4 / 9 * D,
     "stands in the denominator": lambda D, N, s: N * 4 / 9 * D / s,
-    "Only the factorisation": lambda D, N, s: N * s * D / 9,
+    "Only the factorization": lambda D, N, s: N * s * D / 9,
     "Only the solve": lambda D, N, s: N * s * D / 3,
     "three products too": lambda D, N, s: N * s * 2 / 9 * D,
     "not yet; the largest difference": lambda D, N, s: N * s * D,

@@ -58,7 +58,7 @@ def gradient(data: Any = by_data, volume: Any = lambda r: flip(r) * mask(r), sha
 WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_convolutions_1": {
         "Still the stub": (lambda height, width, k: torch.zeros(k, k),),
-        "forgets the edges": (lambda height, width, k: torch.full((k, k), float(height * width)),),
+        "ignores the edges": (lambda height, width, k: torch.full((k, k), float(height * width)),),
         "Every tap once": (lambda height, width, k: torch.ones(k, k),),
         "have changed places": (lambda height, width, k: clamped(width, height, k),),
         "the whole kernel fits": (lambda height, width, k: torch.full((k, k), (height - k + 1.0) * (width - k + 1)),),
@@ -85,11 +85,11 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_convolutions_3": {
         "Still the stub": (lambda delta, x, r: torch.zeros_like(r),),
         "The ½ is missing": (gradient(share=1.0),),
-        "The volume alone": (gradient(data=lambda *given: 0.0),),
+        "part alone; δ ⋆ x": (gradient(data=lambda *given: 0.0),),
         "The data alone": (gradient(volume=lambda r: 0.0),),
-        "sign of the volume": (gradient(volume=lambda r: -flip(r) * mask(r)),),
+        "sign of the log-determinant's part": (gradient(volume=lambda r: -flip(r) * mask(r)),),
         "The mask is missing": (gradient(volume=flip),),
-        "forgets the edges": (gradient(volume=lambda r: flip(r) * 20),),
+        "ignores the edges": (gradient(volume=lambda r: flip(r) * 20),),
         "r has yet to be flipped": (gradient(volume=lambda r: r * mask(r)),),
         "channels have yet to be exchanged": (gradient(volume=lambda r: r.flip(2, 3) * mask(r)),),
         "taps have yet to be mirrored": (gradient(volume=lambda r: r.transpose(0, 1) * mask(r)),),

@@ -64,7 +64,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "of one number": (lambda pixels, levels: filled(pixels, math.log(2 / levels)),),
         "channels are missing": (lambda pixels, levels: filled(pixels, 20 * math.log(2 / levels)),),
         "not of the whole batch": (lambda pixels, levels: filled(pixels, 120 * math.log(2 / levels)),),
-        "does not change volumes": (lambda pixels, levels: filled(pixels, 40 * (math.log(2 / levels) - 1)),),
+        "has the derivative 0": (lambda pixels, levels: filled(pixels, 40 * (math.log(2 / levels) - 1)),),
         "inside the logarithm": (lambda pixels, levels: filled(pixels, -80 * math.log(levels)),),
         "of shape (3,); it is of type float": (lambda pixels, levels: 40 * math.log(2 / levels),),
     },
@@ -74,7 +74,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "Turned round every time": (turned,),
         "always take the smaller": (lambda first, second, pixels, levels: "first" if first < second else "second",),
         "always take the larger": (scaling_alone,),
-        "You say 'first' of every pair": (lambda first, second, pixels, levels: "first",),
+        "Your answer is 'first' for every pair": (lambda first, second, pixels, levels: "first",),
         "pairs are judged wrongly": (by_levels,),
     },
 }

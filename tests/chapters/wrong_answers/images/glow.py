@@ -47,7 +47,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "the batch is missing": channels(lambda B, n: 9 / 4 * n),
         "the pixels are missing": channels(lambda B, n: 9 / 4 * B),
         "three products of its own": channels(lambda B, n: 9 / 2 * B * n),
-        "the factorisation alone": channels(lambda B, n: 9 * B * n),
+        "the factorization alone": channels(lambda B, n: 9 * B * n),
         "the solve alone": channels(lambda B, n: 3 * B * n),
         "100 × 16 × 16: the channels: not yet": channels(lambda B, n: B * n),
         "1 × 4 × 5: the channels: not yet": channels(lambda B, n: 57600.0),
@@ -76,7 +76,9 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_glow_3": {
         "still the stub": (lambda x1, x2, prior, log_p1: 0 * log_p1,),
         "log-likelihood of x₁ is missing": (lambda *given: right_3(*given) - given[3],),
-        "dividing by σ moves volume": (lambda x1, x2, prior, p: right_3(x1, x2, prior, p) + prior(x1)[1].sum(1),),
+        "dividing by σ changes the density": (
+            lambda x1, x2, prior, p: right_3(x1, x2, prior, p) + prior(x1)[1].sum(1),
+        ),
         "the log-determinant has the wrong sign": (
             lambda x1, x2, prior, p: right_3(x1, x2, prior, p) + 2 * prior(x1)[1].sum(1),
         ),

@@ -74,7 +74,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_convolutional_2": {
         "still the stub": (lambda z, a, b: 0 * z,),
         "only the division": (lambda z, a, b: z / a,),
-        "b times the code before": (lambda z, a, b: (z - b * before(z)) / a,),
+        "b times the latent before": (lambda z, a, b: (z - b * before(z)) / a,),
         "the division by a is missing": (solved(lambda z, x, a, b: z - b * x),),
         "begins at the last number": (from_the_end,),
         "the sign of b": (solved(lambda z, x, a, b: (z + b * x) / a),),

@@ -48,7 +48,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "wrong sign": (mended(sign=-1.0),),
         "one pass too many": (mended(more=1),),
         "one pass too few": (mended(more=-1),),
-        "R has to bring it back": (mended(by=False),),
+        "R has to map it to x": (mended(by=False),),
         "not yet; the largest difference": (lambda R, W, b, z, passes: 2 * mended()(R, W, b, z, passes),),
         "stopped with RuntimeError": (lambda R, W, b, z, passes: R @ z[:2],),
     },
@@ -67,7 +67,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
     "check_sampling_3": {
         "still the stub": (lambda E, mean, C: 0.0,),
         "the mean's part is missing": (lambda E, mean, C: spread(E, C),),
-        "the mean event alone": (lambda E, mean, C: centre(E, mean),),
+        "the mean x alone": (lambda E, mean, C: centre(E, mean),),
         "the wrong way round": (lambda E, mean, C: spread(E.T, C) + centre(E.T, mean),),
         "the worst case": (lambda E, mean, C: torch.linalg.matrix_norm(E, ord=2) ** 2 * length(mean, C),),
         "the root of it": (lambda E, mean, C: (spread(E, C) + centre(E, mean)).sqrt(),),

@@ -68,7 +68,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "divided by the scale": (
             lambda n, m, s: (torch.sigmoid((n + 0.5 - m) * s) - torch.sigmoid((n - 0.5 - m) * s)).log(),
         ),
-        "a mass has no unit": between(-0.5, 0.5, lambda p, s: p.log() - s.log()),
+        "a probability needs no change": between(-0.5, 0.5, lambda p, s: p.log() - s.log()),
         "the normal distribution's bins": (
             lambda n, m, s: (normal((n + 0.5 - m) / s) - normal((n - 0.5 - m) / s)).log(),
         ),

@@ -29,8 +29,8 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "this is a sum": (lambda first, second: ((first - second).sum(), 1.0),),
         "absolute values": (lambda first, second: ((first - second).abs().mean(), 1.0),),
         "first model's own": (gap(lambda first, second: first.std() / len(first) ** 0.5),),
-        "different pictures": (gap(lambda first, second: ((first.var() + second.var()) / len(first)) ** 0.5),),
-        "one picture's difference": (gap(lambda first, second: (first - second).std()),),
+        "different images": (gap(lambda first, second: ((first.var() + second.var()) / len(first)) ** 0.5),),
+        "one image's difference": (gap(lambda first, second: (first - second).std()),),
         "not with N": (gap(lambda first, second: (first - second).std() / len(first)),),
     },
     "check_results_3": {

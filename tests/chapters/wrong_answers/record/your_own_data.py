@@ -43,7 +43,7 @@ LEVELS: dict[str, Level] = {
     "still the stub": lambda train, validation, test, foreign, share: 0.0,
     "chosen on test": lambda train, validation, test, foreign, share: test.quantile(1 - share),
     "chosen on train": lambda train, validation, test, foreign, share: train.quantile(1 - share),
-    "chosen on the foreign": lambda train, validation, test, foreign, share: foreign.quantile(1 - share),
+    "chosen on the outliers": lambda train, validation, test, foreign, share: foreign.quantile(1 - share),
     "so as to catch": lambda train, validation, test, foreign, share: foreign.quantile(share),
     "keep it for the report": lambda train, validation, test, foreign, share: torch.cat([validation, test]).quantile(
         1 - share
@@ -66,9 +66,9 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "take its logarithm": log_dets(lambda x, c: (1 + c * x.cos()).prod(1)),
         "slopes added up": log_dets(lambda x, c: (1 + c * x.cos()).sum(1)),
         "it is the sum": log_dets(lambda x, c: (1 + c * x.cos()).log().mean(1)),
-        "belongs to the way back": log_dets(lambda x, c: -(1 + c * x.cos()).log().sum(1)),
+        "belongs to the inverse": log_dets(lambda x, c: -(1 + c * x.cos()).log().sum(1)),
         "(300,); it is of shape (300, 4)": log_dets(lambda x, c: (1 + c * x.cos()).log()),
-        "The way back: still the stub": (bent, lambda z, c: z),
+        "The inverse: still the stub": (bent, lambda z, c: z),
         "of 1200 numbers do not come back to within 1e-8, with c = 0.5": (bent, lambda z, c: z - c * z.sin()),
         "a Newton step leaps away": (bent, lambda z, c: newton(z, c).nan_to_num(0.0, 0.0, 0.0)),
         "Give back two tensors": (lambda x, c: x, halved),
