@@ -14,7 +14,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
     "files": (
         "tests/book/test_book.py", "tests/experiments/test_cli.py::test_list_names_models_and_data",
         "tests/experiments/test_cli.py::test_train_writes_record_picture_and_checkpoint",
-        "tests/tools/test_platforms.py", "tests/tools/test_readme.py", "tests/experiments/test_results.py",
+        "tests/project/test_platforms.py", "tests/project/test_readme.py", "tests/experiments/test_results.py",
         "tests/experiments/test_record.py", "tests/experiments/test_archive.py", "tests/book/test_status.py",
         "book/the-results.ipynb",
     ),
@@ -30,9 +30,9 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "tests/training/test_step.py", "tests/training/test_distributed.py",
         "tests/chapters/test_prior_layers.py", "tests/chapters/test_slider.py",
         "tests/chapters/test_plane.py", "tests/experiments/test_record.py", "tests/experiments/test_archive.py",
-        "tests/tools/test_wheel.py", "book/your-own-data.ipynb",
+        "tests/project/test_wheel.py", "book/your-own-data.ipynb",
     ),
-    "chapters": ("book", "tests/tools/test_wheel.py"),
+    "chapters": ("book", "tests/project/test_wheel.py"),
     "pages": (
         "tests/pages/test_page.py", "tests/pages/test_offline.py", "tests/pages/test_pdf.py",
         "tests/book/test_one_page.py", "tests/book/test_book.py",
