@@ -95,8 +95,12 @@ def train(args: argparse.Namespace) -> None:
 
 def evaluate_checkpoint(args: argparse.Namespace) -> None:
     """Print the exact likelihood of a checkpoint's flow."""
-    data = args.data or _data_of(args.checkpoint)
-    flow = checkpoints.restore(args.checkpoint)
+    flow, data = checkpoints.restore(args.checkpoint), args.data
+    if data is None:
+        state = checkpoints.read(args.checkpoint)["training"]
+        data = state["history"]["settings"]["data"]["name"] if state else "no data set"
+        if data not in dataset_names():
+            raise ValueError(f"{args.checkpoint}: was trained on {data}, not on data with a name; give --data.")
     print(evaluate(flow, data, args.split, args.batch_size, args.seed, choose_device(args.device)))
 
 
@@ -153,15 +157,6 @@ def _usable(args: argparse.Namespace, build: Callable[[], T]) -> T:
         parser.error(str(error))
 
 
-def _data_of(checkpoint: Path) -> str:
-    """The name of the data set that a training checkpoint was trained on."""
-    state = checkpoints.read(checkpoint)["training"]
-    name = state["history"]["settings"]["data"]["name"] if state else "no data set"
-    if name not in dataset_names():
-        raise ValueError(f"{checkpoint}: was trained on {name}, not on data with a name; give --data.")
-    return str(name)
-
-
 # ---- the parser ------------------------------------------------------------------------------------------------------
 
 
@@ -170,12 +165,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add(commands, "list", list_names)
     _add_train(commands)
-    _add_evaluate(commands)
-    _add_sample(commands)
+    _add_evaluate_and_sample(commands)
     _add_reproduce(commands)
     _add_bench(commands)
-    _add_ablate(commands)
-    _add_preprocessing(commands)
+    _add_ablate_and_preprocessing(commands)
     _add_results(commands)
     return parser
 
@@ -204,7 +197,7 @@ def _add_train(commands: Any) -> None:
     add_output(parser, "name of the run's folder (default: MODEL-DATA-seedN)", overwrite)
 
 
-def _add_evaluate(commands: Any) -> None:
+def _add_evaluate_and_sample(commands: Any) -> None:
     parser = _add(commands, "evaluate", evaluate_checkpoint)
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="file that `train` or `snf_lite.save` wrote")
@@ -212,8 +205,6 @@ def _add_evaluate(commands: Any) -> None:
     add("--split", choices=("train", "validation", "test"), default="test", help="split of the data set")
     add("--batch-size", type=int, default=1000, help="examples per batch")
 
-
-def _add_sample(commands: Any) -> None:
     parser = _add(commands, "sample", sample)
     add = parser.add_argument
     add("checkpoint", metavar="CHECKPOINT", type=Path, help="file that `train` or `snf_lite.save` wrote")
@@ -251,7 +242,7 @@ def _add_bench(commands: Any) -> None:
     add_output(parser, "name of the record's folder (default: bench-SUITE…)", "replace an existing record of this name")
 
 
-def _add_ablate(commands: Any) -> None:
+def _add_ablate_and_preprocessing(commands: Any) -> None:
     parser = _add(commands, "ablate", ablate, "Run the same command again for the variants that are missing.")
     add = parser.add_argument
     add("run_name", metavar="RUN", help="folder of a run with its checkpoint, in --out")
@@ -260,8 +251,6 @@ def _add_ablate(commands: Any) -> None:
     add("--lr", type=float, default=1e-3, help="highest learning rate")
     add("--out", type=Path, default=Path("runs"), help="folder of the runs")
 
-
-def _add_preprocessing(commands: Any) -> None:
     parser = _add(commands, "preprocessing", measure_preprocessing)
     add = parser.add_argument
     add("--data", default="digits", choices=image_set_names(), metavar="NAME", help="set of images")

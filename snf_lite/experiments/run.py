@@ -12,7 +12,7 @@ from snf_lite import models
 from snf_lite.analysis.sampling import SamplePair, sample_pair
 from snf_lite.data.datasets import DataTensor, load
 from snf_lite.experiments.arguments import words_of
-from snf_lite.experiments.record import TrainingRecord, make_record, read_record, write_record
+from snf_lite.experiments.record import make_record, read_record, write_record
 from snf_lite.flow import Flow
 from snf_lite.runtime.distributed import Process
 from snf_lite.runtime.files import atomic_write
@@ -146,14 +146,9 @@ def _require_same_run(path: Path, config: RunConfig) -> None:
     if not path.exists():
         return
     there = read_record(path)
-    if _decisions(there) != json.loads(
-        json.dumps([config.model, config.data, config.settings, asdict(config.training)])
-    ):
+    # a setting that is newer than the record had its default
+    settings = {name: there.history["settings"].get(name, value) for name, value in asdict(TrainingConfig()).items()}
+    recorded = [there.model["name"], there.data["train"]["name"], there.model["settings"], settings]
+    if recorded != json.loads(json.dumps([config.model, config.data, config.settings, asdict(config.training)])):
         other = f"comes from '{there.command}', not from '{config.command}'"
         raise ValueError(f"{path}: {other}. Give another --out, or --overwrite.")
-
-
-def _decisions(record: TrainingRecord) -> list[Any]:
-    """What decided a recorded run; settings that are newer than the record had their defaults."""
-    settings = {name: record.history["settings"].get(name, value) for name, value in asdict(TrainingConfig()).items()}
-    return [record.model["name"], record.data["train"]["name"], record.model["settings"], settings]

@@ -69,23 +69,23 @@ def restore(path: str | Path) -> Flow:
     """
     stored = read(path)
     described = stored["architecture"]
+    layers: list[FlowLayer] = []
     with isolated_rng("cpu", "restore"):  # constructors draw weights, which the stored ones replace
-        layers = [_layer(name, settings, path) for name, settings in described["layers"]]
+        for name, settings in described["layers"]:
+            if name not in FlowLayer.registry:
+                missing = f"needs the layer class {name}, which is not defined here: import its module"
+                raise CheckpointError(f"{path}: {missing}.")
+            try:
+                layers.append(FlowLayer.registry[name](**settings))
+            except (TypeError, ValueError) as error:
+                refused = f"{name} does not take its stored settings {settings}: {error}"
+                raise CheckpointError(f"{path}: {refused}") from error
     flow = Flow(layers, described["event_shape"]).to(getattr(torch, described["dtype"]))
     try:
         flow.load_state_dict(stored["weights"], strict=True)
     except RuntimeError as error:
         raise CheckpointError(f"{path}: its weights do not fit its own architecture: {error}") from error
     return flow
-
-
-def _layer(name: str, settings: dict[str, Any], path: str | Path) -> FlowLayer:
-    if name not in FlowLayer.registry:
-        raise CheckpointError(f"{path}: needs the layer class {name}, which is not defined here: import its module.")
-    try:
-        return FlowLayer.registry[name](**settings)
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path}: {name} does not take its stored settings {settings}: {error}") from error
 
 
 def write(path: str | Path, flow: Flow, weights: Mapping[str, Tensor], training: dict[str, Any] | None) -> None:

@@ -39,7 +39,11 @@ class GraphedStep:
             return take_step(flow, batch, optimizer, learning_rate, config, loss, parallel)
         if self.replay is None:
             self.inbox = batch.clone()
-            self.replay = captured(lambda: self._capture(flow, optimizer, config, loss))
+
+            def step() -> None:
+                self.norm = take_step(flow, self.inbox, optimizer, None, config, loss)
+
+            self.replay = captured(step)
         self.inbox.copy_(batch)
         set_learning_rate(optimizer, learning_rate)
         self.replay()
@@ -47,11 +51,6 @@ class GraphedStep:
         if not bool(self.norm.isfinite()):  # only now: a graph cannot stop half-way
             raise FloatingPointError("fit: a gradient is not finite; without cuda_graph the message names its layer.")
         return self.norm
-
-    def _capture(
-        self, flow: Flow, optimizer: torch.optim.Optimizer, config: TrainingConfig, loss: Callable[[Tensor], Tensor]
-    ) -> None:
-        self.norm = take_step(flow, self.inbox, optimizer, None, config, loss)
 
 
 def captured(work: Callable[[], None]) -> Callable[[], None]:

@@ -76,7 +76,8 @@ class TrainingRun:
 
     def start(self, resume: bool) -> None:
         """Resume the run in the checkpoint if there is one and ``resume`` is set; else initialize and validate."""
-        stored = self.process.on_main(self._stored) if resume else None
+        path = self.checkpoint if resume else None
+        stored = self.process.on_main(lambda: checkpoints.read(path) if path is not None and path.exists() else None)
         if stored is not None:
             self._resume(stored)
         else:
@@ -86,9 +87,6 @@ class TrainingRun:
         if stored is None:
             self._validate()
             self._write()
-
-    def _stored(self) -> dict[str, Any] | None:
-        return checkpoints.read(self.checkpoint) if self.checkpoint is not None and self.checkpoint.exists() else None
 
     def _initialise(self) -> None:
         if not bool(self.flow.initialised):
