@@ -68,12 +68,12 @@ FIXED = (
     r"\beq-[\w-]+|(?<![a-z])initialised?(?![a-z])",  # labels of equations; names in the public contract
     r"--seal\b|\"wish\"",  # in the commands of old records; in the format of a plan
     r"\bGREY\b|PICTURE_CELLS",  # notebooks import them
-    r"\"contenders\"|fork-[*{]|(\"|``)dequantise\1",  # names in stored records
-    r"\"bench events\"|^Event$",  # the key of a random draw; a class of torch
+    r"\"contenders\"|forks?-[*{A-Z]|volume_errors|(\"|``)dequantise\1",  # names in stored records
+    r"\"bench events\"|^\"fork\"$|^Event$",  # keys of random draws; a class of torch
     r"Prior work in eighteen pictures",  # the chapter's title
     # words in the outputs and figures that notebooks have stored
     r"The gradient by (s\b|N\b|\{name\})|without a tie|The codes, c =|NICE, told to add|towards one centre",
-    r"inverse stands in for the",
+    r"inverse stands in for the|exact inverse, tie kept|exact, no tie",
     r"number by number, in as many passes as an event|\"of the event\"",
 )
 #: Allowed in identifiers: the state dicts of couplings hold the name.
