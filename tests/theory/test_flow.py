@@ -296,7 +296,7 @@ def test_overflow_is_named() -> None:
 
 
 def test_overflow_in_the_exact_passes_is_named() -> None:
-    """Layers in a chain do not check their inputs, but each result is checked, also where a later layer would hide it."""
+    """Layers in a chain check no inputs, but each result is checked, also where a later layer would hide it."""
     flow, x = two_dimensional(), torch.randn(3, 2, dtype=torch.float64)
     with torch.no_grad():
         flow.layers[2].weight.mul_(1e200)
