@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from layer_table import CASES, CONV_LEARNED, DENSE_LEARNED, LEARNED, Case
-from snf_book.exercises.idea import two_dimensional_flows
+from snf_book.exercises.the_idea import two_dimensional_flows
 from torch import Tensor
 
 import snf_lite as snf

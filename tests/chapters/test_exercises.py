@@ -14,7 +14,7 @@ from paths import notebooks
 from snf_book import exercises
 from snf_book.exercises import verdict
 from wrong_answers import WRONG
-from wrong_answers.idea.learned_inverse import answer
+from wrong_answers.the_idea.learned_inverse import answer
 
 import snf_lite as snf
 from snf_lite.dense import reference_self_norm_linear

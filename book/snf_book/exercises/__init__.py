@@ -6,13 +6,6 @@ One module per chapter, in a folder for the part of the book. A checker never ra
 
 from collections.abc import Callable
 
-from snf_book.exercises.idea import (
-    densities_that_move,
-    gradient_of_log_det,
-    learned_inverse,
-    two_dimensional_flows,
-    what_it_costs,
-)
 from snf_book.exercises.images import (
     convolutions,
     from_densities_to_images,
@@ -21,7 +14,14 @@ from snf_book.exercises.images import (
     mnist_dense,
     sampling,
 )
-from snf_book.exercises.record import prior_work, results, your_own_data
+from snf_book.exercises.the_idea import (
+    densities_that_move,
+    gradient_of_log_det,
+    learned_inverse,
+    two_dimensional_flows,
+    what_it_costs,
+)
+from snf_book.exercises.the_record import prior_work, results, your_own_data
 from snf_book.exercises.verdict import Verdict
 
 _CHAPTERS = (
