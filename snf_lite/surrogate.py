@@ -49,7 +49,7 @@ def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None) -> T
         >>> W = torch.tensor([[2.0, 1.0], [0.0, 4.0]], requires_grad=True)
         >>> term = snf.self_norm_log_det(lambda x: x @ W.T, lambda z: z @ W.inverse().T, torch.ones(1, 2))
         >>> term.sum().backward()
-        >>> torch.allclose(W.grad, W.inverse().T)  # here g is the inverse, and the gradient exact (eq-jacobi)
+        >>> torch.allclose(W.grad, W.inverse().T)  # here g is the inverse, and the gradient exact
         True
 
     References:

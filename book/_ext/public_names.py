@@ -20,6 +20,8 @@ from sphinx.util.docutils import SphinxDirective
 import snf_lite
 
 LITERAL = re.compile(r"(``.+?``|`.+?`)", re.DOTALL)
+# an example, up to the next blank line
+DOCTEST = re.compile(r"^( *>>> .*(?:\n *\S.*)*)", re.MULTILINE)
 NAME = re.compile(r"([A-Za-z_][\w.]*)(?:\(\))?")
 LABEL = re.compile(r"\beq-[a-z0-9-]*[a-z0-9]\b")
 # |substitution|, *emphasis*, reference_ and, where a line begins with it, "D." as the first item of a list
@@ -29,9 +31,16 @@ FACTORY, TYPE = re.compile(r"<factory>"), re.compile(r"<class '([\w.]+)'>")
 
 
 def as_rst(docstring: str) -> str:
-    """A docstring in which nothing but literals, names and equation labels means anything to Sphinx."""
-    parts = LITERAL.split(docstring)
-    return "".join(literal(part.strip("`")) if part.startswith("`") else plain(part) for part in parts)
+    """A docstring in which only examples, literals, names and equation labels mean anything to Sphinx."""
+    pieces = [[piece] if index % 2 else LITERAL.split(piece) for index, piece in enumerate(DOCTEST.split(docstring))]
+    return "".join(as_written(part) for parts in pieces for part in parts)
+
+
+def as_written(part: str) -> str:
+    """A piece of a docstring: an example, a literal or text."""
+    if DOCTEST.match(part):
+        return part
+    return literal(part.strip("`")) if part.startswith("`") else plain(part)
 
 
 def literal(text: str) -> str:

@@ -113,7 +113,9 @@ class AblationRecord(records.Record):
         return [problem for problem, holds in checks.items() if not holds]
 
 
-def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0) -> AblationRecord:
+def continue_run(
+    run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0
+) -> AblationRecord:
     """Continue training from the best weights of a run with one variant.
 
     Args:
@@ -129,11 +131,11 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
         FileNotFoundError, CheckpointError: Files of the run are missing or damaged.
     """
     if name not in VARIANTS:
-        raise ValueError(f"fork: expected a variant out of {', '.join(VARIANTS)}, got {name!r}.")
+        raise ValueError(f"ablate: expected a variant out of {', '.join(VARIANTS)}, got {name!r}.")
     started, record = time.perf_counter(), read_record(run / "record.json")
     flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(None))
     if not learned_layers(flow) or any(getattr(layer, "adapted", None) for layer in learned_layers(flow)):
-        raise ValueError(f"fork: expected a run that learns inverses, with a fixed λ, got {record.model}.")
+        raise ValueError(f"ablate: expected a run that learns inverses, with a fixed λ, got {record.model}.")
     data, weights = record.data["train"]["name"], checkpoints.digest(flow.state_dict())
     splits = {split: as_source(data, split) for split in ("train", "validation", "test")}
     before, test_before = _errors(flow, splits["validation"]), evaluate(flow, data).nats
@@ -141,7 +143,7 @@ def fork(run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int =
     return AblationRecord(
         command=f"python -m snf_lite ablate {run.name} --variant {name} --steps {steps} --lr {lr:g} --seed {seed}",
         branch=name, run=run.name, run_command=record.command, weights=weights, seed=seed, lr=lr,
-        data={split: events.identity() for split, events in splits.items()}, steps=marks, validation_nats=nats,
+        data={split: source.identity() for split, source in splits.items()}, steps=marks, validation_nats=nats,
         test_nats=[test_before, evaluate(flow, data).nats],
         volume_errors=[before, _errors(flow, splits["validation"])],
         **provenance.provenance(flow.device), seconds=time.perf_counter() - started,
@@ -152,8 +154,8 @@ def _follow(
     flow: Flow, branch: Variant, splits: dict[str, DataSource], steps: int, lr: float, every: int, seed: int
 ) -> tuple[list[int], list[float]]:
     """Train with one variant; the numbers of steps at which it was validated, and the values."""
-    checks.positive_integer(steps, "steps", "fork")
-    checks.positive_integer(every, "every", "fork")
+    checks.positive_integer(steps, "steps", "ablate")
+    checks.positive_integer(every, "every", "ablate")
     config = TrainingConfig(epochs=1, lr=lr, warmup_epochs=0.1, decay="cosine")  # one epoch of this many steps
     optimizer = adam(list(flow.parameters()), lr)
     marks, nats = [0], [_validated(flow, splits["validation"], seed)]
@@ -170,12 +172,12 @@ def _follow(
     return marks, nats
 
 
-def _validated(flow: Flow, events: DataSource, seed: int) -> float:
-    return -float(log_probs(flow, events, 1000, seed).mean())
+def _validated(flow: Flow, source: DataSource, seed: int) -> float:
+    return -float(log_probs(flow, source, 1000, seed).mean())
 
 
-def _errors(flow: Flow, events: DataSource) -> list[float]:
-    return log_det_gradient_errors(flow, events.at(torch.arange(2), flow.device))
+def _errors(flow: Flow, source: DataSource) -> list[float]:
+    return log_det_gradient_errors(flow, source.at(torch.arange(2), flow.device))
 
 
 def write(made: AblationRecord, folder: Path) -> Path:
@@ -215,7 +217,7 @@ def ablate(run: Path, variant: str | None = None, steps: int = 1000, lr: float =
     Args:
         run: Folder of the run, with ``record.json`` and ``checkpoint.pt``.
         variant: Name in ``VARIANTS``; None: all that have no record.
-        steps, lr, seed: Arguments of ``fork``.
+        steps, lr, seed: Arguments of ``continue_run``.
 
     Raises:
         FloatingPointError: Variants diverged; the message names them.
@@ -224,7 +226,7 @@ def ablate(run: Path, variant: str | None = None, steps: int = 1000, lr: float =
     chosen = [variant] if variant else [name for name in VARIANTS if not (folder / FILE.format(name)).exists()]
     for name in chosen:
         try:
-            made = fork(run, name, steps, lr, seed=seed)
+            made = continue_run(run, name, steps, lr, seed=seed)
         except (FloatingPointError, checks.NotInvertibleError) as error:
             print(f"{name}: failed: {error}")
             failed.append(name)

@@ -80,12 +80,12 @@ def _measured(pixels: Tensor, levels: int, alpha: float, key: tuple[int | str, .
             spread, scaled = scale(batch)
             without_noise = table[batch.long()].flatten(1).sum(1)
             found.append(torch.stack([scaled, logit(spread)[1], without_noise]))
-    dequantise, bent, expected = torch.cat(found, 1)
-    noise = (dequantise + bent - expected).std() / len(pixels) ** 0.5
+    scaling, bent, expected = torch.cat(found, 1)
+    noise = (scaling + bent - expected).std() / len(pixels) ** 0.5
     return {
-        "dequantise": float(dequantise.mean()),
+        "dequantise": float(scaling.mean()),
         "logit": float(bent.mean()),
-        "total": float((dequantise + bent).mean()),
+        "total": float((scaling + bent).mean()),
         "noise_error": float(noise),
         "counts": level_counts(pixels, levels).tolist(),
     }

@@ -64,9 +64,9 @@ class Group:
         return statistics.median(ms for record in self.records.values() for ms in record.history["ms_per_step"][1:])
 
     @property
-    def recipe(self) -> dict[str, Any]:
+    def configuration(self) -> dict[str, Any]:
         """The settings that decide the runs, apart from the seed."""
-        return _recipe_of(self.first)
+        return _configuration_of(self.first)
 
     def differences(self) -> list[str]:
         """Differences from the paper's settings; empty if there are none."""
@@ -78,7 +78,7 @@ class Group:
         }
         own = known_settings(self.row.model)
         defaults = {key: own[key] for key in paper.settings}
-        here = {"data": self.data, **defaults, **self.recipe, "epochs": self.epochs}
+        here = {"data": self.data, **defaults, **self.configuration, "epochs": self.epochs}
         keys = [*there, *(key for key in here if key not in there)]
         return [_difference(key, there.get(key), here.get(key)) for key in keys if there.get(key) != here.get(key)]
 
@@ -92,7 +92,7 @@ def _difference(key: str, there: Any, here: Any) -> str:
     return f"{words} {here}" if there is None else f"{words} {here}, not {there}"
 
 
-def _recipe_of(record: TrainingRecord) -> dict[str, Any]:
+def _configuration_of(record: TrainingRecord) -> dict[str, Any]:
     settings = {**asdict(TrainingConfig()), **record.history["settings"]}  # default of a setting newer than the record
     decided = {key: value for key, value in settings.items() if key not in _UNCOMPARED}
     own = known_settings(record.model["name"])
@@ -110,7 +110,7 @@ def grouped(records: dict[str, TrainingRecord]) -> list[Group]:
     for name, record in records.items():
         row = row_of(record.model["name"], record.data["train"]["name"])
         if row is not None:
-            settings = sorted(_recipe_of(record).items(), key=lambda item: item[0])
+            settings = sorted(_configuration_of(record).items(), key=lambda item: item[0])
             key = f"{row.name} {record.data['train']['name']} {settings}"
             while key in found and record.seed in found[key].values:
                 key += ", again"  # one value per seed: a second run of a seed has its own group
@@ -154,7 +154,7 @@ def _are_twins(learned: Group, exact: Group) -> bool:
     if TWINS.get(learned.row.model) != exact.row.model or learned.data != exact.data:
         return False
     own = ("recon_weight", "tolerance")  # settings that an exact layer does not have
-    return {key: value for key, value in learned.recipe.items() if key not in own} == exact.recipe
+    return {key: value for key, value in learned.configuration.items() if key not in own} == exact.configuration
 
 
 def problems(record: TrainingRecord, name: str) -> list[str]:

@@ -93,9 +93,9 @@ class RationalQuadraticSpline(FlowLayer):
 
     def _table(self, axes: list[int]) -> Tensor:
         """(6, bins, D), the numbers of each bin for the fused pass; D runs through ``axes`` of the event shape."""
-        widths, heights, slopes = (
+        widths, heights, slopes = [
             p.permute(*axes, len(axes)).flatten(0, -2) for p in (self.widths, self.heights, self.slopes)
-        )
+        ]
         corners = self._knots(torch.stack((widths, heights)))
         (x0, y0), (width, height) = corners[..., :-1], corners.diff(dim=-1)
         slopes = pad(self.MIN_SLOPE + softplus(slopes), (1, 1), value=1.0)

@@ -24,7 +24,7 @@ def fused_spline(x: Tensor, table: Tensor, bound: float, axes: list[int]) -> tup
     The numbers of each data point are read in their order in memory (``axes``), so that nothing is copied.
     """
     step = step_for_compilers if torch.compiler.is_compiling() else SplineStep.apply
-    z, log_det = step(x.permute(0, *(axis + 1 for axis in axes)).flatten(1), table, bound)
+    z, log_det = step(x.permute(0, *[axis + 1 for axis in axes]).flatten(1), table, bound)
     if axes == list(range(x.dim() - 1)):
         return z.view(x.shape), log_det
     return z.view(len(x), *x.shape[2:], x.shape[1]).movedim(-1, 1), log_det

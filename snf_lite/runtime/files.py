@@ -68,4 +68,4 @@ def read_json(path: str | Path, what: str) -> Any:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: there is no such {what}.") from None
     except ValueError as error:
-        raise ValueError(f"{path}: expected a {what} in JSON, got something else: {error}.") from error
+        raise ValueError(f"{path}: expected the {what} as JSON, got something else: {error}.") from error

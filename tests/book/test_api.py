@@ -121,6 +121,7 @@ def test_no_signature_and_no_description_is_left_raw(page: Tag) -> None:
         ),
         ("``-log|J_|``, `a b`", "``-log|J_|``, ``a b``"),
         ("(eq-change), eq-a-bc.", "(:numbered:`eq-change`), :numbered:`eq-a-bc`."),
+        ("W.T\n    >>> W.T * `2` # eq-a\n    x_ |\n\nx_ |", "W\\.T\n    >>> W.T * `2` # eq-a\n    x_ |\n\nx\\_ \\|"),
     ],
 )
 def test_what_a_docstring_says_is_made_safe(written: str, rst: str) -> None:

@@ -242,5 +242,5 @@ def test_what_a_mixture_coupling_refuses() -> None:
         MixtureCoupling(2, kernel_size=2)
     with pytest.raises(ValueError, match=r"expected components to be a positive integer, got 0"):
         MixtureCoupling(2, components=0)
-    with pytest.raises(ValueError, match=r"expected events of shape \(4,\) or \(4, H, W\), got \(5,\)"):
+    with pytest.raises(ValueError, match=r"expected event shape \(4,\) or \(4, H, W\), got \(5,\)"):
         MixtureCoupling(4)(torch.zeros(1, 5))

@@ -152,7 +152,7 @@ def test_a_run_of_before_is_taken_up_without_and_refused_with(tmp_path: Path) ->
 def test_a_record_of_before_did_without() -> None:
     records = results.read_all(records_root())
     groups = results.grouped(records)
-    assert groups and all(group.recipe["augment"] is False for group in groups)
+    assert groups and all(group.configuration["augment"] is False for group in groups)
     assert not any("augment" in said for group in groups for said in group.differences())
     record = next(record for record in records.values() if "augment" not in record.history["settings"])
     cifar10 = {split: {**told, "name": "cifar10"} for split, told in record.data.items()}

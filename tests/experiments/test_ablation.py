@@ -161,7 +161,7 @@ def test_a_branch_that_is_there_is_not_run_again(folder: Path, run: Path, monkey
         followed.append(name)
         return ablation.read(run.parent / "forks-a")[name]
 
-    monkeypatch.setattr(ablation, "fork", again)
+    monkeypatch.setattr(ablation, "continue_run", again)
     assert command_line([*ABLATE, str(folder.parent)]) == 0
     assert followed == ["exact"]
 
@@ -199,12 +199,12 @@ def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
 
 def test_what_cannot_be_forked_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"expected a variant out of own, tenth, .*, got 'best'"):
-        ablation.fork(run, "best")
+        ablation.continue_run(run, "best")
     with pytest.raises(ValueError, match="expected steps to be"):
-        ablation.fork(run, "own", steps=0)
+        ablation.continue_run(run, "own", steps=0)
     with pytest.raises(FileNotFoundError, match="there are no ablations"):
         ablation.read(tmp_path)
     for name, model in {"b": ["dense-exact"], "c": ["dense-selfnorm", "--set", "tolerance=1.0"]}.items():
         command_line(["train", *model, "--epochs", "1", "--name", name, "--out", str(tmp_path)])
         with pytest.raises(ValueError, match=rf"learns inverses, with a fixed λ, got .*{model[0]}"):
-            ablation.fork(tmp_path / name, "own")
+            ablation.continue_run(tmp_path / name, "own")

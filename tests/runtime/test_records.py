@@ -54,8 +54,8 @@ def test_a_file_of_format_1_is_converted(path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "expected a weighing record in JSON"),
-        ('{"format": 2, ', "expected a weighing record in JSON"),
+        ("", "expected the weighing record as JSON"),
+        ('{"format": 2, ', "expected the weighing record as JSON"),
         ("[1]", "expected a weighing record of format 2 or 1, got list"),
         ('{"format": 9}', r"expected a weighing record of format 2 or 1, got \(9, None\)"),
         ('{"format": 2, "kind": "race"}', r"expected a weighing record of format 2 or 1, got \(2, 'race'\)"),

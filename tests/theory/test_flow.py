@@ -295,6 +295,28 @@ def test_overflow_is_named() -> None:
         quiet.loss(torch.ones(3, 2))
 
 
+def test_overflow_in_the_exact_passes_is_named() -> None:
+    """Layers in a chain check no inputs, but each result is checked, also where a later layer would hide it."""
+    flow, x = two_dimensional(), torch.randn(3, 2, dtype=torch.float64)
+    with torch.no_grad():
+        flow.layers[2].weight.mul_(1e200)
+        flow.layers[0].inverse_weight.mul_(1e200)
+        flow.layers[2].inverse_weight.mul_(1e200)
+    for call in (flow, flow.log_prob):
+        with pytest.raises(FloatingPointError, match=r"layers\[2\] SelfNormLinear: z is not finite"):
+            call(1e150 * x)
+    with pytest.raises(FloatingPointError, match=r"layers\[0\] SelfNormLinear: the inverse is not finite"):
+        flow.inverse(x, exact=False)
+    pixels = snf.Flow([snf.Dequantize(17), snf.Logit(), snf.ActNorm(2)], (2,))
+    with torch.no_grad():
+        pixels.layers[2].log_scale.fill_(-100.0)
+    with pytest.raises(FloatingPointError, match=r"layers\[2\] ActNorm: the inverse is not finite"):
+        pixels.sample(3)  # of which the logit would make pixels
+    for bad in (math.nan, math.inf):
+        with pytest.raises(ValueError, match=r"Flow\.inverse: expected finite input, got 1 NaN or infinite"):
+            pixels.inverse(torch.tensor([[0.0, bad]]))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

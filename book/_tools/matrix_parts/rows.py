@@ -28,7 +28,7 @@ SELECTIONS: dict[str, tuple[str, ...]] = {
         "tests/theory/test_layers.py", "tests/theory/test_layer_refusals.py",
         "tests/theory/test_surrogate_gradients.py", "tests/theory/test_training_graph.py",
         "tests/training/test_step.py", "tests/training/test_distributed.py",
-        "tests/chapters/test_prior_layers.py", "tests/chapters/test_slider.py",
+        "tests/chapters/test_prior_layers.py", "tests/chapters/test_integer_flow.py", "tests/chapters/test_slider.py",
         "tests/chapters/test_plane.py", "tests/experiments/test_record.py", "tests/experiments/test_archive.py",
         "tests/project/test_wheel.py", "book/your-own-data.ipynb",
     ),

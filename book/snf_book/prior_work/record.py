@@ -27,7 +27,7 @@ DIGITS = (
     "seconds", "ratios", "samples",
 )  # fmt: skip
 #: Tolerance of the sum of a stored image, which is rounded, coarse, and covers less than the integral.
-PICTURE_ERROR = 0.06
+IMAGE_TOLERANCE = 0.06
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +116,7 @@ def _system_problems(entry: dict[str, Any]) -> list[str]:
         found += mismatch(entry["digits"], DIGITS, "the digits")
     if not found:
         mass = float(density_of(entry).sum()) * (2 * WINDOW / PICTURE_CELLS) ** 2
-        if abs(mass - entry["plane"]["integral"]) >= PICTURE_ERROR:
+        if abs(mass - entry["plane"]["integral"]) >= IMAGE_TOLERANCE:
             return ["the sum of its image does not match its integral"]
     return found
 

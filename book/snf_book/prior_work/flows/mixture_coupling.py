@@ -80,22 +80,19 @@ class MixtureCoupling(ChannelSplit):
         self.width = checks.positive_integer(width, "width", self.label)
         self.kernel_size = checks.odd_integer(kernel_size, "kernel_size", self.label)
         padding = kernel_size // 2
-        self.network = nn.Sequential(
+        last: nn.Conv2d
+        *others, last = (
             nn.Conv2d(self.given, width, kernel_size, padding=padding), nn.ReLU(),
             nn.Conv2d(width, width, 1), nn.ReLU(),
-            self._initialized(nn.Conv2d(width, self.changed * (3 * components + 2), kernel_size, padding=padding)),
+            nn.Conv2d(width, self.changed * (3 * components + 2), kernel_size, padding=padding),
         )  # fmt: skip
-
-    @torch.no_grad()
-    def _initialized(self, convolution: nn.Conv2d) -> nn.Conv2d:
-        """Zero initialization except for the means: equal components would always get equal gradients."""
-        convolution.weight.zero_()
-        assert convolution.bias is not None
-        biases = convolution.bias.zero_().reshape(self.changed, -1)
-        if self.components > 1:
-            spread = torch.linspace(-FIRST_MEANS, FIRST_MEANS, self.components)
-            biases[:, self.components : 2 * self.components] = spread
-        return convolution
+        self.network = nn.Sequential(*others, last)
+        assert last.bias is not None
+        with torch.no_grad():  # zero except for the means: equal components would always get equal gradients
+            last.weight.zero_()
+            biases = last.bias.zero_().reshape(self.changed, -1)
+            if components > 1:
+                biases[:, components : 2 * components] = torch.linspace(-FIRST_MEANS, FIRST_MEANS, components)
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         if len(event_shape) not in (1, 3) or event_shape[0] != self.channels or 0 in event_shape:
