@@ -2,7 +2,7 @@
 
 The notebook runs unchanged with ``SNF_FULL=1``, in the folder ``full-CHAPTER`` under ``data/runs``, which keeps its
 checkpoints if it is interrupted. The file of the chapter is not changed. At the end, ``full.json`` holds the printed
-output, the hash of the code and the machine. Add it to the manifest: ``python -m snf_lite results --seal``.
+output, the hash of the code and the machine. Add it to the manifest: ``python -m snf_lite results --update-index``.
 """
 
 import argparse
