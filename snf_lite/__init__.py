@@ -17,6 +17,7 @@ Other layers are in ``layers``, exact algebra in ``linalg``. Examples in docstri
 ``import snf_lite as snf``.
 """
 
+from snf_lite._version import __version__ as __version__
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
 from snf_lite.data.image_folder import read_folder
@@ -39,8 +40,6 @@ from snf_lite.training.checkpoints import CheckpointError, restore, save
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
 from snf_lite.training.history import History
-
-__version__ = "0.1.0"
 
 # In the order in which a reader needs them.
 # fmt: off
