@@ -68,7 +68,8 @@ class Chain(nn.Module):
         """z, and the sum of the layers' exact log|det|, (B,) in nats."""
         total = torch.zeros(len(x), dtype=dtype, device=x.device)
         for layer in self.bijections:
-            x, log_det = layer.transform(x)
+            # torch runs hooks, such as those of pruning, where a layer is called; then it checks its input again.
+            x, log_det = layer(x) if layer.has_forward_hooks else layer.transform(x)
             checks.require_finite_output(x, layer.label, "z")
             checks.require_finite_output(log_det, layer.label, "the log-determinant")
             total = total + log_det

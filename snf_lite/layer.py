@@ -149,6 +149,11 @@ class FlowLayer(nn.Module):
         if x.is_floating_point():
             checks.require_finite_input(x, self.label)
 
+    @property
+    def has_forward_hooks(self) -> bool:
+        """Whether ``torch.nn.Module.__call__`` does more than ``forward``."""
+        return bool(self._forward_hooks or self._forward_pre_hooks)
+
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map a batch forward, exactly.
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_models import small
 from torch import Tensor
+from torch.nn.utils import prune
 
 import snf_lite as snf
 
@@ -370,3 +371,22 @@ def test_integers_of_numpy_are_integers() -> None:
     three = numpy.int64(3)
     flow = snf.Flow([snf.SelfNormLinear(three)], (three,))
     assert flow.sample(three).shape == (3, 3)
+
+
+def test_hooks_of_a_layer_run_in_a_flow() -> None:
+    flow = snf.Flow([snf.ExactLinear(2), snf.ExactLinear(2)], (2,)).double()
+    seen: list[int] = []
+    flow.layers[1].register_forward_hook(lambda layer, inputs, outputs: seen.append(len(outputs)))
+    flow.log_prob(torch.randn(3, 2, dtype=torch.float64))
+    assert seen == [2]
+
+
+def test_a_pruned_weight_follows_the_weight_behind_it() -> None:
+    """Pruning computes the weight in a hook before each call of the layer."""
+    layer = snf.ExactLinear(2).double()
+    flow = snf.Flow([layer], (2,))
+    prune.custom_from_mask(layer, "weight", torch.tensor([[1.0, 0.0], [1.0, 1.0]]))
+    x = torch.randn(3, 2, dtype=torch.float64)
+    with torch.no_grad():
+        layer.get_parameter("weight_orig").copy_(torch.tensor([[2.0, 9.0], [1.0, 4.0]]))
+    assert torch.allclose(flow(x)[1], torch.full((3,), math.log(8.0), dtype=torch.float64))
