@@ -69,7 +69,7 @@ class Chain(nn.Module):
         total = torch.zeros(len(x), dtype=dtype, device=x.device)
         for layer in self.bijections:
             # torch runs hooks, such as those of pruning, where a layer is called; then it checks its input again.
-            x, log_det = layer(x) if layer.has_forward_hooks else layer.transform(x)
+            x, log_det = layer(x) if layer.has_hooks else layer.transform(x)
             checks.require_finite_output(x, layer.label, "z")
             checks.require_finite_output(log_det, layer.label, "the log-determinant")
             total = total + log_det

@@ -124,12 +124,12 @@ def reproduce_rows(args: argparse.Namespace) -> None:
 
 def ablate(args: argparse.Namespace) -> None:
     """Continue a trained run with other gradients, and write a record of each variant that has none."""
-    ablation.ablate(args.out / args.run_name, args.variant, args.steps, args.lr, args.seed)
+    ablation.ablate(args.out / args.run_name, args.variant, args.steps, args.lr, args.seed, args.device)
 
 
 def measure_preprocessing(args: argparse.Namespace) -> None:
     """Measure what the preprocessing of images adds to their log-likelihood, and write a record."""
-    record = preprocessing.measure(args.data, args.alpha, args.seed)
+    record = preprocessing.measure(args.data, args.alpha, args.seed, choose_device(args.device))
     path = args.out / f"preprocessing-{args.data}" / preprocessing.FILE
     write_record(record, path)
     print(f"{path}: {record.results['test']['total']:.2f} nats per test image")

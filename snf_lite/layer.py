@@ -112,9 +112,23 @@ class FlowLayer(nn.Module):
         """Drop results cached from the weights; needed after writes to the weights that cannot be detected."""
 
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments, read from the attributes of the same names; those that are None are left out."""
-        names = list(inspect.signature(type(self).__init__).parameters)[1:]
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        """The constructor's arguments, read from the attributes of the same names; a default of None is left out.
+
+        Raises:
+            TypeError: an argument cannot be read so, as no attribute or a tensor or module has its name.
+        """
+        found = {}
+        for name, parameter in list(inspect.signature(type(self).__init__).parameters.items())[1:]:
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                continue
+            value = getattr(self, name, self)  # itself: a module, so that a missing attribute is refused too
+            if isinstance(value, Tensor | nn.Module) or parameter.kind is parameter.POSITIONAL_ONLY:
+                wanted = f"an attribute {name!r} with the value of the constructor's argument"
+                got = "none" if value is self else f"one of type {type(value).__name__}"
+                raise TypeError(f"{self.label}: expected {wanted}, got {got}; override settings().")
+            if not (value is None and parameter.default is None):
+                found[name] = value
+        return found
 
     # ---- what every layer has ----------------------------------------------------------------------------------------
 
@@ -150,9 +164,10 @@ class FlowLayer(nn.Module):
             checks.require_finite_input(x, self.label)
 
     @property
-    def has_forward_hooks(self) -> bool:
+    def has_hooks(self) -> bool:
         """Whether ``torch.nn.Module.__call__`` does more than ``forward``."""
-        return bool(self._forward_hooks or self._forward_pre_hooks)
+        hooks = (self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks)
+        return any(hooks)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map a batch forward, exactly.

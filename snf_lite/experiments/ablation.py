@@ -114,8 +114,9 @@ class AblationRecord(records.Record):
 
 
 def continue_run(
-    run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0
-) -> AblationRecord:
+    run: Path, name: str, steps: int = 1000, lr: float = 1e-3, every: int = 250, seed: int = 0,
+    device: str | None = None,
+) -> AblationRecord:  # fmt: skip
     """Continue training from the best weights of a run with one variant.
 
     Args:
@@ -125,6 +126,7 @@ def continue_run(
         lr: Highest learning rate.
         every: Number of steps between validations; the first and the last step are validated too.
         seed: Seed of order and noise, the same for all variants.
+        device: Device to train on; None: the CUDA device if there is one.
 
     Raises:
         ValueError: The variant is unknown, a setting is invalid, or the flow learns no inverse or adapts λ.
@@ -133,7 +135,7 @@ def continue_run(
     if name not in VARIANTS:
         raise ValueError(f"ablate: expected a variant out of {', '.join(VARIANTS)}, got {name!r}.")
     started, record = time.perf_counter(), read_record(run / "record.json")
-    flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(None))
+    flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(device))
     if not learned_layers(flow) or any(getattr(layer, "adapted", None) for layer in learned_layers(flow)):
         raise ValueError(f"ablate: expected a run that learns inverses, with a fixed λ, got {record.model}.")
     data, weights = record.data["train"]["name"], checkpoints.digest(flow.state_dict())
@@ -208,7 +210,9 @@ def read(folder: str | Path) -> dict[str, AblationRecord]:
     return found
 
 
-def ablate(run: Path, variant: str | None = None, steps: int = 1000, lr: float = 1e-3, seed: int = 0) -> None:
+def ablate(
+    run: Path, variant: str | None = None, steps: int = 1000, lr: float = 1e-3, seed: int = 0, device: str | None = None
+) -> None:
     """Train each variant of a run that has no record, or the one given, and write ``fork-VARIANT.json`` of each.
 
     The records go into the folder ``forks-RUN`` beside the run. A variant that diverges leaves none, and the others
@@ -217,16 +221,21 @@ def ablate(run: Path, variant: str | None = None, steps: int = 1000, lr: float =
     Args:
         run: Folder of the run, with ``record.json`` and ``checkpoint.pt``.
         variant: Name in ``VARIANTS``; None: all that have no record.
-        steps, lr, seed: Arguments of ``continue_run``.
+        steps, lr, seed, device: Arguments of ``continue_run``.
 
     Raises:
         FloatingPointError: Variants diverged; the message names them.
     """
     folder, failed = run.parent / f"forks-{run.name}", []
     chosen = [variant] if variant else [name for name in VARIANTS if not (folder / FILE.format(name)).exists()]
+    stored = read(folder) if any(folder.glob(FILE.format("*"))) else {}
+    for name, made in stored.items():
+        if (made.steps[-1], made.lr, made.seed) != (steps, lr, seed):
+            there = f"{made.steps[-1]} steps, lr {made.lr:g} and seed {made.seed}"
+            raise ValueError(f"{folder}: expected the settings of its variant {name!r}, {there}; got others.")
     for name in chosen:
         try:
-            made = continue_run(run, name, steps, lr, seed=seed)
+            made = continue_run(run, name, steps, lr, seed=seed, device=device)
         except (FloatingPointError, checks.NotInvertibleError) as error:
             print(f"{name}: failed: {error}")
             failed.append(name)

@@ -13,7 +13,8 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         named = action.help is not None and "(default" in action.help
-        return action.help if named or action.default in (None, False, []) else super()._get_help_string(action)
+        has_default = action.default is not None and action.default is not False and action.default != []
+        return super()._get_help_string(action) if has_default and not named else action.help
 
 
 def add_fields(parser: argparse.ArgumentParser, config: type, skip: Iterable[str] = ()) -> None:

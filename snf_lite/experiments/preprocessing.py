@@ -54,9 +54,13 @@ class PixelRecord(records.Record):
         return [f"{split}: {problem}" for split in self.results for problem in _split_problems(self, split)]
 
 
-def measure(data: str, alpha: float = 1e-6, seed: int = 0) -> PixelRecord:
-    """Pass every image of a data set through ``Dequantize`` and ``Logit``, in float64, with one noise per image."""
+def measure(data: str, alpha: float = 1e-6, seed: int = 0, device: torch.device | None = None) -> PixelRecord:
+    """Pass every image of a data set through ``Dequantize`` and ``Logit``, in float64, with one noise per image.
+
+    The device is the CPU by default.
+    """
     started, splits = time.perf_counter(), {split: load(data, split) for split in SPLITS}
+    device = device or torch.device("cpu")
     levels = splits["train"].levels
     assert levels is not None  # image sets have them
     return PixelRecord(
@@ -66,17 +70,19 @@ def measure(data: str, alpha: float = 1e-6, seed: int = 0) -> PixelRecord:
         features=math.prod(splits["train"].shape[1:]),
         alpha=alpha,
         data={split: as_source(data, split).identity() for split in SPLITS},
-        results={split: _measured(pixels, levels, alpha, (seed, split)) for split, pixels in splits.items()},
-        **provenance.provenance(torch.device("cpu")),
+        results={split: _measured(pixels, levels, alpha, (seed, split), device) for split, pixels in splits.items()},
+        **provenance.provenance(device),
         seconds=time.perf_counter() - started,
     )
 
 
-def _measured(pixels: Tensor, levels: int, alpha: float, key: tuple[int | str, ...]) -> dict[str, Any]:
-    scale, logit = Dequantize(levels).double(), Logit(alpha).double()
-    table, found = level_log_dets(levels, alpha), []
-    with isolated_rng("cpu", *key, "preprocessing"):
-        for batch in pixels.split(_BATCH):
+def _measured(
+    pixels: Tensor, levels: int, alpha: float, key: tuple[int | str, ...], device: torch.device
+) -> dict[str, Any]:
+    scale, logit = Dequantize(levels).double().to(device), Logit(alpha).double().to(device)
+    table, found = level_log_dets(levels, alpha).to(device), []
+    with isolated_rng(device, *key, "preprocessing"):
+        for batch in (part.to(device) for part in pixels.split(_BATCH)):
             spread, scaled = scale(batch)
             without_noise = table[batch.long()].flatten(1).sum(1)
             found.append(torch.stack([scaled, logit(spread)[1], without_noise]))

@@ -77,7 +77,7 @@ def restore(path: str | Path) -> Flow:
                 raise CheckpointError(f"{path}: {missing}.")
             try:
                 layers.append(FlowLayer.registry[name](**settings))
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, RuntimeError) as error:
                 refused = f"{name} does not take its stored settings {settings}: {error}"
                 raise CheckpointError(f"{path}: {refused}") from error
     flow = Flow(layers, described["event_shape"]).to(getattr(torch, described["dtype"]))

@@ -103,7 +103,9 @@ def fit(
     )  # fmt: skip
     train_set, validation_set = training_and_validation(data, validation)
     process = distributed.current(choose_device(device))
-    run = TrainingRun(flow, train_set, validation_set, config, process, checkpoint)
+    if loss is not None and not callable(loss):
+        raise TypeError(f"fit: expected loss to be a function of a flow and a batch, got a {type(loss).__name__}.")
+    run = TrainingRun(flow, train_set, validation_set, config, process, checkpoint, loss)
     objective: Callable[[Tensor], Tensor] = flow.loss if loss is None else partial(loss, flow)
     if config.compile:
         objective = compiled(objective, run.full_batch)

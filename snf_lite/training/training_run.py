@@ -1,7 +1,7 @@
 """The state of a training run: start or resume it, validate, write it to its checkpoint, keep the best weights."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -40,6 +40,7 @@ class TrainingRun:
         config: Settings of the run.
         process: This process.
         checkpoint: File of the run; None keeps no checkpoint.
+        loss: Loss other than the flow's own: a run is not resumed with another one.
 
     Raises:
         ValueError, TypeError: data or settings that do not fit the flow or the device.
@@ -47,7 +48,7 @@ class TrainingRun:
 
     def __init__(
         self, flow: Flow, training: DataSource, held_out: DataSource, config: TrainingConfig,
-        process: Process, checkpoint: str | Path | None,
+        process: Process, checkpoint: str | Path | None, loss: Callable[[Flow, Tensor], Tensor] | None = None,
     ) -> None:  # fmt: skip
         for source in (training, held_out):
             require_fit(source, flow)
@@ -64,7 +65,8 @@ class TrainingRun:
         self.checkpoint = None if checkpoint is None else Path(checkpoint)
         processes = {} if process.world_size == 1 else {"processes": process.world_size}
         data = {"data": training.identity(), "validation": held_out.identity()}
-        self.history = History({**asdict(config), **processes, **data}, flow.features)
+        other_loss = {} if loss is None else {"loss": getattr(loss, "__qualname__", type(loss).__name__)}
+        self.history = History({**asdict(config), **processes, **other_loss, **data}, flow.features)
         self.training, self.held_out = training.on(process.device), held_out.on(process.device)
         self.steps_per_epoch = -(-training.count // config.batch_size)
         self.best: dict[str, Tensor] = {}
@@ -223,4 +225,4 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
     contents = {key: settings[key] for key in ("data", "validation")}
     data = {key: f"{c['count']} examples, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}
     kept = {key: value for key, value in settings.items() if key not in ("compile", "cuda_graph", "processes")}
-    return {**asdict(TrainingConfig()), **kept, **data}
+    return {**asdict(TrainingConfig()), "loss": "Flow.loss", **kept, **data}

@@ -208,3 +208,18 @@ def test_what_cannot_be_forked_is_refused(run: Path, tmp_path: Path) -> None:
         command_line(["train", *model, "--epochs", "1", "--name", name, "--out", str(tmp_path)])
         with pytest.raises(ValueError, match=rf"learns inverses, with a fixed λ, got .*{model[0]}"):
             ablation.continue_run(tmp_path / name, "own")
+
+
+def test_a_variant_with_other_settings_leaves_the_records_as_they_are(
+    folder: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, folder.parent / "a")
+    before = (folder / "fork-own.json").read_bytes()
+    assert command_line([*ABLATE, str(folder.parent), "--variant", "own", "--seed", "1"]) == 1
+    assert "expected the settings of its variant 'own', 3 steps, lr 0.001 and seed 0" in capsys.readouterr().err
+    assert (folder / "fork-own.json").read_bytes() == before
+
+
+def test_a_device_that_is_not_there_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line([*ABLATE, str(run.parent), "--variant", "own", "--device", "nowhere"]) == 1
+    assert "nowhere" in capsys.readouterr().err

@@ -377,8 +377,9 @@ def test_hooks_of_a_layer_run_in_a_flow() -> None:
     flow = snf.Flow([snf.ExactLinear(2), snf.ExactLinear(2)], (2,)).double()
     seen: list[int] = []
     flow.layers[1].register_forward_hook(lambda layer, inputs, outputs: seen.append(len(outputs)))
-    flow.log_prob(torch.randn(3, 2, dtype=torch.float64))
-    assert seen == [2]
+    flow.layers[1].register_full_backward_hook(lambda layer, inputs, outputs: seen.append(-len(outputs)))
+    flow.log_prob(torch.randn(3, 2, dtype=torch.float64)).sum().backward()
+    assert seen == [2, -2]
 
 
 def test_a_pruned_weight_follows_the_weight_behind_it() -> None:

@@ -1,12 +1,13 @@
 """What every layer of the table refuses, and that cached factorizations notice a changed weight."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from layer_table import CASES, Case
 from round_trips import close, require_round_trip
-from torch import Tensor
+from torch import Tensor, nn
 
 import snf_lite as snf
 from snf_lite import FlowLayer
@@ -164,3 +165,37 @@ def test_refuses_a_weight_that_is_not_finite(name: str) -> None:
             layer(x)
     with pytest.raises((snf.NotInvertibleError, FloatingPointError)):
         layer(x)
+
+
+class Shift(FlowLayer):
+    """A layer of a user, who names a parameter like the argument that decides about it."""
+
+    def __init__(self, features: int, bias: bool = True, scale: float | None = 1.0, *others: int, **more: int) -> None:
+        super().__init__()
+        self.features, self.scale = features, scale
+        self.bias = nn.Parameter(torch.zeros(features)) if bias else None
+
+
+class Hidden(FlowLayer):
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self._features = features
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (Shift(2), r"Shift: expected an attribute 'bias' .* got one of type Parameter; override settings\(\)"),
+        (Hidden(2), r"Hidden: expected an attribute 'features' .* got none; override settings\(\)"),
+    ],
+    ids=["a parameter", "no attribute"],
+)
+def test_settings_that_no_attribute_holds_are_refused(layer: FlowLayer, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        layer.settings()
+
+
+@pytest.mark.parametrize("scale", [None, 2.0])
+def test_settings_hold_none_where_it_is_not_the_default(scale: float | None) -> None:
+    settings: dict[str, Any] = Shift(2, False, scale).settings()
+    assert settings == {"features": 2, "bias": None, "scale": scale}

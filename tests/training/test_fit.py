@@ -275,3 +275,20 @@ def test_the_bar_shows_exact_likelihoods_and_never_the_loss(capfd: pytest.Captur
 def test_no_bar_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:
     snf.fit(fresh(), MOONS, 1)
     assert capfd.readouterr() == ("", "")
+
+
+def minus_log_prob(flow: snf.Flow, batch: Tensor) -> Tensor:
+    return -flow.log_prob(batch).mean()
+
+
+def test_a_run_is_not_resumed_with_another_loss(tmp_path: Path) -> None:
+    path = tmp_path / "run.pt"
+    snf.fit(fresh(), MOONS, 1, checkpoint=path, loss=minus_log_prob)
+    with pytest.raises(snf.CheckpointError, match=r"loss is minus_log_prob in the checkpoint, Flow\.loss here"):
+        snf.fit(fresh(), MOONS, 2, checkpoint=path)
+    assert snf.fit(fresh(), MOONS, 2, checkpoint=path, loss=minus_log_prob).resumed_at == [1]
+
+
+def test_a_loss_that_is_no_function_is_refused() -> None:
+    with pytest.raises(TypeError, match="loss to be a function of a flow and a batch, got a int"):
+        snf.fit(fresh(), MOONS, 1, loss=3)  # type: ignore[arg-type]
