@@ -227,12 +227,12 @@ def ablate(
         FloatingPointError: Variants diverged; the message names them.
     """
     folder, failed = run.parent / f"forks-{run.name}", []
-    chosen = [variant] if variant else [name for name in VARIANTS if not (folder / FILE.format(name)).exists()]
     stored = read(folder) if any(folder.glob(FILE.format("*"))) else {}
     for name, made in stored.items():
         if (made.steps[-1], made.lr, made.seed) != (steps, lr, seed):
             there = f"{made.steps[-1]} steps, lr {made.lr:g} and seed {made.seed}"
             raise ValueError(f"{folder}: expected the settings of its variant {name!r}, {there}; got others.")
+    chosen = [variant] if variant else [name for name in VARIANTS if name not in stored]
     for name in chosen:
         try:
             made = continue_run(run, name, steps, lr, seed=seed, device=device)

@@ -25,7 +25,7 @@ def add_fields(parser: argparse.ArgumentParser, config: type, skip: Iterable[str
     """
     hints = get_type_hints(config)
     for field in fields(config):
-        flag, text, hint = f"--{field.name.replace('_', '-')}", field.metadata["help"], hints[field.name]
+        flag, text, hint = _flag(field.name), field.metadata["help"], hints[field.name]
         if field.name in skip:
             continue
         if hint is bool:
@@ -38,6 +38,11 @@ def add_fields(parser: argparse.ArgumentParser, config: type, skip: Iterable[str
             )
 
 
+def _flag(name: str) -> str:
+    """The option of a field, for the parser and for the commands that records keep."""
+    return f"--{name.replace('_', '-')}"
+
+
 def values_of(args: argparse.Namespace, config: type) -> dict[str, Any]:
     """The arguments that are fields of the dataclass, by name."""
     return {field.name: getattr(args, field.name) for field in fields(config)}
@@ -45,7 +50,7 @@ def values_of(args: argparse.Namespace, config: type) -> dict[str, Any]:
 
 def words_of(config: Any) -> tuple[list[str], list[str]]:
     """The options that set the fields of a dataclass object: those with a value, and the flags that are set."""
-    given = {f"--{field.name.replace('_', '-')}": getattr(config, field.name) for field in fields(config)}
+    given = {_flag(field.name): getattr(config, field.name) for field in fields(config)}
     valued = [f"{flag} {value}" for flag, value in given.items() if not (value is None or isinstance(value, bool))]
     return valued, [flag for flag, value in given.items() if value is True]
 

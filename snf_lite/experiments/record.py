@@ -9,11 +9,8 @@ from snf_lite.analysis.sampling import SamplePair
 from snf_lite.flow import Flow
 from snf_lite.runtime import records
 from snf_lite.runtime.provenance import provenance
-from snf_lite.runtime.records import write_record
 from snf_lite.training.evaluation import Evaluation
 from snf_lite.training.history import History
-
-__all__ = ["TrainingRecord", "make_record", "read_record", "write_record"]
 
 
 @dataclass(frozen=True, kw_only=True)

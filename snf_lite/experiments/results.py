@@ -8,7 +8,7 @@ from typing import Any
 from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow, row_of
 from snf_lite.experiments.record import TrainingRecord, read_record
 from snf_lite.models import known_settings
-from snf_lite.training.settings import TrainingConfig
+from snf_lite.training.settings import completed
 
 #: Settings that do not decide whether two runs can be compared.
 _UNCOMPARED = ("seed", "data", "validation", "compile", "cuda_graph", "evaluate_every", "processes")
@@ -93,8 +93,7 @@ def _difference(key: str, there: Any, here: Any) -> str:
 
 
 def _configuration_of(record: TrainingRecord) -> dict[str, Any]:
-    settings = {**asdict(TrainingConfig()), **record.history["settings"]}  # default of a setting newer than the record
-    decided = {key: value for key, value in settings.items() if key not in _UNCOMPARED}
+    decided = {key: value for key, value in completed(record.history["settings"]).items() if key not in _UNCOMPARED}
     own = known_settings(record.model["name"])
     return {**decided, **{key: value for key, value in record.model["settings"].items() if own[key] != value}}
 

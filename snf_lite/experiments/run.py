@@ -2,7 +2,7 @@
 
 import json
 import shlex
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,16 @@ from snf_lite import models
 from snf_lite.analysis.sampling import SamplePair, sample_pair
 from snf_lite.data.datasets import DataTensor, load
 from snf_lite.experiments.arguments import words_of
-from snf_lite.experiments.record import make_record, read_record, write_record
+from snf_lite.experiments.record import make_record, read_record
 from snf_lite.flow import Flow
 from snf_lite.runtime.distributed import Process
 from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.records import write_record
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
 from snf_lite.training.history import History
-from snf_lite.training.settings import TrainingConfig
+from snf_lite.training.settings import TrainingConfig, completed
 
 #: Number of samples from which a record's distance and times come.
 RECORDED_SAMPLES = 100
@@ -146,8 +147,8 @@ def _require_same_run(path: Path, config: RunConfig) -> None:
     if not path.exists():
         return
     there = read_record(path)
-    # a setting that is newer than the record had its default
-    settings = {name: there.history["settings"].get(name, value) for name, value in asdict(TrainingConfig()).items()}
+    stored = completed(there.history["settings"])
+    settings = {option.name: stored[option.name] for option in fields(TrainingConfig)}
     recorded = [there.model["name"], there.data["train"]["name"], there.model["settings"], settings]
     if recorded != json.loads(json.dumps([config.model, config.data, config.settings, asdict(config.training)])):
         other = f"comes from '{there.command}', not from '{config.command}'"

@@ -15,7 +15,7 @@ from torch import Tensor
 from snf_lite.data.source import sha256_of
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
-from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.files import atomic_write, sha256
 from snf_lite.runtime.rng import isolated_rng
 
 FORMAT = "snf_lite checkpoint"
@@ -116,7 +116,7 @@ def _require_plain(content: Any) -> None:
 
 def signed(archive: bytes) -> bytes:
     """A zip archive without a comment, with the SHA-256 of its bytes as the comment."""
-    comment = hashlib.sha256(archive).hexdigest().encode()
+    comment = sha256(archive).encode()
     return archive[:-2] + len(comment).to_bytes(2, "little") + comment
 
 

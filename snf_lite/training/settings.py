@@ -1,9 +1,9 @@
 """The settings of a training run, declared once for ``fit``, the command line, records and their comparison."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -97,3 +97,8 @@ class TrainingConfig:
                 matmul.allow_tf32, cudnn.allow_tf32 = before
         else:
             yield
+
+
+def completed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored settings of a run; a field that is newer than they are counts as its default."""
+    return {**asdict(TrainingConfig()), **settings}

@@ -22,7 +22,7 @@ from snf_lite.training.checkpoints import CheckpointError
 from snf_lite.training.data_parallel import DataParallelStep
 from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fit
 from snf_lite.training.history import History
-from snf_lite.training.settings import TrainingConfig
+from snf_lite.training.settings import TrainingConfig, completed
 
 #: Maximum number of training examples from which a fresh flow is initialized.
 INITIAL_EXAMPLES = 10_000
@@ -218,11 +218,8 @@ class TrainingRun:
 
 
 def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings that two runs must share: data count by content, not by name, and speed options do not count.
-
-    A setting that is newer than a checkpoint counts as its default.
-    """
+    """Settings that two runs must share: data count by content, not by name, and speed options do not count."""
     contents = {key: settings[key] for key in ("data", "validation")}
     data = {key: f"{c['count']} examples, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}
     kept = {key: value for key, value in settings.items() if key not in ("compile", "cuda_graph", "processes")}
-    return {**asdict(TrainingConfig()), "loss": "Flow.loss", **kept, **data}
+    return {**completed({"loss": "Flow.loss", **kept}), **data}

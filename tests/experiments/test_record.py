@@ -21,6 +21,7 @@ from snf_lite.analysis.figures import sample_grid
 from snf_lite.analysis.sampling import sample_pair
 from snf_lite.experiments import record as runs
 from snf_lite.runtime import files, provenance
+from snf_lite.runtime.records import write_record
 
 COMMAND = "python -m snf_lite train dense-selfnorm"
 
@@ -47,7 +48,7 @@ def test_a_record_carries_its_provenance(record: runs.TrainingRecord) -> None:
 
 
 def test_a_record_tells_nothing_about_the_machine_but_its_kind(record: runs.TrainingRecord, tmp_path: Path) -> None:
-    runs.write_record(record, tmp_path / "record.json")
+    write_record(record, tmp_path / "record.json")
     text = (tmp_path / "record.json").read_text("utf-8")
     assert socket.gethostname() not in text
     assert str(Path.home()) not in text and str(Path(snf.__file__).parent) not in text
@@ -55,25 +56,25 @@ def test_a_record_tells_nothing_about_the_machine_but_its_kind(record: runs.Trai
 
 def test_a_record_comes_back_and_is_strict_json(record: runs.TrainingRecord, tmp_path: Path) -> None:
     path = tmp_path / "new" / "record.json"
-    runs.write_record(record, path)
+    write_record(record, path)
     assert runs.read_record(path) == record
     assert os.listdir(path.parent) == ["record.json"]
     assert len(path.read_text("utf-8").splitlines()) < 60
     with pytest.raises(ValueError, match="JSON compliant"):
-        runs.write_record(replace(record, seconds=float("nan")), path)
+        write_record(replace(record, seconds=float("nan")), path)
     assert runs.read_record(path) == record
 
 
 def test_a_full_disk_leaves_the_old_record(record: runs.TrainingRecord, tmp_path: Path, monkeypatch: Any) -> None:
     path = tmp_path / "record.json"
-    runs.write_record(record, path)
+    write_record(record, path)
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        runs.write_record(replace(record, seed=1), path)
+        write_record(replace(record, seed=1), path)
     assert runs.read_record(path) == record and os.listdir(tmp_path) == ["record.json"]
 
 
