@@ -39,12 +39,12 @@ from snf_lite.surrogate import self_norm_log_det
 from snf_lite.training.checkpoints import CheckpointError, restore, save
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
-from snf_lite.training.history import History
+from snf_lite.training.history import History, restore_history
 
 # In the order in which a reader needs them.
 # fmt: off
 __all__ = [
-    "build", "model_names", "fit", "History", "evaluate", "Evaluation", "Flow", "save", "restore",
+    "build", "model_names", "fit", "History", "evaluate", "Evaluation", "Flow", "save", "restore", "restore_history",
     "SelfNormLinear", "SelfNormConv2d", "ExactLinear", "ExactConv2d", "RelativeGradientLinear", "LULinear",
     "EmergingConv2d", "ConvExponential2d", "SmoothLeakyReLU", "RationalQuadraticSpline",
     "ActNorm", "AffineCoupling", "SplitPrior", "Squeeze", "Flatten", "Dequantize", "Logit", "Whiten", "Standardize",
