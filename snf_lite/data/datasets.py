@@ -50,7 +50,7 @@ _HELD_OUT = 10_000  # ImageNet32's validation images: the last of its training i
 
 
 class DataTensor(torch.Tensor):
-    """A tensor with the name and split of its data set. Indexing examples keeps them; operations give plain tensors.
+    """A tensor with the name and split of its data set. Indexing images keeps them; operations give plain tensors.
 
     `torch.save` writes it as a plain tensor, which `torch.load` takes.
 
@@ -77,6 +77,8 @@ class DataTensor(torch.Tensor):
         part = super().__getitem__(index)
         if part.shape[1:] != self.shape[1:] or part.dim() != self.dim():
             return part
+        if self.levels is None:
+            return part.as_subclass(torch.Tensor)  # points have no levels to keep, and torch.compile takes plain tensors
         return _described(part, self.name, f"a part of {self.split_name}", self.levels)
 
     def __reduce_ex__(self, protocol: int) -> Any:  # type: ignore[override]
