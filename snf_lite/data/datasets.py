@@ -78,7 +78,7 @@ class DataTensor(torch.Tensor):
         if part.shape[1:] != self.shape[1:] or part.dim() != self.dim():
             return part
         if self.levels is None:
-            return part.as_subclass(torch.Tensor)  # points have no levels to keep, and torch.compile takes plain tensors
+            return part.as_subclass(torch.Tensor)  # no levels to keep, and torch.compile takes plain tensors alone
         return _described(part, self.name, f"a part of {self.split_name}", self.levels)
 
     def __reduce_ex__(self, protocol: int) -> Any:  # type: ignore[override]

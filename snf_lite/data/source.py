@@ -111,7 +111,7 @@ class DataSource:
         if (given := extras.get("weights")) is not None:
             if given.dim() != 1 or bool((given < 0).any()) or not bool((given > 0).any()):
                 low, shape = given.min().item(), tuple(given.shape)
-                wanted = f"expected weights of shape ({self.count},), none negative and not all 0"
+                wanted = f"expected weights of shape ({self.count},), none negative and not all zero"
                 raise ValueError(f"{self}: {wanted}, got shape {shape} from {low:g} to {given.max().item():g}.")
             extras["weights"] = given / given.mean()
         if (given := extras.get("context")) is not None and given.dim() != 2:

@@ -36,7 +36,7 @@ def warn_if_unscaled(flow: Flow, source: DataSource, nats: float) -> None:
     if nats - normal > UNSCALED * table.shape[1]:
         low, high, far = float(deviations.min()), float(deviations.max()), float(means.abs().max())
         _warn(
-            f"the columns of {source} have deviations from {low:.2g} to {high:.2g} and means up to {far:.2g}, and the "
+            f"the columns of {source} have deviations from {low:.3g} to {high:.3g} and means up to {far:.3g}, and the "
             "flow begins far from them: put snf.Standardize in front, or pass whiten=True, or build the flow with "
             "standardize=True where its builder has that setting."
         )
