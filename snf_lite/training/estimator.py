@@ -91,13 +91,18 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         weights: dict[str, Any] = {}
         if sample_weight is not None:
             weights["weights"] = torch.from_numpy(np.array(sample_weight, dtype=np.float64))
-        steps_per_epoch = math.ceil((1 - self.validation_fraction) * len(rows) / self.batch_size)
-        epochs = min(max(STEPS // steps_per_epoch, EPOCHS[0]), EPOCHS[1]) if self.epochs is None else self.epochs
         self.history_ = fit(
-            self.flow_, data, epochs, self.batch_size, self.lr, "cpu", seed,
+            self.flow_, data, self.epochs_for(len(rows)), self.batch_size, self.lr, "cpu", seed,
             decay="cosine", progress=False, **weights,
         )  # fmt: skip
         return self
+
+    def epochs_for(self, count: int) -> int:
+        """Number of epochs for ``count`` rows."""
+        if self.epochs is not None:
+            return self.epochs
+        steps_per_epoch = math.ceil((1 - self.validation_fraction) * count / self.batch_size)
+        return min(max(STEPS // steps_per_epoch, EPOCHS[0]), EPOCHS[1])
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Exact log-density of each row of X (N, D), (N,) in nats."""
