@@ -12,7 +12,7 @@ from snf_lite import models
 from snf_lite.benchmarks import own_data
 from snf_lite.benchmarks.command import run_bench
 from snf_lite.benchmarks.suites import SUITES
-from snf_lite.data.datasets import DataError, dataset_names, density_names, image_set_names, load
+from snf_lite.data.datasets import DataError, dataset_names, image_set_names, load
 from snf_lite.experiments import ablation, manifest, preprocessing
 from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.arguments import (
@@ -136,15 +136,6 @@ def measure_preprocessing(args: argparse.Namespace) -> None:
     print(f"{path}: {record.results['test']['total']:.2f} nats per test image")
 
 
-def measure_own_data(args: argparse.Namespace) -> None:
-    """Compare models for points and tables with zuko's flow and Gaussian mixtures, and write a record."""
-    budgets = (args.budget, args.repeats, args.splits, args.seed)
-    record = own_data.measure(tuple(args.densities), tuple(args.tables), *budgets, log=lambda line: print(line, flush=True))
-    path = args.out / "own-data" / own_data.FILE
-    write_record(record, path)
-    print("\n".join([f"{path}: nats per test row", *(f"{name}: {why}" for name, why in record.skipped.items())]))
-
-
 def show_results(args: argparse.Namespace) -> None:
     """Print the paper's tables beside the stored runs, or check that no record is missing or altered."""
     if not args.runs.is_dir():
@@ -180,7 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_ablate_and_preprocessing(commands)
     _add_results(commands)
-    _add_own_data(commands)
+    own_data.add_options(_add(commands, "own-data", own_data.run_own_data))
     return parser
 
 
@@ -276,17 +267,6 @@ def _add_results(commands: Any) -> None:
     add("--check", action="store_true", help="verify every record instead; exit code 1 if one is missing or altered")
     add("--update-index", action="store_true", help="rewrite the index from the files present")
     add_old_name(parser, "--seal", "update_index", action="store_true")
-
-
-def _add_own_data(commands: Any) -> None:
-    parser = _add(commands, "own-data", measure_own_data)
-    add, tables = parser.add_argument, (*own_data.TABLES, *own_data.DOWNLOADED)
-    add("--densities", nargs="*", choices=density_names(), default=density_names(), metavar="NAME", help="2-D densities")
-    add("--tables", nargs="*", choices=tables, default=own_data.TABLES, metavar="NAME", help=", ".join(tables))
-    add("--budget", type=_duration, default=8.0, help="seconds of processor time of each training on a density")
-    add("--repeats", type=_size, default=3, help="trainings on a density, from different initial weights")
-    add("--splits", type=_size, default=5, help="random splits of a table")
-    add("--out", type=Path, default=Path("runs"), help="folder of the runs")
 
 
 def _size(text: str) -> int:

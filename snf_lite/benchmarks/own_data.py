@@ -3,72 +3,42 @@
 Repeat it with ``python -m snf_lite own-data``; without zuko it measures the others.
 """
 
-import copy
+import argparse
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from snf_lite.data.densities import mixture_log_prob, sample_density
+from snf_lite.data.densities import density_names, mixture_log_prob, sample_density
+from snf_lite.flow import Flow
+from snf_lite.layer import FlowLayer
+from snf_lite.layers.preprocessing import Standardize
 from snf_lite.models import build
 from snf_lite.runtime import provenance, records
 from snf_lite.runtime.optional import MissingLibraryError, optional_import
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.adam import adam
-from snf_lite.training.estimator import FlowDensity
+from snf_lite.training.evaluation import evaluate
+from snf_lite.training.fit import fit
 
 FILE = "own-data.json"
-#: Models of this package, and the name of zuko's.
+#: Models of this package on the densities, and the name of zuko's flow.
 MODELS, ZUKO = ("coupling-spline", "spline-selfnorm"), "zuko NSF"
-#: Tables that come with scikit-learn; ``california_housing`` is downloaded by it.
-TABLES = ("wine", "breast_cancer", "diabetes", "iris")
-DOWNLOADED = ("california_housing",)
-#: Rows of a table: numpy (N, D), float64.
-Rows = Any
+#: Tables that come with scikit-learn, and one that it downloads.
+TABLES, DOWNLOADED = ("wine", "breast_cancer", "diabetes", "iris"), "california_housing"
 #: Points to train on and to test with, and the training of all flows on points.
 POINTS, TEST_POINTS, BATCH, LR, CLIP = 10_000, 20_000, 256, 5e-3, 10.0
-#: Fraction of a table's rows that is for testing, and of the others that is held out; the most Gaussians in a mixture.
-TEST_FRACTION, HELD_OUT, GAUSSIANS = 0.25, 0.1, 10
+#: Fraction of a table's rows that is for testing; the most Gaussians in a mixture.
+TEST_FRACTION, GAUSSIANS = 0.25, 10
 
-
-class Trainable(Protocol):
-    """A flow of this package, or one of zuko's."""
-
-    def loss(self, x: Tensor) -> Tensor: ...
-    def log_prob(self, x: Tensor) -> Tensor: ...
-    def parameters(self) -> Any: ...
-    def after_step(self) -> None: ...
-    def clear_cache(self) -> None: ...
-
-
-class ZukoFlow(nn.Module):
-    """``zuko.flows.NSF`` with its defaults, on standardized data."""
-
-    def __init__(self, x: Tensor) -> None:
-        super().__init__()
-        self.flow = optional_import("zuko.flows", extra="bench").NSF(x.shape[1])
-        self.mean, self.deviation = x.mean(0), x.std(0)
-
-    def log_prob(self, x: Tensor) -> Tensor:
-        """Log-density in the units of the data, (B,) in nats."""
-        scaled = (x - self.mean) / self.deviation
-        log_prob: Tensor = self.flow().log_prob(scaled) - self.deviation.log().sum()
-        return log_prob
-
-    def loss(self, x: Tensor) -> Tensor:
-        return -self.log_prob(x).mean()
-
-    def after_step(self) -> None:
-        """Nothing: there is no learned inverse."""
-
-    def clear_cache(self) -> None:
-        """Nothing: there is no factorization."""
+Rows = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +47,7 @@ class OwnDataRecord(records.Record):
 
     Attributes:
         seed: Seed of the first repetition; the others are the next.
-        budget: Seconds of processor time of each training on a 2-D density.
+        budget: Seconds of processor time of each training on a density.
         densities: By density its ``entropy`` in nats (None if it has no closed form), and by method ``parameters``; by
             repetition ``nats`` per test point and ``steps``; and ``mean``, with its ``standard_error``, of the nats.
         tables: By table ``rows``, ``columns``, and by method the same of each split, in units of the data.
@@ -104,18 +74,13 @@ class OwnDataRecord(records.Record):
         return found
 
 
-def summary(nats: list[float]) -> tuple[float, float]:
-    """Mean over the repetitions, and its standard error; 0 of a single one."""
-    return float(np.mean(nats)), float(np.std(nats, ddof=1) / len(nats) ** 0.5) if len(nats) > 1 else 0.0
-
-
-def _summarized(methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    keys = ("mean", "standard_error")
-    return {name: {**dict(zip(keys, summary(found["nats"]), strict=True)), **found} for name, found in methods.items()}
+def read(path: str | Path) -> OwnDataRecord:
+    """The record in a file; raises as ``records.read_record``."""
+    return records.read_record(path, OwnDataRecord)
 
 
 def measure(
-    densities: tuple[str, ...], tables: tuple[str, ...], budget: float, repeats: int, splits: int, seed: int = 0,
+    densities: list[str], tables: list[str], budget: float, repeats: int, splits: int, seed: int = 0,
     log: Callable[[str], None] = lambda line: None,
 ) -> OwnDataRecord:  # fmt: skip
     """Train every method on every data set, on the CPU.
@@ -129,12 +94,11 @@ def measure(
         seed: First seed of both.
         log: Function that is given a line about each finished data set.
     """
-    started, skipped = time.perf_counter(), {}
+    started, skipped, on_points, on_tables = time.perf_counter(), {}, {}, {}
     try:
         optional_import("zuko", extra="bench")
     except MissingLibraryError as error:
         skipped[ZUKO] = str(error)
-    on_points, on_tables = {}, {}
     for name in densities:
         on_points[name] = _density(name, budget, range(seed, seed + repeats), ZUKO not in skipped)
         log(" | ".join(rows_of({name: on_points[name]})[1]))
@@ -154,16 +118,29 @@ def measure(
     )
 
 
-def read(path: str | Path) -> OwnDataRecord:
-    """The record in a file; raises as ``records.read_record``."""
-    return records.read_record(path, OwnDataRecord)
-
-
 # ---- points ----------------------------------------------------------------------------------------------------------
 
 
+class ZukoNSF(FlowLayer):
+    """The transform of ``zuko.flows.NSF`` with its defaults, whose base density is that of ``Flow``."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.features = features
+        self.nsf = optional_import("zuko.flows", extra="bench").NSF(features)
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z, log_det = self.nsf().transform.call_and_ladj(x)
+        return z, log_det
+
+
+def zuko_flow(features: int) -> Flow:
+    """zuko's flow behind the standardization that the models of this package have."""
+    return Flow([Standardize((features,), floor=0.0), ZukoNSF(features)], (features,))
+
+
 def entropy(name: str, points: Tensor) -> float | None:
-    """Entropy of a 2-D density in nats, the lowest nats that a model can have; None if it has no closed form."""
+    """Entropy of a 2-D density in nats, the lowest that a model can reach; None if it has no closed form."""
     normal = 0.5 * math.log(2 * math.pi * math.e)
     known = {
         "checkerboard": math.log(32),  # uniform on eight squares of area 4
@@ -177,22 +154,18 @@ def _density(name: str, budget: float, seeds: range, with_zuko: bool) -> dict[st
     train, test = sample_density(name, POINTS, seed=1), sample_density(name, TEST_POINTS, seed=2)
     methods: dict[str, dict[str, Any]] = {}
     for seed in seeds:
-        flows: dict[str, Trainable] = {}
         with isolated_rng("cpu", seed, "own data"):
-            for model in MODELS:
-                flows[model] = build(model, (2,)).initialise(train)
-            if with_zuko:
-                flows[ZUKO] = ZukoFlow(train)
-            steps = train_alike(flows, train, budget, seed)
+            flows = {model: build(model, (2,)) for model in MODELS} | ({ZUKO: zuko_flow(2)} if with_zuko else {})
+        steps = train_alike(flows, train, budget, seed)
         for method, flow in flows.items():
             parameters = sum(weight.numel() for weight in flow.parameters())
             result = methods.setdefault(method, {"parameters": parameters, "nats": [], "steps": []})
-            result["nats"].append(mean_nats(flow, test))
+            result["nats"].append(evaluate(flow, test).nats)
             result["steps"].append(steps[method])
     return {"entropy": entropy(name, test), "methods": _summarized(methods)}
 
 
-def train_alike(flows: Mapping[str, Trainable], x: Tensor, budget: float, seed: int) -> dict[str, int]:
+def train_alike(flows: Mapping[str, Flow], x: Tensor, budget: float, seed: int) -> dict[str, int]:
     """Train flows in turn, each for ``budget`` seconds of processor time, by the same plain loop.
 
     Adam on the flow's loss, batches of ``BATCH``, a half cosine from ``LR`` to 0 over the budget, gradients clipped to
@@ -201,108 +174,98 @@ def train_alike(flows: Mapping[str, Trainable], x: Tensor, budget: float, seed: 
     Returns:
         Number of steps by name.
     """
-    optimizers = {name: adam(list(flow.parameters()), LR) for name, flow in flows.items()}
+    optimizers = {name: adam(list(flow.initialise(x).parameters()), LR) for name, flow in flows.items()}
     orders = {name: torch.Generator().manual_seed(seed) for name in flows}
     used, steps = dict.fromkeys(flows, 0.0), dict.fromkeys(flows, 0)
     while unfinished := [name for name in flows if used[name] < budget]:
         for name in unfinished:
-            started = time.process_time()
-            rate = 0.5 * LR * (1 + math.cos(math.pi * used[name] / budget))
+            started, flow, optimizer = time.process_time(), flows[name], optimizers[name]
             batch = x[torch.randint(len(x), (BATCH,), generator=orders[name])]
-            step(flows[name], batch, optimizers[name], rate)
+            optimizer.param_groups[0]["lr"] = 0.5 * LR * (1 + math.cos(math.pi * used[name] / budget))
+            optimizer.zero_grad()
+            flow.loss(batch).backward()
+            nn.utils.clip_grad_norm_(flow.parameters(), CLIP)
+            optimizer.step()
+            flow.after_step()
+            flow.clear_cache()
             steps[name] += 1
             used[name] += time.process_time() - started
     return steps
-
-
-def step(flow: Trainable, batch: Tensor, optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """One step of Adam with gradients clipped to the norm ``CLIP``."""
-    optimizer.param_groups[0]["lr"] = rate
-    optimizer.zero_grad()
-    flow.loss(batch).backward()
-    nn.utils.clip_grad_norm_(flow.parameters(), CLIP)
-    optimizer.step()
-    flow.after_step()
-    flow.clear_cache()
-
-
-@torch.no_grad()
-def mean_nats(flow: Trainable, x: Tensor) -> float:
-    """Exact negative log-likelihood, the mean over the rows of x, in nats."""
-    return -float(torch.cat([flow.log_prob(batch).double() for batch in x.split(1000)]).mean())
 
 
 # ---- tables ----------------------------------------------------------------------------------------------------------
 
 
 def load_table(name: str) -> Rows:
-    """Numeric columns of a table of scikit-learn, (N, D); ``california_housing`` is downloaded by scikit-learn."""
-    from sklearn import datasets
+    """Numeric columns of a table of scikit-learn, (N, D); "california_housing" is downloaded by scikit-learn."""
+    from sklearn import datasets  # imported here and below: it takes a second
 
-    make = datasets.fetch_california_housing if name in DOWNLOADED else getattr(datasets, f"load_{name}")
-    return make().data.astype(np.float64)
+    make = datasets.fetch_california_housing if name == DOWNLOADED else getattr(datasets, f"load_{name}")
+    rows: Rows = make().data.astype(np.float64)
+    return rows
 
 
 def _table(name: str, splits: range, with_zuko: bool) -> dict[str, Any]:
     from sklearn.model_selection import train_test_split
 
     rows = load_table(name)
-    scorers = {"FlowDensity": _flow_density, "GaussianMixture": _mixture} | ({ZUKO: _zuko} if with_zuko else {})
-    methods: dict[str, dict[str, list[float]]] = {method: {"nats": []} for method in scorers}
+    scorers = {"FlowDensity": flow_nats, "GaussianMixture": mixture_nats} | ({ZUKO: zuko_nats} if with_zuko else {})
+    methods: dict[str, dict[str, Any]] = {method: {"nats": []} for method in scorers}
     for seed in splits:
         train, test = train_test_split(rows, test_size=TEST_FRACTION, random_state=seed)
-        for method, score in scorers.items():
-            methods[method]["nats"].append(score(train, test, seed))
+        for method, nats in scorers.items():
+            methods[method]["nats"].append(nats(train, test, seed))
     return {"rows": rows.shape[0], "columns": rows.shape[1], "methods": _summarized(methods)}
 
 
-def _flow_density(train: Rows, test: Rows, seed: int) -> float:
+def flow_nats(train: Rows, test: Rows, seed: int) -> float:
     """Nats per test row of ``FlowDensity`` with its defaults."""
+    from snf_lite.training.estimator import FlowDensity
+
     return -FlowDensity(random_state=seed).fit(train).score(test)
 
 
-def _mixture(train: Rows, test: Rows, seed: int) -> float:
+def mixture_nats(train: Rows, test: Rows, seed: int) -> float:
     """Nats per test row of the mixture of 1 to ``GAUSSIANS`` Gaussians with the best BIC, on standardized columns."""
     from sklearn.mixture import GaussianMixture
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler().fit(train)
     scaled = scaler.transform(train)
-    mixtures = [GaussianMixture(k, random_state=seed).fit(scaled) for k in range(1, min(GAUSSIANS, len(train)) + 1)]
+    mixtures = [GaussianMixture(count, random_state=seed).fit(scaled) for count in range(1, GAUSSIANS + 1)]
     best = min(mixtures, key=lambda mixture: mixture.bic(scaled))
     return float(np.log(scaler.scale_).sum() - best.score(scaler.transform(test)))
 
 
-def _zuko(train: Rows, test: Rows, seed: int) -> float:
-    """Nats per test row of zuko's NSF with its defaults, trained as ``FlowDensity`` is."""
-    ours = FlowDensity(random_state=seed)
-    epochs, batch_size = ours.epochs_for(len(train)), ours.batch_size
+def zuko_nats(train: Rows, test: Rows, seed: int) -> float:
+    """Nats per test row of zuko's NSF with its defaults, trained as ``FlowDensity`` trains its flow."""
+    from snf_lite.training.estimator import FlowDensity
+
+    ours = FlowDensity()
     with isolated_rng("cpu", seed, "own data"):
-        x = torch.from_numpy(train).float()[torch.randperm(len(train))]
-        cut = math.ceil(HELD_OUT * len(x))
-        held_out, x = x[:cut], x[cut:]
-        flow = ZukoFlow(x)
-        optimizer, steps = adam(list(flow.parameters()), ours.lr), epochs * math.ceil(len(x) / batch_size)
-        best, taken = (math.inf, flow.state_dict()), 0
-        for _ in range(epochs):
-            for batch in x[torch.randperm(len(x))].split(batch_size):
-                step(flow, batch, optimizer, 0.5 * ours.lr * (1 + math.cos(math.pi * taken / steps)))
-                taken += 1
-            if (nats := mean_nats(flow, held_out)) < best[0]:
-                best = nats, copy.deepcopy(flow.state_dict())
-        flow.load_state_dict(best[1])
-        return mean_nats(flow, torch.from_numpy(test).float())
+        flow = zuko_flow(train.shape[1]).double()
+    fit(
+        flow, train, ours.epochs_for(len(train)), ours.batch_size, ours.lr, "cpu", seed, decay="cosine",
+        validation=ours.validation_fraction, progress=False,
+    )  # fmt: skip
+    return evaluate(flow, test).nats
 
 
-# ---- the tables of the page ------------------------------------------------------------------------------------------
+# ---- tables of a record ----------------------------------------------------------------------------------------------
+
+
+def summary(nats: list[float]) -> tuple[float, float]:
+    """Mean over the repetitions, and its standard error; 0 of a single one."""
+    return float(np.mean(nats)), float(np.std(nats, ddof=1) / len(nats) ** 0.5) if len(nats) > 1 else 0.0
+
+
+def _summarized(methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    keys = ("mean", "standard_error")
+    return {name: {**dict(zip(keys, summary(found["nats"]), strict=True)), **found} for name, found in methods.items()}
 
 
 def rows_of(results: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of a table, heading first: data, and by method nats ± standard error of the mean over the repetitions.
-
-    Args:
-        results: ``densities`` or ``tables`` of a record.
-    """
+    """Rows of ``densities`` or ``tables`` of a record, heading first: data, and by method nats ± standard error."""
     methods = list(next(iter(results.values()))["methods"]) if results else []
     found = [(name, [entry["methods"][method] for method in methods]) for name, entry in results.items()]
     lines = [[name, *[f"{r['mean']:.2f} ± {r['standard_error']:.2f}" for r in cells]] for name, cells in found]
@@ -313,3 +276,27 @@ def difference(entry: Mapping[str, Any], method: str, other: str) -> tuple[float
     """Nats of a method minus those of another, and the standard error of that mean over the repetitions."""
     pairs = zip(entry["methods"][method]["nats"], entry["methods"][other]["nats"], strict=True)
     return summary([one - two for one, two in pairs])
+
+
+# ---- the command -----------------------------------------------------------------------------------------------------
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``run_own_data`` beside ``--seed``."""
+    add, names = parser.add_argument, density_names()
+    add("--densities", nargs="*", choices=names, default=names, metavar="NAME", help="2-D densities")
+    tables = [*TABLES, DOWNLOADED]
+    add("--tables", nargs="*", choices=tables, default=list(TABLES), metavar="NAME", help=", ".join(tables))
+    add("--budget", type=float, default=8.0, help="seconds of processor time of each training on a density")
+    add("--repeats", type=int, default=3, help="trainings on a density, from different initial weights")
+    add("--splits", type=int, default=5, help="random splits of a table")
+    add("--out", type=Path, default=Path("runs"), help="folder of the runs")
+
+
+def run_own_data(args: argparse.Namespace) -> None:
+    """Compare models for points and tables with zuko's flow and Gaussian mixtures, and write a record."""
+    numbers = (args.budget, args.repeats, args.splits, args.seed)
+    record = measure(args.densities, args.tables, *numbers, log=lambda line: print(line, flush=True))
+    path = args.out / "own-data" / FILE
+    records.write_record(record, path)
+    print("\n".join([f"{path}: nats per test row", *(f"{name}: {why}" for name, why in record.skipped.items())]))
