@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from snf_lite import models
+from snf_lite.benchmarks import own_data
 from snf_lite.benchmarks.command import run_bench
 from snf_lite.benchmarks.suites import SUITES
 from snf_lite.data.datasets import DataError, dataset_names, image_set_names, load
@@ -170,6 +171,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_ablate_and_preprocessing(commands)
     _add_results(commands)
+    own_data.add_options(_add(commands, "own-data", own_data.run_own_data))
     return parser
 
 
