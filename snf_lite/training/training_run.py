@@ -22,10 +22,10 @@ from snf_lite.training.checkpoints import CheckpointError
 from snf_lite.training.data_parallel import DataParallelStep
 from snf_lite.training.evaluation import EVALUATION_BATCH, fitted, log_probs, mean_nats
 from snf_lite.training.history import History
+from snf_lite.training.loop.advice import warn_if_poor, warn_if_rate_ends, warn_if_unscaled, warn_of_interrupt
 from snf_lite.training.loop.callbacks import Callback, any_stops, out_of_patience
 from snf_lite.training.loop.objective import Objective
 from snf_lite.training.loop.optimizers import Optimization, OptimizerLike, SchedulerLike
-from snf_lite.training.loop.outcome import warn_if_poor, warn_if_rate_ends, warn_if_unscaled, warn_of_interrupt
 from snf_lite.training.loop.resumption import decay_epochs, other_run
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.step import compiled

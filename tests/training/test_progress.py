@@ -43,11 +43,11 @@ def test_a_notebook_shows_a_bar(monkeypatch: pytest.MonkeyPatch, capfd: pytest.C
     shell = types.SimpleNamespace(config={"IPKernelApp": {}})
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: object())
-    assert progress._in_notebook()
+    assert progress.in_notebook()
     monkeypatch.setattr(progress.importlib.util, "find_spec", lambda name: None)
-    assert not progress._in_notebook(), "tqdm's bar in a notebook needs ipywidgets"
+    assert not progress.in_notebook(), "tqdm's bar in a notebook needs ipywidgets"
     shell.config = {}
-    assert not progress._in_notebook(), "IPython in a terminal"
+    assert not progress.in_notebook(), "IPython in a terminal"
 
 
 # ---- warnings --------------------------------------------------------------------------------------------------------

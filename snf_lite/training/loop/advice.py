@@ -13,7 +13,7 @@ from snf_lite.training.settings import TrainingConfig
 
 #: Nats per dimension by which a fresh flow may be worse than independent normal densities of the columns.
 UNSCALED = 100.0
-#: Validations after which a run that never improved is said to.
+#: Validations after which a run that never improved is warned of.
 MANY = 3
 #: Nats by which the validation value has to end above its start, or its best, to be called worse.
 WORSE, DIVERGED = 0.01, 10.0
@@ -69,7 +69,7 @@ def warn_if_rate_ends(config: TrainingConfig, asked: int | None) -> None:
 
 
 def warn_of_interrupt(history: History, epoch: int, checkpoint: Path | None, written: int | None) -> None:
-    """Say what the flow holds after Ctrl-C in an epoch, and what the checkpoint."""
+    """Warn what the flow holds after Ctrl-C in an epoch, and what the checkpoint."""
     kept = "" if checkpoint is None else f"; {checkpoint} resumes after epoch {written}"
     best = f"epoch {history.best_epoch}, {history.best_nats:.2f} nats"
     _warn(f"interrupted in epoch {epoch}; the flow holds the weights of {best}{kept}.")
