@@ -1,7 +1,11 @@
-"""Adam in one fused call, also for weights that are stored by columns."""
+"""Adam in one fused call, also for weights that are stored by columns; and its state from a file."""
+
+from typing import Annotated, Any, TypedDict
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from snf_lite.runtime.schema import AtLeast, mismatches
 
 
 def adam(parameters: list[nn.Parameter], lr: float, capturable: bool = False) -> torch.optim.Adam:
@@ -39,3 +43,46 @@ def adam(parameters: list[nn.Parameter], lr: float, capturable: bool = False) ->
     optimizer.register_step_pre_hook(attach_transposed_grads)
     optimizer.register_step_post_hook(detach_transposed_grads)
     return optimizer
+
+
+class _Group(TypedDict):
+    params: list[int]
+
+
+class _OptimizerState(TypedDict):
+    state: dict[int, dict[str, Any]]
+    param_groups: list[Annotated[dict[str, Any], AtLeast(_Group)]]
+
+
+#: Entries of Adam's state for a parameter that has had a gradient.
+_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
+
+
+def load_state(optimizer: torch.optim.Optimizer, stored: Any, trained: bool) -> None:
+    """Give an optimizer the moments of its parameters out of a stored ``state_dict``; its settings stay its own.
+
+    Args:
+        optimizer: Optimizer of the same parameters.
+        stored: Result of ``state_dict`` of such an optimizer, read from a file that anybody may have written.
+        trained: Whether it had taken a step.
+
+    Raises:
+        ValueError: The stored state has another structure, or moments of other shapes than the parameters.
+    """
+    if wrong := list(mismatches(stored, _OptimizerState, "the optimizer")):
+        raise ValueError("; ".join(wrong[:4]))
+    groups = optimizer.state_dict()["param_groups"]
+    there, here = ([len(group["params"]) for group in one] for one in (stored["param_groups"], groups))
+    if there != here:
+        raise ValueError(f"its optimizer had {sum(there)} parameters, this one has {sum(here)}")
+    if trained and not stored["state"]:
+        raise ValueError("its optimizer has no state, although it was trained")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, moments in stored["state"].items():
+        shapes = {name: tuple(value.shape) for name, value in moments.items() if isinstance(value, Tensor)}
+        wanted = tuple(parameters[index].shape) if 0 <= index < len(parameters) else None
+        if not set(shapes.values()) <= {(), wanted} or (
+            isinstance(optimizer, torch.optim.Adam) and (shapes.keys() != _MOMENTS or shapes["step"] != ())
+        ):
+            raise ValueError(f"its optimizer's state of parameter {index} has the shapes {shapes}, expected {wanted}")
+    optimizer.load_state_dict({"state": stored["state"], "param_groups": groups})

@@ -65,9 +65,13 @@ class History:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "History":
-        """The history that ``as_dict`` gave; ValueError if a column is missing or unknown."""
+        """The history that ``as_dict`` gave; ValueError if a column is missing, unknown, or of another length."""
         wanted = {column.name for column in fields(cls)}
         if set(stored) != wanted:
             got = ", ".join(sorted(stored))
             raise ValueError(f"History: expected the entries {', '.join(sorted(wanted))}, got {got}.")
+        rows = {name: len(stored[name]) for name in ("epochs", "steps", "seconds", "ms_per_step", "validation_nats")}
+        if len(set(rows.values())) > 1 or 0 in rows.values():
+            got = ", ".join(f"{count} {name}" for name, count in rows.items())
+            raise ValueError(f"History: expected columns of one length, at least 1, got {got}.")
         return cls(**stored)

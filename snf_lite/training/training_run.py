@@ -17,7 +17,7 @@ from snf_lite.runtime import checks
 from snf_lite.runtime.distributed import Process
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
-from snf_lite.training.adam import adam
+from snf_lite.training.adam import adam, load_state
 from snf_lite.training.checkpoints import CheckpointError
 from snf_lite.training.data_parallel import DataParallelStep
 from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fit
@@ -105,15 +105,21 @@ class TrainingRun:
         if "optimizer" not in state:
             raise CheckpointError(f"{self.checkpoint}: a run of an earlier version, which this one cannot resume.")
         self._require_same_run(stored["architecture"], state)
+        try:
+            for weights in (stored["weights"], state["weights"]):
+                checkpoints.require_fitting(weights, self.flow)
+            history = History.from_dict(state["history"])
+            load_state(self.optimizer, state["optimizer"], trained=state["epoch"] > 0)
+            if not history.epochs[0] == 0 <= history.epochs[-1] <= state["epoch"] < 2**31:
+                raise ValueError(f"its history ends at epoch {history.epochs[-1]}, its epoch is {state['epoch']}")
+        except ValueError as error:
+            raise CheckpointError(f"{self.checkpoint}: its run cannot be resumed: {error}") from error
         self.flow.load_state_dict(state["weights"])
         self.flow.clear_cache()
-        group = self.optimizer.param_groups[0]
-        own = {name: group[name] for name in ("lr", "capturable")}  # not those of the process that wrote the state
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.optimizer.param_groups[0].update(own)
-        self.best, self.epoch, self.clock = stored["weights"], state["epoch"], state["clock"]
+        self.best, self.epoch = stored["weights"], state["epoch"]
+        self.clock = {name: state["clock"][name] for name in self.clock}
         self.written, self.step = self.epoch, self.epoch * self.steps_per_epoch
-        asked, self.history = self.history.settings, History.from_dict(state["history"])
+        asked, self.history = self.history.settings, history
         if self.epoch < self.config.epochs:  # else nothing is trained, and the settings are those of the training
             self.history.settings = asked
             self.history.resumed_at.append(self.epoch)
