@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from snf_lite.analysis.sampling import SamplePair
 from snf_lite.flow import Flow
@@ -11,6 +11,23 @@ from snf_lite.runtime import records
 from snf_lite.runtime.provenance import provenance
 from snf_lite.training.evaluation import Evaluation
 from snf_lite.training.history import History
+
+
+class _ModelEntry(TypedDict):
+    name: str
+    settings: dict[str, Any]
+    parameters: int
+
+
+class _SamplingEntry(TypedDict):
+    count: int
+    relative_distance: float
+    learned_ms_per_sample: float
+    exact_ms_per_sample: float
+
+
+class _Results(TypedDict):
+    test: Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +45,12 @@ class TrainingRecord(records.Record):
 
     kind: ClassVar[str] = "training"
 
-    model: dict[str, Any]
+    model: Annotated[dict[str, Any], _ModelEntry]
     seed: int
-    data: dict[str, Any]
-    history: dict[str, Any]
-    results: dict[str, Any]
-    sampling: dict[str, Any]
+    data: Annotated[dict[str, Any], records.SplitEntries]
+    history: Annotated[dict[str, Any], History]
+    results: Annotated[dict[str, Any], _Results]
+    sampling: Annotated[dict[str, Any], _SamplingEntry]
 
     def problems(self) -> list[str]:
         history, test = self.history, self.results["test"]

@@ -3,7 +3,7 @@
 import math
 import types
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Annotated, Any, NotRequired, Required, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 #: Largest depth of nested lists and mappings; every record and checkpoint stays far below.
@@ -13,11 +13,11 @@ _INTEGER = 2**63
 _WORDS = {str: "a string", int: "an integer", float: "a number", bool: "a boolean"}
 
 
-@dataclass(frozen=True)
 class AtLeast:
-    """Metadata of ``Annotated``: a mapping with the entries of a TypedDict or dataclass, and any others."""
+    """Metadata of ``Annotated``: a mapping with the entries of TypedDicts and dataclasses, and any others."""
 
-    hint: Any
+    def __init__(self, *hints: Any) -> None:
+        self.hints = hints
 
 
 def mismatches(value: Any, hint: Any, where: str) -> Iterator[str]:
@@ -34,7 +34,8 @@ def mismatches(value: Any, hint: Any, where: str) -> Iterator[str]:
     if origin is Annotated:
         yield from mismatches(value, arguments[1], where)
     elif isinstance(hint, AtLeast):
-        yield from _entry_mismatches(value, hint.hint, where, unknown=True)
+        for each in hint.hints:
+            yield from _entry_mismatches(value, each, where, unknown=True)
     elif is_typeddict(hint) or is_dataclass(hint):
         yield from _entry_mismatches(value, hint, where, unknown=False)
     elif origin in (Union, types.UnionType):

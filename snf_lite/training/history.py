@@ -1,9 +1,17 @@
 """The history of a training run: its exact validation likelihood, row by row."""
 
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
+from snf_lite.runtime.records import DataEntry
+from snf_lite.runtime.schema import AtLeast
 from snf_lite.training.evaluation import bits_per_dim
+from snf_lite.training.settings import TrainingConfig
+
+
+class _RunData(TypedDict):
+    data: DataEntry
+    validation: DataEntry
 
 
 @dataclass
@@ -27,7 +35,7 @@ class History:
         (1, 2.0)
     """
 
-    settings: dict[str, Any]
+    settings: Annotated[dict[str, Any], AtLeast(TrainingConfig, _RunData)]
     features: int
     epochs: list[int] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
