@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from snf_lite import models
+from snf_lite.benchmarks import own_data
 from snf_lite.benchmarks.command import run_bench
 from snf_lite.benchmarks.record import misplaced
 from snf_lite.benchmarks.suites import SUITES
@@ -171,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_ablate_and_preprocessing(commands)
     _add_results(commands)
+    own_data.add_options(_add(commands, "own-data", own_data.run_own_data))
     return parser
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypedDict, TypeVar
+from typing import Annotated, Any, ClassVar, NotRequired, TypedDict, TypeVar
 
 from snf_lite.runtime import files
 from snf_lite.runtime.schema import mismatches
@@ -20,12 +20,21 @@ class PackageEntry(TypedDict):
 
 
 class DataEntry(TypedDict):
-    """Identity of the examples of one split."""
+    """Identity of the examples of one split, and of the context and weights that came with them."""
 
     name: str
     split: str
     count: int
     sha256: str
+    context_sha256: NotRequired[str]
+    weights_sha256: NotRequired[str]
+
+
+class RunData(TypedDict):
+    """Identity of the examples of a training run."""
+
+    data: DataEntry
+    validation: DataEntry
 
 
 class SplitEntries(TypedDict):

@@ -1,4 +1,4 @@
-"""Adam in one fused call, also for weights that are stored by columns; and its state from a file."""
+"""Adam in one fused call, also for weights that are stored by columns; and a check of its state from a file."""
 
 from typing import Annotated, Any, TypedDict
 
@@ -54,35 +54,24 @@ class _OptimizerState(TypedDict):
     param_groups: list[Annotated[dict[str, Any], AtLeast(_Group)]]
 
 
-#: Entries of Adam's state for a parameter that has had a gradient.
-_MOMENTS = {"step", "exp_avg", "exp_avg_sq"}
-
-
-def load_state(optimizer: torch.optim.Optimizer, stored: Any, trained: bool) -> None:
-    """Give an optimizer the moments of its parameters out of a stored ``state_dict``; its settings stay its own.
+def require_moments(optimizer: torch.optim.Adam, stored: Any, trained: bool) -> None:
+    """Refuse a stored ``state_dict`` of Adam that is not one of the same parameters, with ValueError.
 
     Args:
-        optimizer: Optimizer of the same parameters.
-        stored: Result of ``state_dict`` of such an optimizer, read from a file that anybody may have written.
+        optimizer: Adam of the parameters.
+        stored: What a file holds that anybody may have written.
         trained: Whether it had taken a step.
-
-    Raises:
-        ValueError: The stored state has another structure, or moments of other shapes than the parameters.
     """
     if wrong := list(mismatches(stored, _OptimizerState, "the optimizer")):
         raise ValueError("; ".join(wrong[:4]))
-    groups = optimizer.state_dict()["param_groups"]
-    there, here = ([len(group["params"]) for group in one] for one in (stored["param_groups"], groups))
-    if there != here:
-        raise ValueError(f"its optimizer had {sum(there)} parameters, this one has {sum(here)}")
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    count = sum(len(group["params"]) for group in stored["param_groups"])
+    if count != len(parameters):
+        raise ValueError(f"its optimizer had {count} parameters, this one has {len(parameters)}")
     if trained and not stored["state"]:
         raise ValueError("its optimizer has no state, although it was trained")
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for index, moments in stored["state"].items():
         shapes = {name: tuple(value.shape) for name, value in moments.items() if isinstance(value, Tensor)}
         wanted = tuple(parameters[index].shape) if 0 <= index < len(parameters) else None
-        if not set(shapes.values()) <= {(), wanted} or (
-            isinstance(optimizer, torch.optim.Adam) and (shapes.keys() != _MOMENTS or shapes["step"] != ())
-        ):
+        if shapes != {"step": (), "exp_avg": wanted, "exp_avg_sq": wanted}:
             raise ValueError(f"its optimizer's state of parameter {index} has the shapes {shapes}, expected {wanted}")
-    optimizer.load_state_dict({"state": stored["state"], "param_groups": groups})

@@ -15,12 +15,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from snf_lite.data.source import sha256_of
 from snf_lite.flow import Flow
+from snf_lite.latents.base import restored_base
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime.files import atomic_write, read_regular, sha256
+from snf_lite.runtime.records import RunData
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.runtime.schema import AtLeast, mismatches, require_shallow
 from snf_lite.runtime.unpickle import DTYPES, load_archive
-from snf_lite.training.history import History
 
 FORMAT = "snf_lite checkpoint"
 #: Version 1 held ``digest`` of its content instead of a digest of the file.
@@ -38,6 +39,7 @@ class _Architecture(TypedDict):
     layers: list[tuple[str, dict[str, Any]]]
     event_shape: list[int]
     dtype: str
+    base: NotRequired[Any]
 
 
 class _Clock(TypedDict):
@@ -46,13 +48,17 @@ class _Clock(TypedDict):
     stepped: int
 
 
+class _HistoryEntry(TypedDict):
+    settings: Annotated[dict[str, Any], AtLeast(RunData)]
+
+
 class _RunState(TypedDict):
     """State of a training run; ``TrainingRun`` says what it holds."""
 
     epoch: int
     weights: dict[str, Tensor]
     optimizer: NotRequired[dict[str, Any]]
-    history: Annotated[dict[str, Any], AtLeast(History)]
+    history: Annotated[dict[str, Any], AtLeast(_HistoryEntry)]
     clock: Annotated[dict[str, Any], AtLeast(_Clock)]
 
 
@@ -117,10 +123,12 @@ def restore(path: str | Path) -> Flow:
                 refused = f"{name} does not take its stored settings {settings}: {error}"
                 raise CheckpointError(f"{path}: {refused}") from error
     try:
-        flow = Flow(layers, tuple(described["event_shape"])).to(getattr(torch, described["dtype"]))
+        base = described.get("base")
+        made = None if base is None else restored_base(base, weights)
+        flow = Flow(layers, tuple(described["event_shape"]), made).to(getattr(torch, described["dtype"]))
         require_fitting(weights, flow)
         flow.load_state_dict(weights, strict=True)
-    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except Exception as error:  # likewise the base density
         raise CheckpointError(f"{path}: its weights do not fit its own architecture: {error}") from error
     return flow
 
@@ -249,7 +257,9 @@ def architecture(flow: Flow) -> dict[str, Any]:
     layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
     if len(set(map(id, flow.bijections))) < len(layers):
         raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")
-    return {"layers": layers, "event_shape": list(flow.event_shape), "dtype": str(flow.dtype).removeprefix("torch.")}
+    described = {"layers": layers, "event_shape": list(flow.event_shape)}
+    described["dtype"] = str(flow.dtype).removeprefix("torch.")
+    return described if flow.base is None else {**described, "base": flow.base.settings()}
 
 
 def described_differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
