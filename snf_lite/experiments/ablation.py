@@ -18,7 +18,7 @@ from torch import Tensor
 
 from snf_lite.analysis.learned_inverse import learned_layers, log_det_gradient_errors, weight_gradients
 from snf_lite.data.source import DataSource, as_source
-from snf_lite.experiments.record import read_record
+from snf_lite.experiments.record import read_record, require_own_checkpoint
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, provenance, records
 from snf_lite.runtime.devices import choose_device
@@ -132,6 +132,7 @@ def continue_run(
     if name not in VARIANTS:
         raise ValueError(f"ablate: expected a variant out of {', '.join(VARIANTS)}, got {name!r}.")
     started, record = time.perf_counter(), read_record(run / "record.json")
+    require_own_checkpoint(record, run / "checkpoint.pt")
     flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(device))
     if not learned_layers(flow) or any(getattr(layer, "adapted", None) for layer in learned_layers(flow)):
         raise ValueError(f"ablate: expected a run that learns inverses, with a fixed λ, got {record.model}.")

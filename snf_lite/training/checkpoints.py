@@ -152,6 +152,17 @@ class _BoundedFactories(TorchDispatchMode):
         return func(*args, **kwargs)
 
 
+def require_run(content: Mapping[str, Any], history: Mapping[str, Any], path: Path) -> None:
+    """Refuse the content of a checkpoint that another run wrote than the one with a history, with CheckpointError."""
+    there = (content["training"] or {}).get("history", {})
+    if any(there.get(column) != history[column] for column in ("epochs", "seconds", "validation_nats")):
+        epochs = max(there.get("epochs", [0]), default=0)
+        raise CheckpointError(
+            f"{path}: holds another run, of {epochs} epochs, than the one whose history ends at epoch "
+            f"{history['epochs'][-1]}: it was replaced. Run the command of the run again, or choose another --out."
+        )
+
+
 def require_fitting(weights: Mapping[str, Tensor], flow: Flow) -> None:
     """Refuse weights whose names or shapes are not those of a flow, with ValueError."""
     there = {name: tuple(value.shape) for name, value in weights.items()}

@@ -16,6 +16,7 @@ from snf_lite.data.source import DataSource
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.distributed import Process
+from snf_lite.runtime.files import expanded
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
 from snf_lite.training.checkpoints import CheckpointError
@@ -74,7 +75,7 @@ class TrainingRun:
         self.optimizer = self.optimization.optimizer
         self.parallel: DataParallelStep | None = None
         self.full_batch = len(process.shard(torch.arange(config.batch_size, device="cpu"))[0])
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.checkpoint = None if checkpoint is None else expanded(checkpoint)
         processes = {} if process.world_size == 1 else {"processes": process.world_size}
         data = {"data": training.identity(), "validation": held_out.identity()}
         other_loss = {} if loss is None else {"loss": getattr(loss, "__qualname__", type(loss).__name__)}
@@ -237,7 +238,10 @@ class TrainingRun:
         warn_of_interrupt(self.history, self.epoch + 1, self.checkpoint, self.written)
 
     def finish(self) -> History:
-        """Load the best weights into the flow; the history of the run."""
+        """Load the best weights into the flow; the history of the run. The checkpoint has to be this run's still."""
+        path = self.checkpoint
+        if path is not None and (path.is_file() or not path.exists()):
+            self.process.on_main(lambda: checkpoints.require_run(checkpoints.read(path), self.history.as_dict(), path))
         self.flow.load_state_dict(self.best)
         self.flow.clear_cache()
         self.flow.zero_grad()
