@@ -25,6 +25,7 @@ from torch.distributions import Distribution
 
 from snf_lite.geco import weighted_errors
 from snf_lite.latents.base import as_base
+from snf_lite.latents.distribution import FlowDistribution
 from snf_lite.latents.sampler import Sampler
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime import checks
@@ -166,6 +167,23 @@ class Flow(Sampler):
             got = f"{float(weights.min())} to {float(weights.max())}"
             raise ValueError(f"Flow.loss: expected finite weights ≥ 0 that are not all zero, got {got}.")
         return weights / total
+
+    def distribution(self, context: Tensor | None = None, validate_args: bool | None = None) -> FlowDistribution:
+        """The exact density as a ``torch.distributions.Distribution``; the parameters remain this flow's.
+
+        Args:
+            context: Contexts (*batch_shape, K) of a conditioned flow: a distribution for each.
+            validate_args: Whether values are checked against the support.
+
+        Raises:
+            TypeError, ValueError: as ``log_prob`` about the context.
+
+        Example:
+            >>> density = snf.build("dense-exact", (2,)).distribution()
+            >>> density.log_prob(density.sample((5, 3))).shape
+            torch.Size([5, 3])
+        """
+        return FlowDistribution(self, context, validate_args)
 
     @torch.no_grad()
     def name_non_finite_layer(self, x: Tensor, context: Tensor | None = None) -> None:
