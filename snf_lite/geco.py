@@ -12,6 +12,8 @@ step: a faster λ would run ahead of the error, which responds only after many s
 tolerance, so that λ does not move before it has seen errors.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -56,6 +58,10 @@ class AdaptiveWeight(nn.Module):
         self.register_buffer("average", torch.tensor(self.tolerance))
         # the mean error of the last training pass; a resumed run needs the average alone
         self.register_buffer("latest", torch.tensor(self.tolerance), persistent=False)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.latest = self.average.clone()  # not in the state dict; on the loaded device
 
     def weigh(self, errors: Tensor) -> Tensor:
         """λ times the errors (B,) of a training pass, whose mean is kept for ``after_step``."""
