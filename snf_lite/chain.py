@@ -65,36 +65,40 @@ class Chain(nn.Module):
         self._groups = tuple((key, positions) for (_, key), positions in groups.items())
         return event_shape
 
-    def forward_layers(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward_layers(self, x: Tensor, dtype: torch.dtype, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the sum of the layers' exact log|det|, (B,) in nats."""
         total = torch.zeros(len(x), dtype=dtype, device=x.device)
         for layer in self.bijections:
-            x, log_det = layer.checked_transform(x, dtype)
+            x, log_det = layer.checked_transform(x, dtype, *layer.own(context))
             total = total + log_det
         return x, total
 
-    def inverse_layers(self, z: Tensor, exact: bool) -> Tensor:
+    def inverse_layers(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
         """x from z, layer by layer."""
         dtype = z.dtype
         for layer in reversed(self.bijections):
-            z = layer.checked_invert(z, exact, dtype)
+            z = layer.checked_invert(z, exact, dtype, *layer.own(context))
         return z
 
     @torch.no_grad()
-    def learned_inverse_errors(self, z: Tensor, event_shape: tuple[int, ...]) -> dict[str, float]:
+    def learned_inverse_errors(
+        self, z: Tensor, event_shape: tuple[int, ...], context: Tensor | None = None
+    ) -> dict[str, float]:
         """‖f_k(g_k(z_k)) − z_k‖ / ‖z_k‖ by layer that learns its inverse, z_k the latents that come to it from z."""
         layers = [layer for layer, _ in self.iter_layers(event_shape) if layer.learned_inverse]
         learned = [layer for layer in layers if not isinstance(layer, Chain)]
         for layer in learned:
             layer.inverse_error = 0.0
         try:
-            self.inverse_layers(z, exact=False)
+            self.inverse_layers(z, False, context)
             return {layer.label: cast(float, layer.inverse_error) for layer in learned}
         finally:
             for layer in learned:
                 layer.inverse_error = None
 
-    def training_pass(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
+    def training_pass(
+        self, x: Tensor, dtype: torch.dtype, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, the sum of the layers' terms in nats, () or (B,), and the sum of their penalties if there are any."""
         total, penalty = torch.zeros((), dtype=dtype, device=x.device), None
         layers = self.bijections
@@ -110,13 +114,13 @@ class Chain(nn.Module):
             if index in log_dets:
                 x, term, cost = layer.map(x).to(dtype), log_dets[index], None
             else:
-                x, term, cost = layer.checked_surrogate(x, dtype)
+                x, term, cost = layer.checked_surrogate(x, dtype, *layer.own(context))
             total = total + term
             if cost is not None:
                 penalty = cost if penalty is None else penalty + cost
         return x, total, penalty
 
-    def name_non_finite(self, x: Tensor) -> tuple[float, str]:
+    def name_non_finite(self, x: Tensor, context: Tensor | None = None) -> tuple[float, str]:
         """Raise FloatingPointError that names the first layer whose training pass is not finite on x.
 
         Returns:
@@ -124,9 +128,9 @@ class Chain(nn.Module):
         """
         largest = (0.0, "Flow")
         for layer in self.bijections:
-            results = layer.checked_surrogate(x, None)
+            results = layer.checked_surrogate(x, None, *layer.own(context))
             if isinstance(layer, Chain) and not all(result is None or checks.all_finite(result) for result in results):
-                layer.name_non_finite(x)
+                layer.name_non_finite(x, *layer.own(context))
             for result, what in zip(results, ("z", "the log-determinant", "the reconstruction penalty"), strict=True):
                 if result is not None:
                     checks.require_finite_output(result, layer.label, what)
@@ -134,12 +138,13 @@ class Chain(nn.Module):
             largest = max(largest, (float(x.abs().max()), layer.label))
         return largest
 
-    def initialise_layers(self, x: Tensor, whiten: bool, dtype: torch.dtype) -> None:
+    def initialise_layers(self, x: Tensor, whiten: bool, dtype: torch.dtype, context: Tensor | None = None) -> None:
         """Initialize layer after layer, each from its own inputs for the batch x."""
         for index, layer in enumerate(self.bijections):
             if index:
-                x = self.bijections[index - 1].checked_surrogate(x, dtype)[0]
-            layer.checked_initialise(x, whiten)
+                before = self.bijections[index - 1]
+                x = before.checked_surrogate(x, dtype, *before.own(context))[0]
+            layer.checked_initialise(x, whiten, *layer.own(context) if isinstance(layer, Chain) else ())
 
     @torch.no_grad()
     def after_step(self) -> None:

@@ -13,16 +13,16 @@ gradient in place of that of log|det J|, and whose value is therefore no likelih
 
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from snf_lite.linalg import dense_matrix
+from snf_lite.passes import CheckedPasses
 from snf_lite.runtime import checks, hooks
 
 
-class FlowLayer(nn.Module):
+class FlowLayer(CheckedPasses):
     """A bijection x → z of single data points, and the log-determinant of its Jacobian (eq-change).
 
     Subclasses implement ``transform`` and ``invert``; where needed ``output_shape`` (which shapes are accepted), and
@@ -47,15 +47,10 @@ class FlowLayer(nn.Module):
     registered_name: ClassVar[str]
     #: Whether ``inverse(z, exact=False)`` differs from the exact inverse.
     learned_inverse: bool = False
-    #: The name of this layer in messages; a flow adds the layer's position.
-    label: str
-    #: While a flow measures its learned inverse: ‖f(g(z)) − z‖ / ‖z‖ of the last ``invert``.
-    inverse_error: float | None = None
-    # Sum and norm of each parameter when the layer first became part of a flow, and whether it was loaded or trained.
-    _first: dict[str, tuple[torch.dtype, Tensor]] | None = None
-    _loaded = False
     #: The only event shape that the layer accepts; None: ``output_shape`` decides.
     accepted_shape: tuple[int, ...] | None = None
+    #: K, for a layer conditioned on a context (B, K); its transform, invert and surrogate take it as last argument.
+    context_features: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -92,7 +87,7 @@ class FlowLayer(nn.Module):
 
         For most layers the term is the exact log-determinant and there is no penalty. The input is not checked.
         """
-        z, log_det = self.transform(x)
+        z, log_det = self.require_parts(self.transform(x), "transform", ("z", "log_det"))
         return z, log_det, None
 
     def log_det_group(self) -> Hashable | None:
@@ -142,38 +137,6 @@ class FlowLayer(nn.Module):
         """Called once by the flow with the event shape of x; returns that of z."""
         return self.output_shape(event_shape)
 
-    def remember_first_weights(self) -> None:
-        """Called when a flow takes the layer, for ``is_trained``: the first time counts."""
-        if self._first is None:
-            self._first = self._checksums()
-            self._loaded = self._loaded or any(weight.grad is not None for weight in self.parameters())
-
-    def is_trained(self) -> bool:
-        """Whether parameters were loaded, or have changed since a flow first took the layer."""
-        return self._loaded or any(
-            name in (self._first or {}) and not _same(self._first[name], now)  # type: ignore[index]
-            for name, now in self._checksums().items()
-        )
-
-    @torch.no_grad()
-    def _checksums(self) -> dict[str, tuple[torch.dtype, Tensor]]:
-        """The dtype, and sum and norm in float64 on the CPU, of each parameter that has values."""
-        found = {}
-        for name, weight in self.named_parameters():
-            if not weight.is_meta:
-                numbers = dense_matrix.precise(weight)
-                found[name] = weight.dtype, torch.stack([numbers.sum(), numbers.norm()]).cpu()
-        return found
-
-    def restore_constants(self, like: Tensor) -> None:
-        """Compute buffers anew that the state dict does not hold, on the device of ``like``; called after each load."""
-
-    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-        self._loaded = self._loaded or any(key.startswith(prefix) for key in state_dict)
-        for weight in self.parameters():
-            return self.restore_constants(weight)
-
     @property
     def dtype(self) -> torch.dtype | None:
         """The floating dtype of the parameters and buffers; None for a layer without any."""
@@ -182,6 +145,10 @@ class FlowLayer(nn.Module):
             if tensor.is_floating_point():
                 return tensor.dtype
         return None
+
+    def own(self, context: Tensor | None) -> tuple[Tensor, ...]:
+        """The arguments that the layer takes behind x: the context of the chain if it is conditioned, else nothing."""
+        return () if context is None or self.context_features is None else (context,)
 
     def shape_error(self, expected: tuple[int, ...] | str | None, got: tuple[int, ...]) -> ValueError:
         """The error to raise for an event shape that the layer does not accept."""
@@ -201,31 +168,36 @@ class FlowLayer(nn.Module):
         if x.is_floating_point():
             checks.require_finite_input(x, self.label)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map a batch forward, exactly.
 
         Args:
             x: Finite tensor (B, *event_shape) of the layer's dtype.
+            context: (B, K) or (K,), for a conditioned layer alone.
 
         Returns:
             z (B, *output_shape), and log|det ∂z/∂x| of shape (B,) in nats, differentiable with its exact gradient.
 
         Raises:
             TypeError: x is no tensor, or of another dtype.
-            ValueError: wrong shape, NaN or infinity in x, or a singular weight (``NotInvertibleError``).
+            ValueError: wrong shape, NaN or infinity in x, or a singular weight (``NotInvertibleError``); a context
+                that is missing or not used.
             FloatingPointError: finite input gave a result that is not finite.
         """
         self._check(x, self.output_shape)
         self.check_dtype(x)
+        context = checks.context_of(context, self.context_features, len(x), self.dtype, self.label)
         with hooks.one_weight(self):
-            return self._exact_result(x, self.transform(x), self.dtype)
+            dtype = self.dtype or (x.dtype if x.is_floating_point() else None)
+            return self.exact_result(x, self.transform(x, *self.own(context)), dtype)
 
-    def inverse(self, z: Tensor, exact: bool = True) -> Tensor:
+    def inverse(self, z: Tensor, exact: bool = True, context: Tensor | None = None) -> Tensor:
         """Map latents back: exactly, or (``exact=False``) through the learned inverse where the layer has one.
 
         Args:
             z: Finite tensor (B, *output_shape).
             exact: Whether to use f⁻¹; False uses g, which is f⁻¹ for a layer that learns no inverse.
+            context: (B, K) or (K,), for a conditioned layer alone.
 
         Returns:
             x (B, *event_shape).
@@ -234,95 +206,5 @@ class FlowLayer(nn.Module):
         """
         self._check(z, self.input_shape)
         checks.require_dtype(z, self.dtype, self.label)
-        return self.checked_invert(z, exact, self.dtype)
-
-    # ---- one pass, its hooks and its result: how a chain calls a layer -----------------------------------------------
-
-    def checked_transform(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """``transform`` with the layer's hooks; a result of another shape or dtype is refused by name."""
-        with_hooks = hooks.runs_hooks(self) or hooks.computes_weights(self)
-        result = hooks.call(self, self.transform, x) if with_hooks else self.transform(x)
-        return self._exact_result(x, result, dtype)
-
-    def _exact_result(self, x: Tensor, result: Any, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
-        self._require_parts(result, "transform", ("z", "log_det"))
-        z, log_det = result
-        self._require_result(z, (len(x), *self.output_shape(tuple(x.shape[1:]))), dtype, "z", "transform")
-        self._require_result(log_det, (len(x),), dtype, "log_det", "transform")
-        checks.require_finite_output(z, self.label, "z")
-        checks.require_finite_output(log_det, self.label, "the log-determinant")
-        return z, log_det
-
-    def checked_surrogate(self, x: Tensor, dtype: torch.dtype | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """``surrogate`` with the layer's hooks, likewise, z in ``dtype`` under autocast too; values are not checked."""
-        with_hooks = hooks.runs_hooks(self) or hooks.computes_weights(self)
-        result = hooks.call(self, self.surrogate, x) if with_hooks else self.surrogate(x)
-        self._require_parts(result, "surrogate", ("z", "term", "penalty"))
-        z, term, penalty = result
-        wanted = None if checks.under_autocast(x) else dtype  # there a product comes out in half precision
-        self._require_result(z, (len(x), *self.output_shape(tuple(x.shape[1:]))), wanted, "z", "surrogate")
-        self._require_result(term, (len(x),), wanted, "term", "surrogate")
-        if penalty is not None:
-            self._require_result(penalty, (len(x),), wanted, "penalty", "surrogate")
-        return z.to(dtype or z.dtype), term, penalty
-
-    def checked_invert(self, z: Tensor, exact: bool, dtype: torch.dtype | None) -> Tensor:
-        """``invert`` with the weights that hooks compute, likewise."""
-        if hooks.computes_weights(self):
-            x = hooks.call_with_weights(self, self.label, self.invert, z, exact)
-        else:
-            x = self.invert(z, exact)
-        if not isinstance(x, Tensor) or len(x) != len(z) or not self._maps_to(x.shape[1:], z.shape[1:]):
-            wanted = f"a tensor ({len(z)}, ...) whose z has shape {tuple(z.shape)}"
-            raise self._result_error(f"invert to return {wanted}", x)
-        if x.dtype != torch.uint8:  # pixels
-            self._require_result(x, tuple(x.shape), dtype, "x", "invert")
-        checks.require_finite_output(x, self.label, "the inverse")
-        if self.inverse_error is not None and not exact:
-            self.inverse_error = float((self.checked_surrogate(x, z.dtype)[0] - z).norm() / z.norm())
-        return x
-
-    def checked_initialise(self, x: Tensor, whiten: bool) -> None:
-        """``initialise``; TypeError if it writes to a weight that is computed from other parameters."""
-        if not hooks.computes_weights(self):
-            return self.initialise(x, whiten)
-
-        def initialise(x: Tensor, whiten: bool) -> None:
-            computed = {name: (weight, weight._version) for name, weight in hooks.computed_weights(self).items()}
-            self.initialise(x, whiten)
-            for name, (weight, version) in computed.items():
-                if weight._version != version:
-                    raise TypeError(
-                        f"{self.label}: cannot initialize {name}, which pruning, a norm or a parametrization computes "
-                        "from other parameters: call flow.initialise(batch) first, then prune or parametrize."
-                    )
-
-        return cast(None, hooks.call_with_weights(self, self.label, initialise, x, whiten))
-
-    def _maps_to(self, event_shape: Sequence[int], z_shape: Sequence[int]) -> bool:
-        try:
-            return self.output_shape(tuple(event_shape)) == tuple(z_shape)
-        except ValueError:
-            return False
-
-    def _require_parts(self, result: Any, method: str, names: tuple[str, ...]) -> None:
-        if not isinstance(result, tuple | list) or len(result) != len(names):
-            raise self._result_error(f"{method} to return ({', '.join(names)})", result)
-
-    def _require_result(
-        self, value: Any, shape: tuple[int, ...], dtype: torch.dtype | None, name: str, method: str
-    ) -> None:  # fmt: skip
-        if not isinstance(value, Tensor) or not value.is_floating_point() or dtype not in (None, value.dtype):
-            raise self._result_error(f"{name} of {method} to be a tensor of {dtype or 'a floating dtype'}", value)
-        if tuple(value.shape) != shape:
-            why = "; output_shape gives the event shape of z" if name == "z" else ""
-            raise self._result_error(f"{name} of {method} to have shape {shape}{why}", value, ValueError)
-
-    def _result_error(self, expected: str, got: Any, kind: type[Exception] = TypeError) -> Exception:
-        return kind(f"{self.label}: expected {expected}, got {checks.described(got)}.")
-
-
-def _same(first: tuple[torch.dtype, Tensor], now: tuple[torch.dtype, Tensor]) -> bool:
-    """Whether two checksums are equal up to the rounding of a conversion between their dtypes."""
-    tolerance = 1e-10 if first[0] == now[0] else 4 * max(torch.finfo(dtype).eps for dtype in (first[0], now[0]))
-    return bool(((first[1] - now[1]).abs() <= tolerance * first[1].abs().max()).all())
+        context = checks.context_of(context, self.context_features, len(z), self.dtype, self.label)
+        return self.checked_invert(z, exact, self.dtype or z.dtype, *self.own(context))
