@@ -49,6 +49,9 @@ class Dequantize(FlowLayer):
         # A buffer only to follow .to(): noisy pixels have its dtype.
         self.register_buffer("scale", torch.tensor(1.0 / levels), persistent=False)
 
+    def restore_constants(self, like: Tensor) -> None:
+        self.scale = torch.full((), 1.0 / self.levels, dtype=like.dtype, device=like.device)
+
     def check_dtype(self, x: Tensor) -> None:
         if x.dtype != torch.uint8 and x.dtype != self.scale.dtype:
             raise TypeError(f"{self.label}: expected uint8 pixels, or {self.scale.dtype} points, got {x.dtype}.")
