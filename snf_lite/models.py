@@ -107,12 +107,16 @@ def glow(
 
 
 class Model(NamedTuple):
-    """A model's place in the paper, its architecture, its layer, and the settings of that layer with their defaults."""
+    """A model's place in the paper, its architecture, its layer, and the settings of that layer with their defaults.
+
+    ``data`` is the data for which it is made.
+    """
 
     description: str
     architecture: Callable[..., Flow]
     layer: type[FlowLayer]
     options: dict[str, Any]
+    data: str = "images"
 
 
 PENALTY = {"recon_weight": 1.0, "tolerance": None}

@@ -1,6 +1,7 @@
 """``python -m snf_lite bench``: run the suites, print the table of each case, and write the record and figures."""
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +24,16 @@ def run_bench(args: argparse.Namespace) -> None:
     options = SuiteOptions(args.features, args.shapes, args.batch, device, args.seed, args.compile)
     folder = args.out / (args.name or default_name(args, device))
     if (folder / "bench.json").exists() and not args.overwrite:
-        raise ValueError(f"{folder}: holds a record already. Give another --name, or --overwrite to replace it.")
+        raise FileExistsError(f"{folder}: holds a record already. Give another --name, or --overwrite to replace it.")
     started = time.perf_counter()
     with threads(args.threads):
-        print(f"{device_name(device)}, threads: {torch.get_num_threads()}; ratios are to each table's first row")
+        machine = f"{device_name(device)}, threads: {torch.get_num_threads()}"
+        print(f"{machine}; ratios are to each table's first row", flush=True)
         cases = []
-        for suite in args.suite:
+        for number, suite in enumerate(args.suite, start=1):
+            if args.progress is not False:  # also where stderr is no terminal: a suite takes a minute
+                where = f"suite {suite}, {number} of {len(args.suite)}"
+                print(f"{where}: about {args.seconds:g} s, at least 3 rounds …", file=sys.stderr, flush=True)
             for case in run_comparisons(SUITES[suite](options), args.seconds):
                 print(f"\n{table(case)}", flush=True)
                 cases.append(case)

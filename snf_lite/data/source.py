@@ -74,8 +74,9 @@ class DataSource:
         return replace(self, source=Subset(self.source, range(start, stop)), split=split)
 
     def identity(self) -> dict[str, Any]:
-        """Name, split, count and SHA-256 of the values, for a record."""
-        return {"name": self.name, "split": self.split, "count": self.count, "sha256": self.sha256()}
+        """Name, split, count and SHA-256 of the values, and the origin of own data, for a record."""
+        origin = getattr(self.source, "origin", {})
+        return {"name": self.name, "split": self.split, "count": self.count, "sha256": self.sha256(), **origin}
 
     def sha256(self) -> str:
         """SHA-256 of a tensor's bytes in row-major order, or of ``HASHED_ITEMS`` items of a Dataset."""

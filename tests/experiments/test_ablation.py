@@ -221,5 +221,6 @@ def test_a_variant_with_other_settings_leaves_the_records_as_they_are(
 
 
 def test_a_device_that_is_not_there_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line([*ABLATE, str(run.parent), "--variant", "own", "--device", "nowhere"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        command_line([*ABLATE, str(run.parent), "--variant", "own", "--device", "nowhere"])
     assert "nowhere" in capsys.readouterr().err
