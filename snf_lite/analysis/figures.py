@@ -118,7 +118,7 @@ def _clouds(pair: SamplePair) -> SampleFigure:
         if features == 1:
             axes.hist(columns[0], bins=50, color="black")
         else:
-            axes.scatter(*columns[:2], s=3, color="black", linewidths=0)
+            axes.scatter(columns[0], columns[1], s=3, color="black", linewidths=0)
         axes.set_title(title, fontsize=9)
         if features == 2:
             axes.set_aspect("equal")

@@ -73,7 +73,7 @@ def restore(path: Path) -> Flow:
         if "import its module" not in str(error):
             raise
         own = "--import SCRIPT.py, the script that defines it" if "class __main__." in str(error) else "--import MODULE"
-        raise CheckpointError(f"{str(error).rstrip('.')}: give {own}.") from error
+        raise CheckpointError(f"{str(error).rstrip('.')} by {own}.") from error
 
 
 def training_data(path: Path) -> dict[str, Any] | None:
