@@ -87,25 +87,24 @@ def threads(count: int | None) -> Iterator[None]:
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 
-COLUMNS = f"  {'':<24}{'ratio':>9}{'in one round':>17}{'median':>12}{'products':>10}{'multiply-adds':>15}{'saved':>10}"
+COLUMNS = f"  {'':<20}{'ratio':>7}{'in one round':>13}{'ms':>10}{'products':>9}{'mult-adds':>10}{'saved MB':>9}"
 
 
 def table(entry: dict[str, Any]) -> str:
     """Table of one case: ratio of medians, quartiles of the ratio within a round, time and counts."""
     head = f"{case_name(entry)}, {entry['rounds']} rounds"
     rows = [_row(name, result) for name, result in entry["contenders"].items()]
-    skipped = [f"  {name:<24}skipped: {reason}" for name, reason in entry["skipped"].items()]
+    skipped = [f"  {name:<20} skipped: {reason}" for name, reason in entry["skipped"].items()]
     return "\n".join([head, COLUMNS, *rows, *skipped])
 
 
 def _row(name: str, result: dict[str, Any]) -> str:
     ratio = f"{result['ratio']:.2f}" if result["ratio"] else "–"
     spread = "–".join(f"{quartile:.2f}" for quartile in result["ratio_quartiles"] or ())
-    time_shown = f"{1000 * result['median']:.3f} ms"
     products = "–" if result["products"] is None else result["products"]
-    adds, saved = _millions(result["multiply_adds"], "M"), _millions(result["saved_bytes"], "MB")
-    return f"  {name:<24}{ratio:>9}{spread:>17}{time_shown:>12}{products:>10}{adds:>15}{saved:>10}"
+    adds, saved = _millions(result["multiply_adds"], " M"), _millions(result["saved_bytes"], "")
+    return f"  {name:<20}{ratio:>7}{spread:>13}{1000 * result['median']:>10.3f}{products:>9}{adds:>10}{saved:>9}"
 
 
 def _millions(value: int | None, unit: str) -> str:
-    return "–" if value is None else f"{value / 1e6:.1f} {unit}"
+    return "–" if value is None else f"{value / 1e6:.1f}{unit}"

@@ -7,6 +7,7 @@ from typing import Any
 from snf_lite.benchmarks.command import run_bench
 from snf_lite.benchmarks.suites import SUITES
 from snf_lite.commands import parser as options
+from snf_lite.commands.stored import CHECKPOINT
 from snf_lite.commands.train import RESUMES
 from snf_lite.data.datasets import image_set_names
 from snf_lite.experiments import ablation, preprocessing
@@ -73,7 +74,13 @@ def add_bench(commands: Any) -> None:
     )
     add("--shapes", nargs="+", type=options.shape, metavar="CxHxW", help="shapes of images (default: each suite's own)")
     add("--batch", nargs="+", type=options.size, metavar="B", help="examples per step (default: each suite's own)")
-    add("--seconds", type=options.duration, default=60.0, metavar="S", help="time per suite, about (at least 3 rounds)")
+    add(
+        "--seconds",
+        type=options.duration,
+        default=60.0,
+        metavar="S",
+        help="approximate seconds per suite, at least 3 rounds",
+    )
     add("--threads", type=options.size, metavar="N", help="CPU threads (default: torch's)")
     add("--compile", action="store_true", help="also time whole models through torch.compile, which takes minutes")
     options.add_seed_and_device(parser)
@@ -87,7 +94,7 @@ def add_ablate(commands: Any) -> None:
     missing = "Run the same command again for the variants that are missing."
     parser = options.add_command(commands, "ablate", ablate, missing, "RUN")
     add = parser.add_argument
-    add("run_name", metavar="RUN", help="folder of a run with its checkpoint, in --out")
+    add("run_name", metavar="RUN", help="folder of a run with its checkpoint, or its name in --out")
     variants = f"variant to train: {', '.join(ablation.VARIANTS)} (default: all that have no record)"
     add("--variant", choices=ablation.VARIANTS, metavar="NAME", help=variants)
     add("--steps", type=int, default=1000, metavar="N", help=f"steps of {ablation.BATCH} examples each")
@@ -98,7 +105,9 @@ def add_ablate(commands: Any) -> None:
 
 def ablate(args: argparse.Namespace) -> None:
     """Continue a trained run with other gradients, and write a record of each variant that has none."""
-    ablation.ablate(args.out / args.run_name, args.variant, args.steps, args.lr, args.seed, args.device)
+    named = options.folder(args.run_name)
+    run = named if (named / CHECKPOINT).exists() else args.out / args.run_name
+    ablation.ablate(run, args.variant, args.steps, args.lr, args.seed, args.device)
 
 
 def add_preprocessing(commands: Any) -> None:

@@ -25,6 +25,8 @@ def test_the_command_runs_every_suite_and_writes_record_and_figures(
     )
     for suite in suites.SUITES:
         assert Path(f"runs/bench/{suite}.png").read_bytes().startswith(b"\x89PNG")
+    tables = [line for line in out.splitlines() if line.startswith("  ") and "skipped" not in line]
+    assert tables and max(map(len, tables)) <= 81, "one more, for the longest name of a method"
     for name, case in record["cases"].items():
         assert f"\n{name}, {case['rounds']} rounds\n" in out
         assert (case["rounds"] >= timing.MIN_ROUNDS) == bool(case["contenders"])
