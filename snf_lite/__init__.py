@@ -17,6 +17,8 @@ Other layers are in ``layers``, exact algebra in ``linalg``. Examples in docstri
 ``import snf_lite as snf``.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from snf_lite._version import __version__ as __version__
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
@@ -26,6 +28,7 @@ from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.activations import SmoothLeakyReLU
 from snf_lite.layers.conv_exponential import ConvExponential2d
+from snf_lite.layers.coupling import AffineVectorCoupling, SplineVectorCoupling
 from snf_lite.layers.emerging import EmergingConv2d
 from snf_lite.layers.glow import ActNorm, AffineCoupling
 from snf_lite.layers.lu import LULinear
@@ -33,23 +36,37 @@ from snf_lite.layers.preprocessing import Dequantize, Logit, Standardize, Whiten
 from snf_lite.layers.reshape import Flatten, Squeeze
 from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.layers.split_prior import SplitPrior
-from snf_lite.models import build, model_names
+from snf_lite.models import build, build_for, model_names
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.surrogate import self_norm_log_det
 from snf_lite.training.checkpoints import CheckpointError, restore, save
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
-from snf_lite.training.history import History
+from snf_lite.training.history import History, restore_history
+
+if TYPE_CHECKING:
+    from snf_lite.training.estimator import FlowDensity
 
 # In the order in which a reader needs them.
 # fmt: off
 __all__ = [
-    "build", "model_names", "fit", "History", "evaluate", "Evaluation", "Flow", "save", "restore",
+    "build", "build_for", "model_names", "fit", "History", "evaluate", "Evaluation", "Flow", "save", "restore",
+    "restore_history", "FlowDensity",
     "SelfNormLinear", "SelfNormConv2d", "ExactLinear", "ExactConv2d", "RelativeGradientLinear", "LULinear",
     "EmergingConv2d", "ConvExponential2d", "SmoothLeakyReLU", "RationalQuadraticSpline",
+    "AffineVectorCoupling", "SplineVectorCoupling",
     "ActNorm", "AffineCoupling", "SplitPrior", "Squeeze", "Flatten", "Dequantize", "Logit", "Whiten", "Standardize",
     "FlowLayer", "self_norm_log_det",
     "load", "dataset_names", "read_folder", "sample_density", "density_names", "mixture_log_prob",
     "NotInvertibleError", "CheckpointError", "DataError",
 ]
 # fmt: on
+
+
+def __getattr__(name: str) -> Any:
+    """``FlowDensity`` when it is first used: scikit-learn takes a second to import."""
+    if name != "FlowDensity":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from snf_lite.training.estimator import FlowDensity
+
+    return FlowDensity

@@ -64,25 +64,28 @@ class Chain(nn.Module):
         self._groups = tuple((key, positions) for (_, key), positions in groups.items())
         return event_shape
 
-    def forward_layers(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward_layers(self, x: Tensor, dtype: torch.dtype, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z, and the sum of the layers' exact log|det|, (B,) in nats."""
         total = torch.zeros(len(x), dtype=dtype, device=x.device)
         for layer in self.bijections:
             # torch runs hooks, such as those of pruning, where a layer is called; then it checks its input again.
-            x, log_det = layer(x) if layer.has_hooks else layer.transform(x)
+            own = layer.own(context)
+            x, log_det = layer(x, *own) if layer.has_hooks else layer.transform(x, *own)
             checks.require_finite_output(x, layer.label, "z")
             checks.require_finite_output(log_det, layer.label, "the log-determinant")
             total = total + log_det
         return x, total
 
-    def inverse_layers(self, z: Tensor, exact: bool) -> Tensor:
+    def inverse_layers(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
         """x from z, layer by layer."""
         for layer in reversed(self.bijections):
-            z = layer.invert(z, exact)
+            z = layer.invert(z, exact, *layer.own(context))
             checks.require_finite_output(z, layer.label, "the inverse")
         return z
 
-    def training_pass(self, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor | None]:
+    def training_pass(
+        self, x: Tensor, dtype: torch.dtype, context: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, the sum of the layers' terms in nats, () or (B,), and the sum of their penalties if there are any."""
         total, penalty = torch.zeros((), dtype=dtype, device=x.device), None
         layers = self.bijections
@@ -95,14 +98,14 @@ class Chain(nn.Module):
             if index in log_dets:
                 x, term, cost = layer.map(x), log_dets[index], None
             else:
-                x, term, cost = layer.surrogate(x)
+                x, term, cost = layer.surrogate(x, *layer.own(context))
             x = x.to(dtype)  # under autocast a product may come out in half precision
             total = total + term
             if cost is not None:
                 penalty = cost if penalty is None else penalty + cost
         return x, total, penalty
 
-    def name_non_finite(self, x: Tensor) -> tuple[float, str]:
+    def name_non_finite(self, x: Tensor, context: Tensor | None = None) -> tuple[float, str]:
         """Raise FloatingPointError that names the first layer whose training pass is not finite on x.
 
         Returns:
@@ -110,9 +113,9 @@ class Chain(nn.Module):
         """
         largest = (0.0, "Flow")
         for layer in self.bijections:
-            results = layer.surrogate(x)
+            results = layer.surrogate(x, *layer.own(context))
             if isinstance(layer, Chain) and not all(result is None or checks.all_finite(result) for result in results):
-                layer.name_non_finite(x)
+                layer.name_non_finite(x, *layer.own(context))
             for result, what in zip(results, ("z", "the log-determinant", "the reconstruction penalty"), strict=True):
                 if result is not None:
                     checks.require_finite_output(result, layer.label, what)
@@ -120,12 +123,13 @@ class Chain(nn.Module):
             largest = max(largest, (float(x.abs().max()), layer.label))
         return largest
 
-    def initialise_layers(self, x: Tensor, whiten: bool) -> None:
+    def initialise_layers(self, x: Tensor, whiten: bool, context: Tensor | None = None) -> None:
         """Initialize layer after layer, each from its own inputs for the batch x."""
         for index, layer in enumerate(self.bijections):
             if index:
-                x = self.bijections[index - 1].surrogate(x)[0]
-            layer.initialise(x, whiten)
+                before = self.bijections[index - 1]
+                x = before.surrogate(x, *before.own(context))[0]
+            layer.initialise(x, whiten, *layer.own(context) if isinstance(layer, Chain) else ())
 
     @torch.no_grad()
     def after_step(self) -> None:

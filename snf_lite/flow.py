@@ -1,4 +1,4 @@
-"""The flow: a chain of layers and a standard normal base density.
+"""The flow: a chain of layers and a base density, by default the standard normal one.
 
 With z = f(x) and log p(z) = log N(z; 0, I), the exact log-likelihood of the data is
 
@@ -21,22 +21,33 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
-from snf_lite.chain import Chain
+from snf_lite.geco import weighted_errors
+from snf_lite.latents.base import as_base
+from snf_lite.latents.sampler import Sampler
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime import checks
 
 
-class Flow(Chain):
+class Flow(Sampler):
     """A chain of layers and the base density N(0, I): log p(x) = log N(f(x); 0, I) + Σ_k log|det J_k|   (eq-change).
 
     Args:
         layers: The bijections, data side first.
         event_shape: The event shape: (D,), or (C, H, W) for images.
+        base: Base density of the latents, a ``torch.distributions.Distribution`` of the shape of z; None: N(0, I) in
+            closed form. Its tensors are copied in the flow's dtype (``BaseDensity``), and trained where they require a
+            gradient.
+
+    Attributes:
+        context_features: K, where layers are conditioned on a context (B, K), which ``log_prob``, ``loss`` and the
+            others then take; else None.
 
     Raises:
-        ValueError: a layer does not accept the output of the one before; the message names it.
-        TypeError: an element of ``layers`` is no layer, or their dtypes differ.
+        ValueError: a layer does not accept the output of the one before; the message names it. Layers take contexts of
+            different sizes, or the base has another shape.
+        TypeError: an element of ``layers`` is no layer, or their dtypes differ; the base is no distribution.
 
     Example:
         >>> flow = snf.Flow([snf.SelfNormLinear(2), snf.SmoothLeakyReLU(), snf.SelfNormLinear(2)], (2,))
@@ -46,15 +57,19 @@ class Flow(Chain):
         >>> flow.loss(x).backward()
         >>> torch.allclose(flow.inverse(flow(x)[0]), x, atol=1e-5)
         True
+        >>> heavy = torch.distributions.StudentT(torch.full((2,), 3.0))  # tails for data far from the rest
+        >>> snf.Flow([snf.SelfNormLinear(2)], (2,), base=heavy).log_prob(x).shape
+        torch.Size([5])
 
     References:
         Keller et al., Self Normalizing Flows, ICML 2021, the objective (https://arxiv.org/abs/2011.07248).
     """
 
     initialised: Tensor
-    _anchor: Tensor
 
-    def __init__(self, layers: Iterable[FlowLayer], event_shape: Iterable[int]) -> None:
+    def __init__(
+        self, layers: Iterable[FlowLayer], event_shape: Iterable[int], base: Distribution | None = None
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(layers)
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
@@ -65,118 +80,115 @@ class Flow(Chain):
         if len(dtypes) > 1:
             described = ", ".join(f"{label} has {dtype}" for dtype, label in dtypes.items())
             raise TypeError(f"Flow: expected layers of one dtype, got several: {described}.")
+        contexts = {layer.context_features: layer.label for layer in reversed(members) if layer.context_features}
+        if len(contexts) > 1:
+            described = ", ".join(f"{label} takes {features}" for features, label in contexts.items())
+            raise ValueError(f"Flow: expected one context for all layers, got several sizes: {described} features.")
+        self.context_features = next(iter(contexts), None)
         # Persistent, so that a restored flow is never initialized a second time from other data.
         self.register_buffer("initialised", torch.tensor(False))
         # Empty: it only follows .to(), and so knows dtype and device where no layer has a parameter.
         dtype = next(iter(dtypes), torch.get_default_dtype())
         self.register_buffer("_anchor", torch.empty(0, dtype=dtype), persistent=False)
+        self.base = None if base is None else as_base(base, self.z_shape).to(dtype)
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of float input, of parameters and of log_prob."""
-        return self._anchor.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self._anchor.device
-
-    @property
-    def levels(self) -> int | None:
-        """The number of values of a pixel, if the first layer dequantizes; else None."""
-        return getattr(self.layers[0], "levels", None) if self.layers else None
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z = f(x) of shape (B, *z_shape) and the exact log|det J_f|, (B,) in nats, preprocessing included.
 
-        The log-determinant is the sum of the layers' own, each at its own input (eq-compose).
+        The log-determinant is the sum of the layers' own, each at its own input (eq-compose). context: (B, K), or (K,)
+        for all data points, where layers are conditioned on one.
 
         Raises:
             TypeError, ValueError, FloatingPointError: as ``FlowLayer.forward``; the message names the layer.
         """
         self._check_input(x)
-        return self.forward_layers(x, self.dtype)
+        return self.forward_layers(x, self.dtype, self.context_of(context, len(x)))
 
-    def inverse(self, z: Tensor, exact: bool = True) -> Tensor:
-        """x with f(x) = z, layer by layer; ``exact=False`` applies the learned inverses in one pass.
-
-        z: (B, *z_shape), finite. A flow whose first layer dequantizes gives uint8 pixels.
-        """
-        checks.require_tensor(z, "Flow.inverse")
-        checks.require_dtype(z, self.dtype, "Flow.inverse")
-        checks.require_batch_of(z, self.z_shape, "Flow.inverse")
-        checks.require_finite_input(z, "Flow.inverse")
-        return self.inverse_layers(z, exact)
-
-    def reconstruct(self, x: Tensor) -> Tensor:
+    def reconstruct(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """g(f(x)): through the layers and back through their learned inverses; equal to x where g = f⁻¹.
 
         For an exact sample x = f⁻¹(z) it is g(z), so its distance from x is that between the two samples
         (eq-sample-gap).
         """
-        return self.inverse(self(x)[0], exact=False)
+        return self.inverse(self(x, context)[0], exact=False, context=context)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def base_log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) of the base density, (B,) in nats."""
+        return standard_normal_log_prob(z) if self.base is None else self.base.log_prob(z)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """The exact log-likelihood of f (eq-change), (B,) in nats, of the dtype of the flow."""
-        z, log_det = self(x)
-        return standard_normal_log_prob(z) + log_det
+        z, log_det = self(x, context)
+        return self.base_log_prob(z) + log_det
 
-    def loss(self, x: Tensor) -> Tensor:
+    def loss(self, x: Tensor, context: Tensor | None = None, weights: Tensor | None = None) -> Tensor:
         """The training objective to minimize, a scalar: batch mean of penalties minus the objective (eq-objective).
 
         ``backward()`` leaves the gradients of eq-dense-gradients and eq-conv-gradients on layers that learn their
         inverse, exact ones on every other (relative ones on ``RelativeGradientLinear``). The value leaves out the
         log-determinants that were never computed: it is not a likelihood.
 
+        Args:
+            x: Data points (B, *event_shape), B ≥ 1.
+            context: Context (B, K) or (K,), for a conditioned flow.
+            weights: Weights w (B,) ≥ 0 of the data points: the mean becomes Σ w l / Σ w, as if each were repeated.
+
         Raises:
             FloatingPointError: the loss is not finite; the message names the first layer that is not.
-            TypeError, ValueError: as ``forward``.
+            TypeError, ValueError: as ``forward``; a weight is negative or not finite, or all are zero.
         """
         self._check_input(x)
         if len(x) == 0:
             raise ValueError(f"Flow.loss: expected at least one data point, got a batch of shape {tuple(x.shape)}.")
-        z, total, penalty = self.training_pass(x, self.dtype)
-        objective = standard_normal_log_prob(z) + total
-        loss = (-objective if penalty is None else penalty - objective).mean()
+        context = self.context_of(context, len(x))
+        if weights is None:
+            z, total, penalty = self.training_pass(x, self.dtype, context)
+        else:
+            weights = self._normalized(weights, len(x))
+            with weighted_errors(self, weights):
+                z, total, penalty = self.training_pass(x, self.dtype, context)
+        objective = self.base_log_prob(z) + total
+        losses = -objective if penalty is None else penalty - objective
+        loss = losses.mean() if weights is None else (weights * losses).sum()
         if not checks.all_finite(loss):
-            self.name_non_finite_layer(x)
+            self.name_non_finite_layer(x, context)
         return loss
 
+    def _normalized(self, weights: Tensor, batch: int) -> Tensor:
+        """Weights (B,) of data points, checked, over their sum."""
+        checks.require_tensor(weights, "Flow.loss, weights")
+        if tuple(weights.shape) != (batch,):
+            wanted = f"weights of shape ({batch},), one for each data point"
+            raise ValueError(f"Flow.loss: expected {wanted}, got {tuple(weights.shape)}.")
+        weights = weights.to(self.device, self.dtype)
+        total = weights.sum()
+        if checks.is_eager(weights) and not (bool((weights >= 0).all()) and 0 < float(total) < math.inf):
+            got = f"{float(weights.min())} to {float(weights.max())}"
+            raise ValueError(f"Flow.loss: expected finite weights ≥ 0 that are not all zero, got {got}.")
+        return weights / total
+
     @torch.no_grad()
-    def name_non_finite_layer(self, x: Tensor) -> None:
+    def name_non_finite_layer(self, x: Tensor, context: Tensor | None = None) -> None:
         """Raise FloatingPointError that names the first layer whose training pass is not finite on x."""
-        size, label = self.name_non_finite(x)
+        size, label = self.name_non_finite(x, context)
         raise FloatingPointError(
             f"{label}: its latents reach {size:.1e}, and their squares or the sum of all terms overflow."
         )
 
     @torch.no_grad()
-    def sample(self, n: int, exact: bool = False, generator: torch.Generator | None = None) -> Tensor:
-        """Draw n samples: z ~ N(0, I), then g(z) in one pass, or f⁻¹(z) with ``exact=True``.
-
-        Returns:
-            (n, *event_shape); uint8 pixels where the first layer dequantizes.
-        """
-        return self.inverse(self.sample_base(n, generator), exact=exact)
-
-    def sample_base(self, n: int, generator: torch.Generator | None = None) -> Tensor:
-        """n latents z ~ N(0, I), (n, *z_shape): keep them to compare g(z) with f⁻¹(z)."""
-        n = checks.integer(n, "a", "Flow.sample", at_least=0, wanted="number of samples ≥ 0")
-        device = generator.device if generator is not None else self.device
-        return torch.randn((n, *self.z_shape), generator=generator, dtype=self.dtype, device=device).to(self.device)
-
-    @torch.no_grad()
-    def initialise(self, batch: Tensor, whiten: bool = False) -> "Flow":
+    def initialise(self, batch: Tensor, whiten: bool = False, context: Tensor | None = None) -> "Flow":
         """Set data-dependent parameters from a batch, layer after layer; returns the flow.
 
         Args:
             batch: Data points (B, *event_shape), as for ``log_prob``.
             whiten: Whether dense layers become W = cov^-1/2 of their own inputs, R = cov^1/2, b = -W·mean.
+            context: Context (B, K) or (K,), for a conditioned flow.
 
         Raises:
             ValueError: whitening needs more data points in the batch than features.
         """
         self._check_input(batch)
-        self.initialise_layers(batch, whiten)
+        self.initialise_layers(batch, whiten, self.context_of(context, len(batch)))
         self.initialised.fill_(True)
         return self
 

@@ -12,6 +12,9 @@ step: a faster λ would run ahead of the error, which responds only after many s
 tolerance, so that λ does not move before it has seen errors.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +50,8 @@ class AdaptiveWeight(nn.Module):
     weight: Tensor
     average: Tensor
     latest: Tensor
+    #: Weights (B,) of the data points of this training pass, of sum 1; None: all alike.
+    example_weights: Tensor | None = None
 
     def __init__(self, start: float, tolerance: float, label: str) -> None:
         super().__init__()
@@ -60,7 +65,8 @@ class AdaptiveWeight(nn.Module):
     def weigh(self, errors: Tensor) -> Tensor:
         """λ times the errors (B,) of a training pass, whose mean is kept for ``after_step``."""
         if torch.is_grad_enabled() and not checks.under_functorch() and len(errors):
-            self.latest.copy_(errors.detach().mean())
+            shares, errors_alone = self.example_weights, errors.detach()
+            self.latest.copy_(errors_alone.mean() if shares is None else (shares * errors_alone).sum())
         return self.weight * errors
 
     @torch.no_grad()
@@ -69,6 +75,19 @@ class AdaptiveWeight(nn.Module):
         self.average.lerp_(self.latest, 1 - DECAY)
         above = (self.average / self.tolerance - 1).clamp_max(1.0)  # below it is -1 at the least
         self.weight.mul_((RATE * above).exp()).clamp_(self.start / FURTHEST, self.start * FURTHEST)
+
+
+@contextmanager
+def weighted_errors(flow: nn.Module, weights: Tensor) -> Iterator[None]:
+    """Let each adapted λ of a flow see the weighted mean of the errors, with weights (B,) of sum 1."""
+    adapted = [part for part in flow.modules() if isinstance(part, AdaptiveWeight)]
+    for part in adapted:
+        part.example_weights = weights
+    try:
+        yield
+    finally:
+        for part in adapted:
+            part.example_weights = None
 
 
 class ReconstructionPenalty(FlowLayer):

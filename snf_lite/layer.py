@@ -50,6 +50,8 @@ class FlowLayer(nn.Module):
     label: str
     #: The only event shape that the layer accepts; None: ``output_shape`` decides.
     accepted_shape: tuple[int, ...] | None = None
+    #: K, for a layer conditioned on a context (B, K); its transform, invert and surrogate take it as last argument.
+    context_features: int | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -81,12 +83,12 @@ class FlowLayer(nn.Module):
         """x with transform(x) = z, or the learned approximation if not ``exact``. The input is not checked."""
         raise NotImplementedError(f"{type(self).__name__} has no invert.")
 
-    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def surrogate(self, x: Tensor, *context: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """The training pass: z, a (B,) term with the gradient used for the log-determinant, and a (B,) penalty.
 
         For most layers the term is the exact log-determinant and there is no penalty. The input is not checked.
         """
-        z, log_det = self.transform(x)
+        z, log_det = self.transform(x, *context)
         return z, log_det, None
 
     def log_det_group(self) -> Hashable | None:
@@ -145,6 +147,15 @@ class FlowLayer(nn.Module):
                 return tensor.dtype
         return None
 
+    def set_context(self, context_features: int | None) -> None:
+        """Let the layer be conditioned on K = context_features numbers; None: on nothing."""
+        if context_features is not None:
+            self.context_features = checks.positive_integer(context_features, "context_features", self.label)
+
+    def own(self, context: Tensor | None) -> tuple[Tensor, ...]:
+        """The arguments that the layer takes behind x: the context of the chain if it is conditioned, else nothing."""
+        return () if context is None or self.context_features is None else (context,)
+
     def shape_error(self, expected: tuple[int, ...] | str | None, got: tuple[int, ...]) -> ValueError:
         """The error to raise for an event shape that the layer does not accept."""
         return ValueError(f"{self.label}: expected event shape {expected}, got {got}.")
@@ -169,33 +180,37 @@ class FlowLayer(nn.Module):
         hooks = (self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks)
         return any(hooks)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map a batch forward, exactly.
 
         Args:
             x: Finite tensor (B, *event_shape) of the layer's dtype.
+            context: (B, K) or (K,), for a conditioned layer alone.
 
         Returns:
             z (B, *output_shape), and log|det ∂z/∂x| of shape (B,) in nats, differentiable with its exact gradient.
 
         Raises:
             TypeError: x is no tensor, or of another dtype.
-            ValueError: wrong shape, NaN or infinity in x, or a singular weight (``NotInvertibleError``).
+            ValueError: wrong shape, NaN or infinity in x, or a singular weight (``NotInvertibleError``); a context
+                that is missing or not used.
             FloatingPointError: finite input gave a result that is not finite.
         """
         self._check(x, self.output_shape)
         self.check_dtype(x)
-        z, log_det = self.transform(x)
+        context = checks.context_of(context, self.context_features, len(x), self.dtype, self.label)
+        z, log_det = self.transform(x, *self.own(context))
         checks.require_finite_output(z, self.label, "z")
         checks.require_finite_output(log_det, self.label, "the log-determinant")
         return z, log_det
 
-    def inverse(self, z: Tensor, exact: bool = True) -> Tensor:
+    def inverse(self, z: Tensor, exact: bool = True, context: Tensor | None = None) -> Tensor:
         """Map latents back: exactly, or (``exact=False``) through the learned inverse where the layer has one.
 
         Args:
             z: Finite tensor (B, *output_shape).
             exact: Whether to use f⁻¹; False uses g, which is f⁻¹ for a layer that learns no inverse.
+            context: (B, K) or (K,), for a conditioned layer alone.
 
         Returns:
             x (B, *event_shape).
@@ -204,6 +219,7 @@ class FlowLayer(nn.Module):
         """
         self._check(z, self.input_shape)
         checks.require_dtype(z, self.dtype, self.label)
-        x = self.invert(z, exact)
+        context = checks.context_of(context, self.context_features, len(z), self.dtype, self.label)
+        x = self.invert(z, exact, *self.own(context))
         checks.require_finite_output(x, self.label, "the inverse")
         return x

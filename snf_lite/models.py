@@ -1,4 +1,4 @@
-"""The models of the paper's tables, by name: three architectures, each with several layers.
+"""Models by name: the three architectures of the paper's tables, and two for points and tables.
 
 Pixels are dequantized and mapped to the real line by a logit, whose log-determinants count towards the likelihood
 (eq-dequantise, eq-logit). Then follow
@@ -11,14 +11,23 @@ Pixels are dequantized and mapped to the real line by a logit, whose log-determi
            3 of 32 for CIFAR-10 and 3 of 48 for ImageNet32.
 
 In each architecture the self-normalizing layer takes the place of the exact one, and nothing else changes: the two
-models can be compared (eq-parity).
+models can be compared (eq-parity). The paper has no model that fits points or the rows of a table. For those there are
+
+    spline:   dense layers with a rational-quadratic spline of each feature between them (eq-spline);
+    coupling: steps in which one half of the features is transformed conditioned on the other half (eq-coupling).
+
+which first standardize the data.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
+import torch
+
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
+from snf_lite.data.source import Data, DataSource, as_source
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
@@ -106,10 +115,36 @@ def glow(
     return Flow([*preprocessing(levels), *scale(event_shape[0], scales)], event_shape)
 
 
+def spline(
+    layer: Callable[..., FlowLayer], event_shape: Shape, levels: int | None,
+    *, depth: int = 5, bins: int = 16, bound: float = 5.0, standardize: bool = True, **options: Any,
+) -> Flow:  # fmt: skip
+    """``depth`` times a dense layer and a spline of each feature, and a last dense layer; standardized data in front.
+
+    ``options`` are passed to each dense layer.
+    """
+    checks.positive_integer(depth, "depth", "build")
+    layers, features = _flat_and_standardized(event_shape, levels, standardize)
+    for _ in range(depth):
+        layers += [layer(features, **options), RationalQuadraticSpline((features,), bins, bound)]
+    return Flow([*layers, layer(features, **options)], event_shape)
+
+
+def _flat_and_standardized(event_shape: Shape, levels: int | None, standardize: bool) -> tuple[list[FlowLayer], int]:
+    """Layers from the data to standardized vectors (a table's rows pass ``Flatten`` by), and their features D."""
+    layers = preprocessing(levels)
+    if len(event_shape) != 1:
+        layers.append(Flatten(event_shape))
+    features = math.prod(event_shape)
+    if standardize:
+        layers.append(Standardize((features,), floor=0.0))  # the columns of a table have units of their own
+    return layers, features
+
+
 class Model(NamedTuple):
     """A model's place in the paper, its architecture, its layer, and the settings of that layer with their defaults.
 
-    ``data`` is the data for which it is made.
+    ``data`` names the data for which it is made.
     """
 
     description: str
@@ -120,6 +155,7 @@ class Model(NamedTuple):
 
 
 PENALTY = {"recon_weight": 1.0, "tolerance": None}
+POINTS = "points, tables"
 MODELS: dict[str, Model] = {
     "dense-selfnorm": Model('Table 1, "SNF FC 2-Layer".', dense, SelfNormLinear, PENALTY),
     "dense-exact": Model('Table 1, "Exact Gradient FC 2-Layer".', dense, ExactLinear, {}),
@@ -134,6 +170,8 @@ MODELS: dict[str, Model] = {
         {**PENALTY, "recon_weight": 100.0},
     ),
     "glow-exact": Model('Table 1, "Glow-like 32-Layer"; table 2, "Glow".', glow, ExactConv2d, {}),
+    "spline-selfnorm": Model("Not in the paper: splines between SNF layers.", spline, SelfNormLinear, PENALTY, POINTS),
+    "spline-exact": Model("Not in the paper: splines between exact layers.", spline, ExactLinear, {}, POINTS),
 }  # fmt: skip
 
 
@@ -155,10 +193,10 @@ def known_settings(name: str) -> dict[str, Any]:
 
 
 def build(name: str, event_shape: Iterable[int], levels: int | None = None, **settings: Any) -> Flow:
-    """Make a fresh flow of one of the paper's architectures.
+    """Make a fresh flow of one of the models; ``build_for`` chooses one for given data.
 
     Args:
-        name: One of ``model_names()``.
+        name: One of ``model_names()``: "spline-…" and "coupling-…" for points and tables, the others for images.
         event_shape: Shape (D,) for real data, (C, H, W) for images.
         levels: Number of values of a pixel (17 for the digits, 256 elsewhere); None: the data are real numbers.
         settings: The model's own, such as ``recon_weight``, ``depth``, ``alpha``, ``kernel_size``, ``bins``.
@@ -184,3 +222,56 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
             raise ValueError(f"build: {name} has no setting {key!r}; it has {', '.join(known)}.")
     model, shape = MODELS[name], checks.shape_tuple(event_shape, "event_shape", "build")
     return model.architecture(model.layer, shape, levels, **{**model.options, **settings})
+
+
+def build_for(data: Data, name: str | None = None, *, levels: int | None = None, **settings: Any) -> Flow:
+    """Make a fresh flow for data: of the shape of an example, of its dtype, with its levels.
+
+    Without a name the model is
+
+        "spline-exact" for rows (N, D) of real numbers;
+        "conv-selfnorm" for pixels (N, C, H, W), with a block less where H and W cannot be halved twice, and
+        "dense-selfnorm" where they cannot be halved.
+
+    Points and tables are standardized inside. They need a higher learning rate than ``fit``'s default: 1e-2 with
+    ``decay="cosine"`` for points, 3e-3 for a small table.
+
+    Args:
+        data: Data as for ``fit``.
+        name: One of ``model_names()``; None: chosen as above.
+        levels: Number of values of a pixel; None: that of a named data set, 256 for other uint8 data.
+        settings: Settings of the model, as for ``build``.
+
+    Raises:
+        ValueError, TypeError: as ``fit`` for the data and as ``build`` for the settings; or no model can be chosen, and
+            the message names what to type.
+
+    Example:
+        >>> x = snf.sample_density("moons", 1000)
+        >>> flow = snf.build_for(x)
+        >>> history = snf.fit(flow, x, epochs=2, lr=1e-2, decay="cosine", progress=False)
+        >>> snf.evaluate(flow, snf.sample_density("moons", 1000, seed=1)).nats < 3.3  # one Gaussian: 3.3
+        True
+    """
+    source = as_source(data, "train")
+    example = source.item(0)
+    shape, pixels = tuple(example.shape), example.dtype == torch.uint8
+    if levels is None and pixels:
+        levels = source.levels or 256
+    if name is None:
+        name, chosen = _chosen(shape, source, pixels, levels)
+        settings = {**chosen, **settings}
+    flow = build(name, shape, levels, **settings)
+    return flow.double() if example.dtype == torch.float64 else flow
+
+
+def _chosen(shape: Shape, source: DataSource, pixels: bool, levels: int | None) -> tuple[str, dict[str, Any]]:
+    """The model for examples of a shape, and the settings that the shape asks for."""
+    if len(shape) == 1 and shape[0] > 0:
+        return "spline-exact", {}
+    if len(shape) == 3 and levels is not None:
+        halvings = [n for n in (2, 1) if shape[1] % 2**n == shape[2] % 2**n == 0]
+        return ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})
+    wanted = "rows (N, D) of real numbers, or pixels (N, C, H, W) as torch.uint8"
+    got = f"examples of shape {shape}{'' if pixels else ' that are no uint8'}"
+    raise ValueError(f"build_for: expected {wanted}, got {source} with {got}. Give name=, one of {', '.join(MODELS)}.")

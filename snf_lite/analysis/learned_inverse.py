@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from snf_lite.chain import Chain
-from snf_lite.flow import Flow, standard_normal_log_prob
+from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.linalg import dense_matrix
 from snf_lite.runtime.rng import isolated_rng
@@ -95,7 +95,7 @@ def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
         exact = torch.autograd.grad(flow.log_prob(x).mean(), weights)
     with isolated_rng(x.device, "weight_gradients"):
         z, total, _ = flow.training_pass(x, flow.dtype)
-        objective = (standard_normal_log_prob(z) + total).mean()  # that of ``Flow.loss`` without the penalties
+        objective = (flow.base_log_prob(z) + total).mean()  # that of ``Flow.loss`` without the penalties
         halves = torch.autograd.grad(objective, weights)
     return [(2 * half, whole) for half, whole in zip(halves, exact, strict=True)]
 

@@ -53,6 +53,8 @@ _HELD_OUT = 10_000  # ImageNet32's validation images: the last of its training i
 class DataTensor(torch.Tensor):
     """A tensor with the name and split of its data set. Indexing examples keeps them; operations give plain tensors.
 
+    `torch.save` writes it as a plain tensor, which `torch.load` takes.
+
     A subclass because `name` of a plain tensor belongs to torch and cannot be set. (`split` is a method that
     torch.split calls: hence `split_name`.)
 
@@ -79,6 +81,10 @@ class DataTensor(torch.Tensor):
         if part.shape[1:] != self.shape[1:] or part.dim() != self.dim():
             return part
         return described(part, self.name, f"a part of {self.split_name}", self.levels)
+
+    def __reduce_ex__(self, protocol: int) -> Any:  # type: ignore[override]
+        # torch.save writes protocol 2, and torch.load takes plain tensors alone; pickle and workers keep the name.
+        return (self.as_subclass(torch.Tensor) if protocol == 2 else super()).__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "DataTensor":
         return described(self.clone(), self.name, self.split_name, self.levels)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from snf_lite.runtime import files
 
-#: File names of the records: training, benchmark, preprocessing, prior work, ablations.
-RECORDS = ("record.json", "bench.json", "preprocessing.json", "prior.json", "fork-*.json")
+#: File names of the records: training, benchmark, preprocessing, prior work, own data, ablations.
+RECORDS = ("record.json", "bench.json", "preprocessing.json", "prior.json", "own-data.json", "fork-*.json")
 
 
 def record_dir(name: str) -> Path:

@@ -152,9 +152,12 @@ def run(
         test = evaluate(flow, parts.test, "test", seed=config.training.seed)
         pair = sample_pair(flow, RECORDED_SAMPLES, config.training.seed)
         pair = replace(pair, learned=pair.learned.cpu(), exact=pair.exact.cpu())
+        # The run may have ended early, or been longer before.
+        ended = {name: completed(history.settings)[name] for name in ("epochs", "decay_epochs")}
+        done = replace(config, training=replace(config.training, **ended))
         # A finished run that is asked for again keeps its record, which names the code and machine that did the work.
         if not record.exists() or read_record(record).history != history.as_dict():
-            made = make_record(config.command, config.model, config.settings, flow, history, test, pair)
+            made = make_record(done.command, config.model, config.settings, flow, history, test, pair)
             write_record(made, record)
         from snf_lite.analysis.figures import sample_figure  # imports matplotlib, which takes a second
 
@@ -167,6 +170,8 @@ def run(
         flow, parts.train, device=process.device, checkpoint=checkpoint, resume=not overwrite,
         validation=parts.validation, progress=progress, **vars(config.training),
     )  # fmt: skip
+    if history.interrupted:
+        raise KeyboardInterrupt  # of the command; the same command resumes
     return process.on_main(finished)
 
 

@@ -162,6 +162,8 @@ class Standardize(FlowLayer):
 
     Args:
         event_shape: The event shape: (C, H, W) for images.
+        floor: Lowest deviation as a fraction of the largest. 0 for the columns of a table, whose units differ: only
+            constant columns are then left unscaled.
 
     Raises:
         ValueError: ``initialise`` got fewer than two data points, or equal ones.
@@ -176,9 +178,10 @@ class Standardize(FlowLayer):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, event_shape: tuple[int, ...]) -> None:
+    def __init__(self, event_shape: tuple[int, ...], floor: float = 1e-3) -> None:
         super().__init__()
         self.event_shape = self.accepted_shape = checks.shape_tuple(event_shape, "event_shape", self.label)
+        self.floor = checks.non_negative(floor, "floor", self.label)
         self.register_buffer("mean", torch.zeros(self.event_shape))
         self.register_buffer("deviation", torch.ones(self.event_shape))
 
@@ -191,7 +194,8 @@ class Standardize(FlowLayer):
     def initialise(self, x: Tensor, whiten: bool) -> None:
         """Set mean and deviation from the batch x (B, *event_shape), B ≥ 2, whatever ``whiten`` is.
 
-        Deviations below a thousandth of the largest are raised to it, as by ``Whiten``.
+        Deviations below ``floor`` times the largest are raised to it, as by ``Whiten``. With ``floor`` 0 a deviation of
+        0, or of the rounding of its mean, counts as 1.
         """
         if len(x) < 2:
             raise ValueError(f"{self.label}: expected a batch of at least 2 data points to standardize, got {len(x)}.")
@@ -199,5 +203,9 @@ class Standardize(FlowLayer):
         deviation = precise.std(0)
         if checks.is_eager(deviation) and deviation.max() == 0:
             raise ValueError(f"{self.label}: cannot standardize a batch whose data points are all the same.")
-        self.mean.copy_(precise.mean(0))
-        self.deviation.copy_(deviation.clamp_min(1e-3 * deviation.max()))
+        mean = precise.mean(0)
+        if self.floor == 0:
+            rounding = torch.finfo(x.dtype).eps * mean.abs()
+            deviation = torch.where(deviation > rounding, deviation, 1.0)
+        self.mean.copy_(mean)
+        self.deviation.copy_(deviation.clamp_min(self.floor * deviation.max()))

@@ -50,6 +50,7 @@ class SplitPrior(Chain, ChannelSplit):
         inner = [_layer(described, self.label) for described in layers]
         self.layers = nn.ModuleList(inner)
         self.learned_inverse = any(layer.learned_inverse for layer in inner)
+        self.context_features = next((layer.context_features for layer in inner if layer.context_features), None)
         self.image_size: tuple[int, ...] | None = None
         if image_size is not None:
             self.bind((channels, *checks.shape_tuple(image_size, "image_size", self.label)))
@@ -89,23 +90,23 @@ class SplitPrior(Chain, ChannelSplit):
 
     # ---- forward and inverse -----------------------------------------------------------------------------------------
 
-    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z and the log-determinant of both halves, (B,) in nats (eq-split-prior)."""
         given, others = self.halves(x)
         residue, log_det = self.standardize(given, others)
-        z, inner = self.forward_layers(given, x.dtype)
+        z, inner = self.forward_layers(given, x.dtype, context)
         return torch.cat([z.flatten(1), residue.flatten(1)], 1), inner + log_det
 
-    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def surrogate(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         given, others = self.halves(x)
         residue, log_det = self.standardize(given, others)
-        z, inner, penalty = self.training_pass(given, x.dtype)
+        z, inner, penalty = self.training_pass(given, x.dtype, context)
         return torch.cat([z.flatten(1), residue.flatten(1)], 1), inner + log_det, penalty
 
-    def invert(self, z: Tensor, exact: bool) -> Tensor:
+    def invert(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
         shape = self.input_shape(tuple(z.shape[1:]))
         count = math.prod(shape) // self.channels * self.given
-        given = self.inverse_layers(z[:, :count].reshape(len(z), *self._inner_shape(shape)), exact)
+        given = self.inverse_layers(z[:, :count].reshape(len(z), *self._inner_shape(shape)), exact, context)
         mean, log_deviation = self.mean_and_log_deviation(given)
         residue = z[:, count:].reshape(len(z), self.changed, *shape[1:])
         return torch.cat([given, residue * log_deviation.exp() + mean], 1)
@@ -123,15 +124,15 @@ class SplitPrior(Chain, ChannelSplit):
 
     # ---- the layers inside -------------------------------------------------------------------------------------------
 
-    def initialise(self, x: Tensor, whiten: bool) -> None:
+    def initialise(self, x: Tensor, whiten: bool, context: Tensor | None = None) -> None:
         """Initialize the layers, each from its own inputs."""
-        self.initialise_layers(self.halves(x)[0], whiten)
+        self.initialise_layers(self.halves(x)[0], whiten, context)
 
     def iter_layers(self, event_shape: tuple[int, ...]) -> Iterator[tuple[FlowLayer, tuple[int, ...]]]:
         return super().iter_layers((self.given, *event_shape[1:]))
 
-    def name_non_finite(self, x: Tensor) -> tuple[float, str]:
-        return super().name_non_finite(self.halves(x)[0])
+    def name_non_finite(self, x: Tensor, context: Tensor | None = None) -> tuple[float, str]:
+        return super().name_non_finite(self.halves(x)[0], context)
 
     def settings(self) -> dict[str, Any]:
         layers = [[layer.registered_name, layer.settings()] for layer in self.bijections]

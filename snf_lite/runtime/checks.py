@@ -84,6 +84,29 @@ def require_batch_of(x: Tensor, event_shape: tuple[int, ...], label: str) -> Non
         raise ValueError(f"{label}: expected input of shape ({wanted}), got {tuple(x.shape)}.")
 
 
+def context_of(context: Any, features: int | None, batch: int, dtype: torch.dtype | None, label: str) -> Tensor | None:
+    """The context (B, K) of a batch from (B, K), or from (K,) for all data points; None where none is used.
+
+    Args:
+        context: What a caller gave; None: nothing.
+        features: K; None: no context is used, and one that is given is refused.
+    """
+    if features is None:
+        if context is not None:
+            raise ValueError(f"{label}: takes no context, as none of its layers has context_features, but got one.")
+        return None
+    if context is None:
+        raise ValueError(f"{label}: is conditioned, expected context= as a tensor (B, {features}), got none.")
+    label = f"{label}, context"
+    require_tensor(context, label)
+    require_dtype(context, dtype, label)
+    if tuple(context.shape) not in ((features,), (batch, features)):
+        wanted = f"shape ({batch}, {features}), or ({features},) for all data points"
+        raise ValueError(f"{label}: expected {wanted}, got {tuple(context.shape)}.")
+    require_finite_input(context, label)
+    return context.expand(batch, features)
+
+
 def integer(
     value: Any, name: str, label: str, *, at_least: int, at_most: float = math.inf, wanted: str
 ) -> int:  # fmt: skip

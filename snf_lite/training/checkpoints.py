@@ -14,6 +14,7 @@ from torch import Tensor
 
 from snf_lite.data.source import sha256_of
 from snf_lite.flow import Flow
+from snf_lite.latents.base import restored_base
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime.files import atomic_write, sha256
 from snf_lite.runtime.rng import isolated_rng
@@ -80,7 +81,12 @@ def restore(path: str | Path) -> Flow:
             except (TypeError, ValueError, RuntimeError) as error:
                 refused = f"{name} does not take its stored settings {settings}: {error}"
                 raise CheckpointError(f"{path}: {refused}") from error
-    flow = Flow(layers, described["event_shape"]).to(getattr(torch, described["dtype"]))
+    base = described.get("base")
+    try:
+        made = None if base is None else restored_base(base, stored["weights"])
+        flow = Flow(layers, described["event_shape"], made).to(getattr(torch, described["dtype"]))
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
     try:
         flow.load_state_dict(stored["weights"], strict=True)
     except RuntimeError as error:
@@ -171,7 +177,9 @@ def architecture(flow: Flow) -> dict[str, Any]:
     layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
     if len(set(map(id, flow.bijections))) < len(layers):
         raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")
-    return {"layers": layers, "event_shape": list(flow.event_shape), "dtype": str(flow.dtype).removeprefix("torch.")}
+    described = {"layers": layers, "event_shape": list(flow.event_shape)}
+    described["dtype"] = str(flow.dtype).removeprefix("torch.")
+    return described if flow.base is None else {**described, "base": flow.base.settings()}
 
 
 def described_differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:

@@ -131,8 +131,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "split: the layers inverted exactly always": Mutant(
         "snf_lite/layers/split_prior.py",
-        "self._inner_shape(shape)), exact)",
-        "self._inner_shape(shape)), True)",
+        "self._inner_shape(shape)), exact, context)",
+        "self._inner_shape(shape)), True, context)",
         "layers/test_split_prior.py::test_reconstruction_goes_through_the_learned_inverses_behind_the_split",
     ),
     "split: layers initialized from the other half": Mutant(
@@ -245,8 +245,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "geco: a sum over the batch": Mutant(
         "snf_lite/geco.py",
-        "errors.detach().mean()",
-        "errors.detach().sum()",
+        "errors_alone.mean()",
+        "errors_alone.sum()",
         "theory/test_geco.py::test_weight_and_average_follow_the_formula[0.9-dense-shape0]",
     ),
     "geco: convolutions not adapted": Mutant(

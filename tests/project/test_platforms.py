@@ -51,7 +51,7 @@ def test_pins_lie_within_the_ranges_of_the_package() -> None:
 
 def test_the_floors_are_what_the_row_of_floors_installs() -> None:
     limits = places.limits("floors")
-    assert {"torch==2.6.*", "numpy==2.0.*", "matplotlib==3.10.*", "scikit-learn==1.5.*"} <= set(limits)
+    assert {"torch==2.6.*", "numpy==2.0.*", "matplotlib==3.10.*", "scikit-learn==1.6.*"} <= set(limits)
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ def in_the_base_density(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def in_sampling(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snf.Flow, "sample_base", lambda self, n, generator: torch.zeros(n, 16))
+    monkeypatch.setattr(snf.Flow, "sample_base", lambda self, n, *_, **__: torch.zeros(n, 16))
 
 
 @pytest.mark.parametrize("mistake", [in_a_layer, in_the_product_of_a_layer, in_the_base_density, in_sampling])
