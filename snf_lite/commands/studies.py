@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from snf_lite.benchmarks import own_data
 from snf_lite.benchmarks.command import run_bench
 from snf_lite.benchmarks.suites import SUITES
 from snf_lite.commands import parser as options
@@ -124,6 +125,14 @@ def add_preprocessing(commands: Any) -> None:
     add("--alpha", type=float, default=1e-6, metavar="α", help="α of the logit")
     options.add_seed_and_device(parser, "seed of the noise")
     options.add_runs(parser)
+
+
+def add_own_data(commands: Any) -> None:
+    """Add the command ``own-data``."""
+    parser = options.add_command(commands, "own-data", own_data.run_own_data)
+    own_data.add_options(parser)
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first training")
+    options.add_ignored(parser, "--device")
 
 
 def measure_preprocessing(args: argparse.Namespace) -> None:
