@@ -285,6 +285,7 @@ def build_for(data: Data, name: str | None = None, *, levels: int | None = None,
     chosen: dict[str, Any] = {}
     if name is None and len(shape) == 1:
         name = "coupling-spline" if shape[0] == 2 else "spline-exact"
+        chosen = {} if shape[0] == 2 else {"depth": 3, "bins": 8}  # tables have fewer rows
     elif name is None and len(shape) == 3 and levels is not None:
         halvings = [count for count in (2, 1) if shape[1] % 2**count == shape[2] % 2**count == 0]
         name = "conv-selfnorm" if halvings else "dense-selfnorm"
