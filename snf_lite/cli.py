@@ -93,4 +93,5 @@ def _parser() -> Parser:
     studies.add_bench(commands)
     studies.add_ablate(commands)
     studies.add_preprocessing(commands)
+    studies.add_own_data(commands)
     return parser

@@ -177,7 +177,7 @@ PENALTY = {"recon_weight": 1.0, "tolerance": None}
 CONTEXT: dict[str, Any] = {"context_features": None}
 NETWORK: dict[str, Any] = {"depth": 6, "hidden_features": (48, 48)}
 CURVE: dict[str, Any] = {"depth": 4, "bins": 16, "bound": 5.0}
-POINTS = "points, tables"
+POINTS = "points and tables"
 MODELS: dict[str, Model] = {
     "dense-selfnorm": Model('Table 1, "SNF FC 2-Layer".', dense, SelfNormLinear, PENALTY),
     "dense-exact": Model('Table 1, "Exact Gradient FC 2-Layer".', dense, ExactLinear, {}),

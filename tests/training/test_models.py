@@ -8,7 +8,7 @@ from snf_lite.models import MODELS, known_settings
 
 #: Nats of the best single Gaussian on moons.
 GAUSSIAN = 3.305
-POINTS = [name for name, model in MODELS.items() if model.data == "points, tables"]
+POINTS = [name for name, model in MODELS.items() if model.data == "points and tables"]
 
 
 def moons(count: int = 3000, seed: int = 1) -> torch.Tensor:
