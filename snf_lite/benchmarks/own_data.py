@@ -48,7 +48,7 @@ class OwnDataRecord(records.Record):
         seed: Seed of the first repetition; the others are the next.
         budget: Seconds of processor time of each training on a density.
         densities: By density its ``entropy`` in nats (None if it has no closed form), and by method ``parameters``; by
-            repetition ``nats`` per test point and ``steps``; and ``mean``, with its ``standard_error``, of the nats.
+            repetition ``nats`` per test point and ``steps``; and the ``mean`` of ``nats``, with its ``standard_error``.
         tables: By table ``rows``, ``columns``, and by method the same of each split, in units of the data.
         skipped: Reason by method that could not be measured.
     """
@@ -168,7 +168,7 @@ def train_alike(flows: Mapping[str, Flow], x: Tensor, budget: float, seed: int) 
     """Train flows in turn, each for ``budget`` seconds of processor time, by the same plain loop.
 
     Adam on the flow's loss, batches of ``BATCH``, a half cosine from ``LR`` to 0 over the budget, gradients clipped to
-    the norm ``CLIP``. The flows take turns step by step, so that whatever else the machine does slows all alike.
+    the norm ``CLIP``. The flows are interleaved step by step, so that whatever else the machine does slows all alike.
 
     Returns:
         Number of steps by name.

@@ -17,7 +17,7 @@ CORE = {*THEORY, *LIBRARY.glob("layers/*.py"), *LIBRARY.glob("linalg/*.py")}
 LINES = {
     "the theory, to be read in an evening": (THEORY, 1960),
     "the core: theory, layers and linear algebra": (CORE, 4420),
-    "snf_lite": (LIBRARY.rglob("*.py"), 13_200),
+    "snf_lite": (LIBRARY.rglob("*.py"), 13_700),
     "snf_book": (BOOK.rglob("*.py"), 4180),
 }
 
