@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from snf_lite import models
 from snf_lite.benchmarks import own_data
 from snf_lite.benchmarks.command import run_bench
+from snf_lite.benchmarks.record import misplaced
 from snf_lite.benchmarks.suites import SUITES
 from snf_lite.data.datasets import DataError, dataset_names, image_set_names, load
 from snf_lite.experiments import ablation, manifest, preprocessing
@@ -143,7 +144,7 @@ def show_results(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.runs}: expected a folder of runs, got {here}.")
     if args.update_index:
         print(f"{manifest.write_index(args.runs)}: rewritten from the files in {args.runs}")
-    wrong = manifest.check(args.runs) if args.check else []
+    wrong = manifest.check(args.runs) + misplaced(args.runs) if args.check else []
     if wrong:
         raise ValueError(f"{args.runs}: {'; '.join(wrong)}. --update-index accepts intended changes.")
     print(f"{args.runs}: nothing missing, nothing altered" if args.check else report(grouped(read_all(args.runs))))

@@ -17,8 +17,10 @@ from snf_lite.experiments.record import make_record, read_record
 from snf_lite.flow import Flow
 from snf_lite.runtime.distributed import Process
 from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.locks import locked
 from snf_lite.runtime.records import write_record
 from snf_lite.runtime.rng import isolated_rng
+from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
 from snf_lite.training.history import History
@@ -138,7 +140,13 @@ def run(
         )  # fmt: skip
     if history.interrupted:
         raise KeyboardInterrupt  # of the command; the same command resumes
-    return process.on_main(finished)
+
+    def finished_here() -> RunResult:
+        with locked(checkpoint):  # another process may have begun since
+            checkpoints.require_run(checkpoints.read(checkpoint), history.as_dict(), checkpoint)
+            return finished()
+
+    return process.on_main(finished_here)
 
 
 def draw(flow: Flow, seed: int, path: Path, count: int | None = None) -> float:

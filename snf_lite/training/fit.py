@@ -14,6 +14,7 @@ from snf_lite.data.source import Data, training_and_validation
 from snf_lite.flow import Flow
 from snf_lite.runtime import distributed
 from snf_lite.runtime.devices import choose_device
+from snf_lite.runtime.locks import locked_by_main
 from snf_lite.training.cuda_graph import GraphedStep
 from snf_lite.training.evaluation import unwrapped
 from snf_lite.training.history import History
@@ -123,6 +124,7 @@ def fit(
         CheckpointError: the checkpoint is damaged, or belongs to another model or run; the message names what differs.
         FloatingPointError, NotInvertibleError: training diverged: a loss, gradient or weight is not finite; the message
             names layer, step and epoch.
+        BlockingIOError: another process trains into the checkpoint.
         OSError: the checkpoint cannot be written; the one before it is intact.
 
     Example:
@@ -145,7 +147,8 @@ def fit(
         raise TypeError(f"fit: expected loss to be a function of a flow and a batch, got a {type(loss).__name__}.")
 
     # Modes of torch that are set around this call do not act on it.
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(process.device.type, enabled=False):
+    no_autocast = torch.autocast(process.device.type, enabled=False)
+    with locked_by_main(process, checkpoint), torch.inference_mode(False), torch.enable_grad(), no_autocast:
         run = TrainingRun(flow, train_set, validation_set, config, process, checkpoint, loss, optimizer, scheduler)
         step: Callable[..., Any] = take_closure_step if run.optimization.needs_closure else take_step
         step = GraphedStep(run.full_batch) if config.cuda_graph else step

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from snf_lite.training.adam import adam
+from snf_lite.training.adam import adam, require_moments
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.step import set_learning_rate
 
@@ -100,13 +100,14 @@ class Optimization:
         return {"optimizer": _plain(self.optimizer.state_dict()), "trained": self.names, **scheduler}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint, whose parameters have been compared."""
-        group = self.optimizer.param_groups[0]
-        own = {} if self.own else {name: group[name] for name in ("lr", "capturable")}
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.scheduler is None:  # else the rate is part of the state
-            self.optimizer.param_groups[0].update(own)  # not those of the process that wrote the state
-        else:
+        """Take over the state of a checkpoint, whose parameters have been compared; fit's own settings stay its own."""
+        stored = state["optimizer"]
+        if isinstance(self.optimizer, torch.optim.Adam) and not self.own:
+            require_moments(self.optimizer, stored, trained=state["epoch"] > 0)
+            if self.scheduler is None:  # else the rate is part of the state
+                stored = {**stored, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        self.optimizer.load_state_dict(stored)
+        if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
 
 
