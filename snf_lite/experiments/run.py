@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -168,10 +169,12 @@ def run(
 
     if not overwrite:
         process.on_main(lambda: _require_same_run(record, config) if not checkpoint.exists() else None)
-    history = fit(
-        flow, parts.train, device=process.device, checkpoint=checkpoint, resume=not overwrite,
-        validation=parts.validation, progress=progress, **vars(config.training),
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fit: interrupted")  # the command line reports it
+        history = fit(
+            flow, parts.train, device=process.device, checkpoint=checkpoint, resume=not overwrite,
+            validation=parts.validation, progress=progress, **vars(config.training),
+        )  # fmt: skip
     if history.interrupted:
         raise KeyboardInterrupt  # of the command; the same command resumes
 
