@@ -42,7 +42,7 @@ from snf_lite.surrogate import self_norm_log_det
 from snf_lite.training.checkpoints import CheckpointError, restore, save
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
-from snf_lite.training.history import History
+from snf_lite.training.history import History, restore_history
 
 if TYPE_CHECKING:
     from snf_lite.training.estimator import FlowDensity
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "build", "build_for", "model_names", "fit", "History", "evaluate", "Evaluation", "Flow", "save", "restore",
-    "FlowDensity",
+    "restore_history", "FlowDensity",
     "SelfNormLinear", "SelfNormConv2d", "ExactLinear", "ExactConv2d", "RelativeGradientLinear", "LULinear",
     "EmergingConv2d", "ConvExponential2d", "SmoothLeakyReLU", "RationalQuadraticSpline",
     "AffineVectorCoupling", "SplineVectorCoupling",

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from snf_lite import models
+from snf_lite.benchmarks import own_data
 from snf_lite.benchmarks.command import run_bench
+from snf_lite.benchmarks.record import misplaced
 from snf_lite.benchmarks.suites import SUITES
 from snf_lite.data.datasets import DataError, dataset_names, image_set_names, load
 from snf_lite.experiments import ablation, manifest, preprocessing
@@ -142,7 +144,7 @@ def show_results(args: argparse.Namespace) -> None:
         raise ValueError(f"{args.runs}: expected a folder of runs, got {here}.")
     if args.update_index:
         print(f"{manifest.write_index(args.runs)}: rewritten from the files in {args.runs}")
-    wrong = manifest.check(args.runs) if args.check else []
+    wrong = manifest.check(args.runs) + misplaced(args.runs) if args.check else []
     if wrong:
         raise ValueError(f"{args.runs}: {'; '.join(wrong)}. --update-index accepts intended changes.")
     print(f"{args.runs}: nothing missing, nothing altered" if args.check else report(grouped(read_all(args.runs))))
@@ -170,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_ablate_and_preprocessing(commands)
     _add_results(commands)
+    own_data.add_options(_add(commands, "own-data", own_data.run_own_data))
     return parser
 
 

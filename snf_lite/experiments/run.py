@@ -16,8 +16,10 @@ from snf_lite.experiments.record import make_record, read_record
 from snf_lite.flow import Flow
 from snf_lite.runtime.distributed import Process
 from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.locks import locked
 from snf_lite.runtime.records import write_record
 from snf_lite.runtime.rng import isolated_rng
+from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
 from snf_lite.training.history import History
@@ -115,9 +117,12 @@ def run(
         test = evaluate(flow, config.data, "test", seed=config.training.seed)
         pair = sample_pair(flow, RECORDED_SAMPLES, config.training.seed)
         pair = replace(pair, learned=pair.learned.cpu(), exact=pair.exact.cpu())
+        # The run may have ended early, or been longer before.
+        ended = {name: completed(history.settings)[name] for name in ("epochs", "decay_epochs")}
+        done = replace(config, training=replace(config.training, **ended))
         # A finished run that is asked for again keeps its record, which names the code and machine that did the work.
         if not record.exists() or read_record(record).history != history.as_dict():
-            made = make_record(config.command, config.model, config.settings, flow, history, test, pair)
+            made = make_record(done.command, config.model, config.settings, flow, history, test, pair)
             write_record(made, record)
         from snf_lite.analysis.figures import sample_figure  # imports matplotlib, which takes a second
 
@@ -130,7 +135,15 @@ def run(
         flow, train_set, device=process.device, checkpoint=checkpoint, resume=not overwrite, validation=config.data,
         **vars(config.training),
     )  # fmt: skip
-    return process.on_main(finished)
+    if history.interrupted:
+        raise KeyboardInterrupt  # of the command; the same command resumes
+
+    def finished_here() -> RunResult:
+        with locked(checkpoint):  # another process may have begun since
+            checkpoints.require_run(checkpoints.read(checkpoint), history.as_dict(), checkpoint)
+            return finished()
+
+    return process.on_main(finished_here)
 
 
 def draw(flow: Flow, seed: int, path: Path, count: int | None = None) -> float:

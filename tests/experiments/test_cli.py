@@ -157,7 +157,7 @@ def test_each_field_of_the_config_is_an_option_with_its_default() -> None:
     assert TrainingConfig(**values_of(args, TrainingConfig)) == TrainingConfig()
     config = RunConfig("dense-exact", training=TrainingConfig(
         epochs=7, batch_size=3, lr=0.5, seed=2, whiten=True, warmup_epochs=2.5, decay="cosine", clip_norm=9.0,
-        evaluate_every=4, augment=True, compile=True, cuda_graph=True, precision="bf16",
+        evaluate_every=4, decay_epochs=8, patience=6, augment=True, compile=True, cuda_graph=True, precision="bf16",
     ))  # fmt: skip
     args = _parser().parse_args(shlex.split(config.command)[3:])
     assert TrainingConfig(**values_of(args, TrainingConfig)) == config.training
