@@ -134,9 +134,9 @@ def layer_gaps(flow: Chain, z: Tensor, context: Tensor | None = None) -> list[La
     exact = learned = z
     gaps = []
     for layer in reversed(flow.bijections):
-        own = layer.own(context)
-        truth = layer.inverse(exact, True, *own)
-        from_exact, from_learned = layer.inverse(exact, False, *own), layer.inverse(learned, False, *own)
+        given = layer.own(context)
+        truth = layer.inverse(exact, True, *given)
+        from_exact, from_learned = layer.inverse(exact, False, *given), layer.inverse(learned, False, *given)
         incoming, carried = _distances(learned, exact), _distances(from_learned, from_exact)
         stretch = torch.where(incoming > 0, carried / incoming, 1.0)
         own, gap = _distances(from_exact, truth), _distances(from_learned, truth)
@@ -191,9 +191,9 @@ def refine(flow: Chain, z: Tensor, passes: int, context: Tensor | None = None) -
     """
     checks.integer(passes, "a", "refine", at_least=0, wanted="number of passes ≥ 0")
     for layer in reversed(flow.bijections):
-        own = layer.own(context)
-        x = first = layer.inverse(z, False, *own)
+        given = layer.own(context)
+        x = first = layer.inverse(z, False, *given)
         for _ in range(passes if layer.learned_inverse else 0):
-            x = x + first - layer.inverse(layer(x, *own)[0], False, *own)
+            x = x + first - layer.inverse(layer(x, *given)[0], False, *given)
         z = x
     return z
