@@ -63,10 +63,12 @@ def relative_distance(x: Tensor, reference: Tensor) -> float:
 
 
 @torch.no_grad()
-def sample_pair(flow: Flow, n: int, seed: int = 0, context: Tensor | None = None) -> SamplePair:
+def sample_pair(
+    flow: Flow, n: int, seed: int = 0, temperature: float = 1.0, context: Tensor | None = None
+) -> SamplePair:
     """Draw n ≥ 1 latents, which depend on the seed alone, and pass them through both inverses.
 
-    context: (K,) of all samples, or (n, K), for a conditioned flow.
+    ``temperature`` and ``context`` are those of ``Flow.sample``.
 
     Raises:
         ValueError: n < 1, seed is not an integer, or a layer is singular (``NotInvertibleError``).
@@ -74,11 +76,10 @@ def sample_pair(flow: Flow, n: int, seed: int = 0, context: Tensor | None = None
     if n == 0:
         raise ValueError("sample_pair: expected at least 1 sample, got 0.")
     with isolated_rng(flow.device, require_seed(seed, "sample_pair"), "sample"):
-        z = flow.sample_base(n)
+        z = flow.sample_base(n, temperature=temperature)
     context = flow.context_of(context, n)
-    flow.inverse(
-        z[:1], exact=False, context=None if context is None else context[:1]
-    )  # warm-up: the first call in a process loads kernels
+    first = None if context is None else context[:1]
+    flow.inverse(z[:1], exact=False, context=first)  # warm-up: the first call in a process loads kernels
     learned, learned_seconds = _timed(flow, z, context, exact=False)
     flow.clear_cache()
     exact, exact_seconds = _timed(flow, z, context, exact=True)

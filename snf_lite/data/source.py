@@ -1,7 +1,8 @@
 """Examples by index, for training and evaluation: from a data set's name or from own data of any accepted kind."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ class DataSource:
         rows: index of each example in the data of which this is a part; None if it is all of them.
         context: what each example is conditioned on, (N, K); None without.
         weights: weight of each example, (N,), with a mean of 1 over all data; None: all count alike.
+        origin: what else a record keeps of own data that were read from a file.
     """
 
     source: Tensor | MapStyle
@@ -52,6 +54,7 @@ class DataSource:
     rows: Tensor | None = None
     context: Tensor | None = None
     weights: Tensor | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -130,11 +133,12 @@ class DataSource:
         return replace(self.part(chosen, self.split), rows=chosen if self.rows is None else self.rows[chosen])
 
     def identity(self) -> dict[str, Any]:
-        """Name, split, count and SHA-256 of the values (of context and weights too), for a record."""
+        """Name, split, count and SHA-256 of the values (of context and weights too), and the origin, for a record."""
         extras = {
             f"{key}_sha256": sha256_of(v) for key in ("context", "weights") if (v := getattr(self, key)) is not None
         }
-        return {"name": self.name, "split": self.split, "count": self.count, "sha256": self.sha256(), **extras}
+        own = {"name": self.name, "split": self.split, "count": self.count, "sha256": self.sha256()}
+        return {**own, **extras, **self.origin}
 
     def sha256(self) -> str:
         """SHA-256 of a tensor's bytes in row-major order, or of ``HASHED_ITEMS`` items of a Dataset."""
@@ -176,7 +180,8 @@ def as_source(data: Data, split: str, name: str = "your data") -> DataSource:
     own = getattr(owner, "name", None)  # torch defines ``name`` on a plain tensor, as None; a Series has one too
     known = hasattr(owner, "levels") and not columns
     if isinstance(own, str) and hasattr(owner, "split_name"):
-        return DataSource(examples, own, str(owner.split_name), owner.levels, known)
+        origin = getattr(owner, "origin", {})
+        return DataSource(examples, own, str(owner.split_name), owner.levels, known, origin=origin)
     levels = getattr(owner, "levels", None) if known else None
     return DataSource(examples, name, "all", levels, known, columns=columns)
 
