@@ -128,8 +128,8 @@ class Sampler(Chain):
     ) -> Tensor:  # fmt: skip
         """n samples as of ``sample``, differentiable with respect to parameters and context (reparameterized).
 
-        Exact samples train the parameters of f, not the learned inverses; with ``exact=False`` it is the reverse. Errors
-        are those of ``sample``, and:
+        Exact samples train the parameters of f, not the learned inverses; with ``exact=False`` it is the reverse. The
+        errors are those of ``sample``, and:
 
         Raises:
             TypeError: the flow gives pixels, which have no gradient.
