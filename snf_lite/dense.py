@@ -116,7 +116,7 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
         tolerance: Mean of ‖R W x − x‖² that λ is adapted to reach (``AdaptiveWeight``); None keeps λ fixed.
 
     Attributes:
-        inverse_weight: R (D, D), at first Wᵀ. Its memory holds Rᵀ row by row, so that the step adds it without a copy.
+        inverse_weight: R (D, D), at first Wᵀ.
 
     Raises:
         NotInvertibleError: W is singular, in ``log_prob`` or an exact inverse; ``loss`` needs neither.
@@ -135,7 +135,7 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
     def __init__(self, features: int, recon_weight: float = 1.0, tolerance: float | None = None) -> None:
         super().__init__(features)
         self.set_penalty(recon_weight, tolerance)
-        self.inverse_weight = nn.Parameter(self.weight.detach().clone().T)
+        self.inverse_weight = nn.Parameter(self.weight.detach().T.clone(memory_format=torch.contiguous_format))
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, a term with the gradients of eq-dense-gradients, and the penalty, from the fused pass."""

@@ -133,6 +133,13 @@ class FlowLayer(CheckedPasses):
 
     # ---- what every layer has ----------------------------------------------------------------------------------------
 
+    def extra_repr(self) -> str:
+        """The settings, in ``print(flow)``."""
+        try:
+            return ", ".join(f"{name}={value!r}" for name, value in self.settings().items() if name != "layers")
+        except TypeError:
+            return ""
+
     def bind(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Called once by the flow with the event shape of x; returns that of z."""
         return self.output_shape(event_shape)
