@@ -19,6 +19,7 @@ def reader_home(config: pytest.Config) -> Path:
         config.add_cleanup(folder.cleanup)
         config.stash[HOME] = Path(folder.name)
         os.environ["JUPYTER_PATH"] = str(kernel(config.stash[HOME]))
+        os.environ["TQDM_DISABLE"] = "1"  # no progress bars in what is compared
         os.environ["IPYTHONDIR"] = str(config.stash[HOME] / "ipython")  # nobody's own settings, and no need of a home
         if not os.access(os.path.expanduser("~"), os.W_OK):
             os.environ.setdefault("MPLCONFIGDIR", str(config.stash[HOME] / "matplotlib"))

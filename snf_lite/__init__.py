@@ -28,6 +28,7 @@ from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.activations import SmoothLeakyReLU
 from snf_lite.layers.conv_exponential import ConvExponential2d
+from snf_lite.layers.coupling import AffineVectorCoupling, SplineVectorCoupling
 from snf_lite.layers.emerging import EmergingConv2d
 from snf_lite.layers.glow import ActNorm, AffineCoupling
 from snf_lite.layers.lu import LULinear
@@ -41,7 +42,7 @@ from snf_lite.surrogate import self_norm_log_det
 from snf_lite.training.checkpoints import CheckpointError, restore, save
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
-from snf_lite.training.history import History
+from snf_lite.training.history import History, restore_history
 
 if TYPE_CHECKING:
     from snf_lite.training.estimator import FlowDensity
@@ -50,9 +51,10 @@ if TYPE_CHECKING:
 # fmt: off
 __all__ = [
     "build", "build_for", "model_names", "fit", "History", "evaluate", "Evaluation", "Flow", "save", "restore",
-    "FlowDensity",
+    "restore_history", "FlowDensity",
     "SelfNormLinear", "SelfNormConv2d", "ExactLinear", "ExactConv2d", "RelativeGradientLinear", "LULinear",
     "EmergingConv2d", "ConvExponential2d", "SmoothLeakyReLU", "RationalQuadraticSpline",
+    "AffineVectorCoupling", "SplineVectorCoupling",
     "ActNorm", "AffineCoupling", "SplitPrior", "Squeeze", "Flatten", "Dequantize", "Logit", "Whiten", "Standardize",
     "FlowLayer", "self_norm_log_det",
     "load", "dataset_names", "read_folder", "sample_density", "density_names", "mixture_log_prob",

@@ -30,25 +30,56 @@ from snf_lite.runtime import checks
 INITIAL_NOISE = 0.1
 
 
-class DenseLayer(FlowLayer):
+class ConditionedBias(FlowLayer):
+    """What layers z = W x + b + A c share, conditioned on a context c (B, K); its log-determinant is that of W.
+
+    A learned inverse gives R (z − b − A c). In R W x both biases cancel, so that the gradients of W and R are those of
+    eq-dense-gradients, and A has the gradient Σ δ_z cᵀ.
+
+    Attributes:
+        context_weight: A (D, K), zero at first; None without a context.
+    """
+
+    context_weight: nn.Parameter | None
+    bias: nn.Parameter
+
+    def set_context_of(self, features: int, context_features: int | None) -> None:
+        """Make A for D features and K numbers of a context; None: no context."""
+        self.set_context(context_features)
+        empty = None if context_features is None else nn.Parameter(torch.zeros(features, context_features))
+        self.register_parameter("context_weight", empty)
+
+    def shifted(self, z: Tensor, context: Tensor | None) -> Tensor:
+        """z + A c."""
+        return z if context is None or self.context_weight is None else z + linear(context, self.context_weight)
+
+    def centered(self, z: Tensor, context: Tensor | None) -> Tensor:
+        """z − b − A c."""
+        z = z - self.bias
+        return z if context is None or self.context_weight is None else z - linear(context, self.context_weight)
+
+
+class DenseLayer(ConditionedBias):
     """What the dense layers share: z = W x + b, its exact log-determinant log|det W| and its exact inverse.
 
     Attributes:
         weight: W (D, D), at first the identity with a little noise.
         bias: b (D,).
+        context_weight: A (D, K), zero at first, with ``context_features`` K: then z = W x + b + A c for a context c.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, context_features: int | None = None) -> None:
         super().__init__()
         self.features = checks.positive_integer(features, "features", self.label)
+        self.set_context_of(self.features, context_features)
         self.accepted_shape = (self.features,)
         noise = torch.randn(features, features) * (INITIAL_NOISE / (2 * features**0.5))
         self.weight = nn.Parameter(torch.eye(features) + noise)
         self.bias = nn.Parameter(torch.zeros(features))
         self._factor: dense_matrix.WeightCache[dense_matrix.Factor] = dense_matrix.WeightCache()
 
-    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return linear(x, self.weight, self.bias), self.log_abs_det().expand(len(x))
+    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        return self.shifted(linear(x, self.weight, self.bias), context), self.log_abs_det().expand(len(x))
 
     def log_abs_det(self) -> Tensor:
         """log|det W| in nats; differentiable, or cached where no gradient is needed. O(D³)."""
@@ -61,8 +92,8 @@ class DenseLayer(FlowLayer):
         """The LU factorization of W, computed again when W has changed."""
         return self._factor.get(self.weight, lambda: dense_matrix.factor(self.weight, self.label))
 
-    def invert(self, z: Tensor, exact: bool) -> Tensor:
-        centered = z - self.bias
+    def invert(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
+        centered = self.centered(z, context)
         if dense_matrix.gradient_wanted(centered, self.weight):
             self.factor()  # refuses a singular W by name
             return torch.linalg.solve(self.weight, centered.mT).mT
@@ -89,6 +120,7 @@ class ExactLinear(DenseLayer):
 
     Args:
         features: D, the number of features.
+        context_features: K, the number of features of a context c (B, K): z = W x + b + A c; None: no context.
 
     Raises:
         NotInvertibleError: W is singular.
@@ -114,6 +146,7 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
         features: D, the number of features.
         recon_weight: Weight λ ≥ 0 of the penalty ‖R W x − x‖², a sum over features.
         tolerance: Mean of ‖R W x − x‖² that λ is adapted to reach (``AdaptiveWeight``); None keeps λ fixed.
+        context_features: K, the number of features of a context c (B, K): z = W x + b + A c; None: no context.
 
     Attributes:
         inverse_weight: R (D, D), at first Wᵀ.
@@ -132,18 +165,21 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
         Keller et al., Self Normalizing Flows, ICML 2021, dense layers (https://arxiv.org/abs/2011.07248).
     """
 
-    def __init__(self, features: int, recon_weight: float = 1.0, tolerance: float | None = None) -> None:
-        super().__init__(features)
+    def __init__(
+        self, features: int, recon_weight: float = 1.0, tolerance: float | None = None,
+        context_features: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(features, context_features)
         self.set_penalty(recon_weight, tolerance)
         self.inverse_weight = nn.Parameter(self.weight.detach().T.clone(memory_format=torch.contiguous_format))
 
-    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def surrogate(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, a term with the gradients of eq-dense-gradients, and the penalty, from the fused pass."""
         z, log_det, recon, _, _ = SelfNormLinearStep.apply(x, self.weight, self.inverse_weight, self.bias)
-        return z, log_det, self.penalty(recon)
+        return self.shifted(z, context), log_det, self.penalty(recon)
 
-    def invert(self, z: Tensor, exact: bool) -> Tensor:
-        return super().invert(z, exact) if exact else linear(z - self.bias, self.inverse_weight)
+    def invert(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
+        return super().invert(z, exact, context) if exact else linear(self.centered(z, context), self.inverse_weight)
 
     def whiten(self, mean: Tensor, deviations: Tensor, directions: Tensor) -> None:
         """Set W and b, and R = cov^1/2, the exact inverse of W."""
@@ -180,6 +216,7 @@ class RelativeGradientLinear(DenseLayer):
 
     Args:
         features: D, the number of features.
+        context_features: K, the number of features of a context c (B, K): z = W x + b + A c; None: no context.
 
     Raises:
         NotInvertibleError: W is singular, in ``log_prob`` or the inverse.
@@ -196,7 +233,7 @@ class RelativeGradientLinear(DenseLayer):
         (https://arxiv.org/abs/2006.15090).
     """
 
-    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def surrogate(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """A training pass that leaves δ_z (Wx)ᵀ W + W on the weight, summed over the batch (eq-relative)."""
         z, log_det, _ = RelativeGradientStep.apply(x, self.weight, self.bias)
-        return z, log_det, None
+        return self.shifted(z, context), log_det, None

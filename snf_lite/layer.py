@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from snf_lite import hooks
 from snf_lite.passes import CheckedPasses
-from snf_lite.runtime import checks, hooks
+from snf_lite.runtime import checks
 
 
 class FlowLayer(CheckedPasses):
@@ -82,12 +83,12 @@ class FlowLayer(CheckedPasses):
         """x with transform(x) = z, or the learned approximation if not ``exact``. The input is not checked."""
         raise NotImplementedError(f"{type(self).__name__} has no invert.")
 
-    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def surrogate(self, x: Tensor, *context: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """The training pass: z, a (B,) term with the gradient used for the log-determinant, and a (B,) penalty.
 
         For most layers the term is the exact log-determinant and there is no penalty. The input is not checked.
         """
-        z, log_det = self.require_parts(self.transform(x), "transform", ("z", "log_det"))
+        z, log_det = self.require_parts(self.transform(x, *context), "transform", ("z", "log_det"))
         return z, log_det, None
 
     def log_det_group(self) -> Hashable | None:
@@ -152,6 +153,11 @@ class FlowLayer(CheckedPasses):
             if tensor.is_floating_point():
                 return tensor.dtype
         return None
+
+    def set_context(self, context_features: int | None) -> None:
+        """Let the layer be conditioned on K = context_features numbers; None: on nothing."""
+        if context_features is not None:
+            self.context_features = checks.positive_integer(context_features, "context_features", self.label)
 
     def own(self, context: Tensor | None) -> tuple[Tensor, ...]:
         """The arguments that the layer takes behind x: the context of the chain if it is conditioned, else nothing."""

@@ -99,7 +99,7 @@ def execute(
         extra_arguments=["--log-level=ERROR"],
     )
     start = time.perf_counter()
-    client.execute(env=dict(variables))
+    client.execute(env={**variables, "TQDM_DISABLE": "1"})  # no progress bars in what is stored
     return round(time.perf_counter() - start, 1)  # as it is stored: the chapter's words come from the same number
 
 

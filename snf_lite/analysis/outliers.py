@@ -7,7 +7,7 @@ from snf_lite.data.source import Data, as_source
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.rng import require_seed
-from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fit
+from snf_lite.training.evaluation import EVALUATION_BATCH, fitted, log_probs
 
 
 def nats_per_example(
@@ -23,8 +23,7 @@ def nats_per_example(
         ValueError, TypeError, NotInvertibleError, FloatingPointError: as ``evaluate``.
     """
     checks.positive_integer(batch_size, "batch_size", "nats_per_example")
-    examples = as_source(data, split)
-    require_fit(examples, flow)
+    examples = fitted(as_source(data, split), flow)
     return -log_probs(flow, examples, batch_size, require_seed(seed, "nats_per_example"))
 
 

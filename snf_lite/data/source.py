@@ -1,22 +1,28 @@
-"""Examples by index, for training and evaluation: from a data set's name, a tensor or a Dataset."""
+"""Examples by index, for training and evaluation: from a data set's name or from own data of any accepted kind."""
 
-from collections.abc import Sized
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 
+from snf_lite.data.conversion import MapStyle, as_example, as_examples
 from snf_lite.data.datasets import load
+from snf_lite.runtime import checks
 from snf_lite.runtime.files import sha256
 from snf_lite.runtime.rng import isolated_rng
 
 #: Data arguments of ``fit`` and ``evaluate``.
-Data = str | Tensor | Dataset[Any]
+Data = str | MapStyle | Dataset[Any] | DataLoader[Any]
 
 #: A Dataset's hash covers this many items, evenly spaced: reading all of them may take an hour.
 HASHED_ITEMS = 100
+
+#: Fraction of own data that is held out where ``validation`` is not given.
+HELD_OUT = 0.1
 
 
 @dataclass(frozen=True)
@@ -24,22 +30,34 @@ class DataSource:
     """Examples by index, and their origin.
 
     Attributes:
-        source: a tensor (N, *event_shape), or a map-style Dataset of examples or of tuples that begin with one.
-        name: name of the data set, or the kind of object.
-        split: name of the part.
+        source: a tensor (N, *event_shape), or an object with a length and items, each an example or a tuple that begins
+            with one.
+        name: name of the data set, or "your data".
+        split: name of the part; "all" of own data.
         levels: number of values that a pixel can take; None for real numbers, or if unknown.
         knows_levels: whether the source specifies ``levels``.
+        dtype: dtype of the examples of ``at``; None: their own.
+        columns: names of the columns of a data frame.
+        rows: index of each example in the data of which this is a part; None if it is all of them.
+        context: what each example is conditioned on, (N, K); None without.
+        weights: weight of each example, (N,), with a mean of 1 over all data; None: all count alike.
+        origin: what else a record keeps of own data that were read from a file.
     """
 
-    source: Tensor | Dataset[Any]
+    source: Tensor | MapStyle
     name: str
     split: str
     levels: int | None
     knows_levels: bool
+    dtype: torch.dtype | None = None
+    columns: tuple[str, ...] = ()
+    rows: Tensor | None = None
+    context: Tensor | None = None
+    weights: Tensor | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
-        assert isinstance(self.source, Sized)  # as_source checks it
         return len(self.source)
 
     def at(self, indices: Tensor, device: torch.device) -> Tensor:
@@ -51,85 +69,184 @@ class DataSource:
         if len(shapes) > 1:
             got = ", ".join(map(str, sorted(shapes)))
             raise ValueError(f"Expected examples of one shape in a Dataset, got {got}.")
-        return torch.stack(items).to(device)
+        return torch.stack(items).to(device, self.dtype)
+
+    def extras_at(self, indices: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """``context`` (B, K) and ``weights`` (B,) of the examples at ``indices``, those of them that there are."""
+        given = {"context": self.context, "weights": self.weights}
+        chosen = {name: values for name, values in given.items() if values is not None}
+        return {name: values.index_select(0, indices.to(values.device)).to(device) for name, values in chosen.items()}
 
     def item(self, index: int) -> Tensor:
-        """One example; TypeError if the item is neither a tensor nor a tuple or list that begins with one."""
-        item = self.source[index]
-        example = item[0] if isinstance(item, tuple | list) else item
-        if not isinstance(example, Tensor):
-            got = f"{type(example).__name__} at {index}"
-            raise TypeError(f"{self}: expected items that are tensors, or tuples that begin with one, got {got}.")
-        return example
+        """One example; TypeError if the item is of no kind that ``as_example`` takes."""
+        example = as_example(self.source[index], f"{self}, item {index}")
+        if self.dtype is None:
+            return example
+        return example.to(self.dtype)
 
     def on(self, device: torch.device) -> "DataSource":
         """The same examples, on the device if they are one tensor; a Dataset is returned as it is."""
-        return replace(self, source=self.source.to(device)) if isinstance(self.source, Tensor) else self
+        tensors = {"source": self.source, "context": self.context, "weights": self.weights}
+        moved: dict[str, Any] = {k: values.to(device) for k, values in tensors.items() if isinstance(values, Tensor)}
+        return replace(self, **moved)
 
-    def part(self, start: int, stop: int) -> "DataSource":
-        """Examples from ``start`` up to ``stop``."""
-        split = f"{self.split}[{start}:{stop}]"
-        if isinstance(self.source, Tensor):
-            return replace(self, source=self.source[start:stop], split=split)
-        return replace(self, source=Subset(self.source, range(start, stop)), split=split)
+    def part(self, indices: Tensor, split: str) -> "DataSource":
+        """Examples at ``indices``, with their context and weights."""
+        tensors = {"source": self.source, "context": self.context, "weights": self.weights}
+        chosen: dict[str, Any] = {
+            name: values.index_select(0, indices.to(values.device)) for name, values in tensors.items()
+            if isinstance(values, Tensor)
+        }  # fmt: skip
+        if "source" not in chosen:
+            chosen["source"] = Subset(self.source, indices.tolist())  # type: ignore[arg-type]
+        return replace(self, **chosen, split=split, rows=indices)
+
+    def with_extras(self, context: Any, weights: Any) -> "DataSource":
+        """The same examples with a context (N, K) and weights (N,) of any kind of numbers.
+
+        Raises:
+            ValueError, TypeError: another length, values that are not finite, or weights that are negative or all zero.
+        """
+        extras: dict[str, Tensor] = {}
+        for name, values in (("context", context), ("weights", weights)):
+            if values is not None:
+                extras[name] = _numbers(values, name, self)
+        if (given := extras.get("weights")) is not None:
+            if given.dim() != 1 or bool((given < 0).any()) or not bool((given > 0).any()):
+                low, shape = given.min().item(), tuple(given.shape)
+                wanted = f"expected weights of shape ({self.count},), none negative and not all zero"
+                raise ValueError(f"{self}: {wanted}, got shape {shape} from {low:g} to {given.max().item():g}.")
+            extras["weights"] = given / given.mean()
+        if (given := extras.get("context")) is not None and given.dim() == 1:
+            extras["context"] = given = given[:, None]
+        if given is not None and given.dim() != 2:
+            raise ValueError(f"{self}: expected context of shape ({self.count}, K), got {tuple(given.shape)}.")
+        return replace(self, **extras) if extras else self  # type: ignore[arg-type]
+
+    def counted(self) -> "DataSource":
+        """The examples of positive weight; all of them without weights."""
+        if self.weights is None or bool((self.weights > 0).all()):
+            return self
+        chosen = self.weights.nonzero()[:, 0].cpu()
+        if len(chosen) == 0:
+            raise ValueError(f"{self}: expected a positive weight in both parts of the data, got none in one of them.")
+        return replace(self.part(chosen, self.split), rows=chosen if self.rows is None else self.rows[chosen])
 
     def identity(self) -> dict[str, Any]:
-        """Name, split, count and SHA-256 of the values, for a record."""
-        return {"name": self.name, "split": self.split, "count": self.count, "sha256": self.sha256()}
+        """Name, split, count and SHA-256 of the values (of context and weights too), and the origin, for a record."""
+        extras = {
+            f"{key}_sha256": sha256_of(v) for key in ("context", "weights") if (v := getattr(self, key)) is not None
+        }
+        own = {"name": self.name, "split": self.split, "count": self.count, "sha256": self.sha256()}
+        return {**own, **extras, **self.origin}
 
     def sha256(self) -> str:
         """SHA-256 of a tensor's bytes in row-major order, or of ``HASHED_ITEMS`` items of a Dataset."""
         if isinstance(self.source, Tensor):
             return sha256_of(self.source)
-        indices = torch.linspace(0, self.count - 1, min(self.count, HASHED_ITEMS), dtype=torch.float64).long()
+        indices = torch.linspace(0, self.count - 1, min(self.count, HASHED_ITEMS), dtype=torch.float64, device="cpu")
         with isolated_rng("cpu", "hash"):  # a Dataset may draw random augmentations
-            return sha256_of(self.at(indices, torch.device("cpu")))
+            return sha256_of(self.at(indices.long(), torch.device("cpu")))
+
+    @property
+    def named(self) -> bool:
+        """Whether the examples come from ``load``, or have a name and a split of their own."""
+        return not self.name.startswith("your ")
 
     def __str__(self) -> str:
-        return f"{self.name} {self.split}"
+        return f"{self.name} {self.split}" if self.named else self.name
 
 
-def as_source(data: Data, split: str) -> DataSource:
+def as_source(data: Data, split: str, name: str = "your data") -> DataSource:
     """Data of any accepted kind as a ``DataSource``.
 
     Args:
-        data: name of a data set, tensor (N, *event_shape) or map-style Dataset.
+        data: name of a data set; or tensor, array, data frame (pandas, polars), list, DataLoader, or any object with a
+            length and items that are examples, tuples that begin with one, or dicts that hold one.
         split: part to load if data is a name.
+        name: name of data that have none.
 
     Raises:
-        TypeError: data is neither a name, a tensor nor a map-style Dataset.
+        TypeError: data of another kind; the message gives what to type.
         ValueError: an unknown name, or no examples. DataError: a named set cannot be read.
     """
     if isinstance(data, str):
         data = load(data, split)
-    if not isinstance(data, Tensor | Dataset) or isinstance(data, IterableDataset):
-        raise TypeError(f"Expected data as a name, a tensor or a map-style Dataset, got {type(data).__name__}.")
-    if not isinstance(data, Sized):
-        raise TypeError(f"Expected a Dataset with a length, got {type(data).__name__} without.")
-    if (isinstance(data, Tensor) and data.dim() == 0) or len(data) == 0:
-        shape = f"shape {tuple(data.shape)}" if isinstance(data, Tensor) else "length 0"
-        raise ValueError(f"Expected data of at least one example, got a {type(data).__name__} of {shape}.")
-    # ``or``: torch defines ``name`` on a plain tensor, as None
-    name = getattr(data, "name", None) or f"a {type(data).__name__}"
-    levels, knows_levels = getattr(data, "levels", None), hasattr(data, "levels")
-    return DataSource(data, name, getattr(data, "split_name", split), levels, knows_levels)
+    owner: Any = data.dataset if isinstance(data, DataLoader) else data
+    examples, columns = as_examples(data)
+    shape = f"shape {tuple(examples.shape)}" if isinstance(examples, Tensor) else "length 0"
+    if (isinstance(examples, Tensor) and examples.dim() == 0) or len(examples) == 0:
+        raise ValueError(f"Expected data of at least one example, got a {type(owner).__name__} of {shape}.")
+    own = getattr(owner, "name", None)  # torch defines ``name`` on a plain tensor, as None; a Series has one too
+    known = hasattr(owner, "levels") and not columns
+    if isinstance(own, str) and hasattr(owner, "split_name"):
+        origin = getattr(owner, "origin", {})
+        return DataSource(examples, own, str(owner.split_name), owner.levels, known, origin=origin)
+    levels = getattr(owner, "levels", None) if known else None
+    return DataSource(examples, name, "all", levels, known, columns=columns)
 
 
-def training_and_validation(data: Data, validation: Data | None) -> tuple[DataSource, DataSource]:
+def training_and_validation(
+    data: Data, validation: Any = None, seed: int = 0, context: Any = None, weights: Any = None
+) -> tuple[DataSource, DataSource]:
     """Training and validation examples.
 
-    Without ``validation``, a named data set uses its validation split; of a tensor or Dataset the last tenth is held
-    out.
+    Args:
+        data: data to train on.
+        validation: validation data; with a context or weights also a tuple (data, context, weights); or the fraction to
+            hold out. None: of a named data set its validation split, else a tenth of the data.
+        seed: seed that draws the examples to hold out.
+        context, weights: context (N, K) and weights (N,) of the examples of ``data``; of those held out as well.
+
+    Raises:
+        ValueError: a fraction out of range, or too few examples; else as ``as_source`` and ``DataSource.with_extras``.
     """
-    training = as_source(data, "train")
-    if validation is not None:
-        return training, as_source(validation, "validation")
-    if isinstance(data, str):
-        return training, as_source(data, "validation")
-    if training.count < 2:
-        raise ValueError(f"{training}: holding out the last tenth needs at least 2 examples, got {training.count}.")
-    cut = training.count - -(-training.count // 10)
-    return training.part(0, cut), training.part(cut, training.count)
+    training = as_source(data, "train").with_extras(context, weights)
+    fraction = HELD_OUT if validation is None else validation
+    if isinstance(fraction, float | int) and not (validation is None and isinstance(data, str)):
+        fraction = checks.number_between(fraction, 0, 1, "validation as a fraction", "fit")
+        training, held_out = split_by_seed(training, fraction, seed)
+        return training.counted(), held_out.counted()
+    extras: tuple[Any, ...] = ()
+    if validation is None:
+        validation = data
+    elif isinstance(validation, tuple) and (context is not None or weights is not None):
+        validation, *extras_given = validation
+        extras = tuple(extras_given)
+    if len(extras) > 2 or (context is not None and not extras):
+        got = f"{1 + len(extras)} of them" if extras else "the data alone"
+        raise ValueError(f"fit: expected validation=(data, context, weights), as fit has a context, got {got}.")
+    if context is None and len(extras) == 1:
+        extras = (None, *extras)  # (data, weights)
+    held_out = as_source(validation, "validation", "your validation data")
+    return training.counted(), held_out.with_extras(*extras, *(None,) * (2 - len(extras))).counted()
+
+
+def split_by_seed(source: DataSource, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
+    """The examples without those held out, and those, each in their order; who is held out depends on the seed."""
+    if source.count < 2:
+        got = f"at least 2 examples, got {source.count}"
+        raise ValueError(f"{source}: holding out {fraction:g} of the data needs {got}.")
+    count = math.ceil(fraction * source.count - 1e-9)
+    if count == source.count:
+        raise ValueError(f"{source}: holding out {fraction:g} of {count} examples leaves none to train on.")
+    with isolated_rng("cpu", seed, "held out"):
+        order = torch.randperm(source.count, device="cpu")
+    parts = (order[count:], "all but a part held out"), (order[:count], f"{fraction:g} held out by seed {seed}")
+    training, held_out = (source.part(indices.sort().values, split) for indices, split in parts)
+    return training, held_out
+
+
+def _numbers(values: Any, name: str, source: DataSource) -> Tensor:
+    """Context or weights as a finite tensor with an entry for each example."""
+    tensor = as_examples(values)[0]
+    if not isinstance(tensor, Tensor) or tensor.dim() == 0 or len(tensor) != source.count:
+        got = f"shape {tuple(tensor.shape)}" if isinstance(tensor, Tensor) else type(values).__name__
+        raise ValueError(f"{source}: expected {name} with an entry for each of {source.count} examples, got {got}.")
+    if not tensor.is_floating_point():
+        tensor = tensor.to(torch.float64)
+    checks.require_finite_input(tensor, f"{source}, {name}")
+    return tensor
 
 
 def sha256_of(values: Tensor) -> str:

@@ -1,20 +1,10 @@
-"""Command-line arguments that are derived from the fields of a dataclass, and those that several commands share."""
+"""Command-line options that are derived from the fields of a dataclass, and the words that give them again."""
 
 import argparse
 import ast
 from collections.abc import Iterable
 from dataclasses import fields
-from pathlib import Path
 from typing import Any, get_args, get_type_hints
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Appends the default to an option's help unless the help names it or there is none."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        named = action.help is not None and "(default" in action.help
-        has_default = action.default is not None and action.default is not False and action.default != []
-        return super()._get_help_string(action) if has_default and not named else action.help
 
 
 def add_fields(parser: argparse.ArgumentParser, config: type, skip: Iterable[str] = ()) -> None:
@@ -55,11 +45,6 @@ def words_of(config: Any) -> tuple[list[str], list[str]]:
     return valued, [flag for flag, value in given.items() if value is True]
 
 
-def add_settings(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add ``--set KEY=VALUE``, which may be given several times."""
-    parser.add_argument("--set", type=setting, action="append", default=[], metavar="KEY=VALUE", help=text)
-
-
 def setting(text: str) -> tuple[str, Any]:
     """KEY=VALUE; the value is a Python literal, true or false as in a shell, else the text itself."""
     key, equals, value = text.partition("=")
@@ -67,18 +52,5 @@ def setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
     try:
         return key, ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two from thousands of signs or brackets
         return key, value
-
-
-def add_output(parser: argparse.ArgumentParser, name: str, overwrite: str) -> None:
-    """Add ``--out``, ``--name`` and ``--overwrite``."""
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--name", help=name)
-    parser.add_argument("--overwrite", action="store_true", help=overwrite)
-    add_old_name(parser, "--restart", "overwrite", action="store_true")
-
-
-def add_old_name(parser: argparse.ArgumentParser, flag: str, dest: str, **options: Any) -> None:
-    """Accept the former name of an option, which the commands in old records use; the help does not show it."""
-    parser.add_argument(flag, dest=dest, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **options)

@@ -101,9 +101,8 @@ class Sampler(Chain):
 
         ``log_prob`` is the density of the exact samples alone; where a layer learns its inverse, the others have
         another one. g is as good an inverse as ``loss`` has made it: if gradients of ``log_prob`` were taken since, or
-        weights were loaded, its error is measured once, and a UserWarning tells it if it is large. For samples with a
-        gradient see ``rsample``, for samples with their density
-        ``sample_and_log_prob``.
+        weights were loaded, its error is measured once, and a UserWarning gives it if it is large. For samples with a
+        gradient see ``rsample``, for samples with their density ``sample_and_log_prob``.
 
         Args:
             n: Number of samples.

@@ -137,6 +137,8 @@ class AffineCoupling(ChannelSplit):
         width: Number of channels of the hidden convolutions.
         checkpointing: Whether to recompute the network in the backward pass instead of keeping its activations, which
             saves its memory for a third more time.
+        context_features: K, the number of features of a context (B, K), which the network gets as K constant channels;
+            None: no context.
 
     Example:
         >>> layer = snf.AffineCoupling(4, width=8)
@@ -149,30 +151,35 @@ class AffineCoupling(ChannelSplit):
         of Keller et al., Self Normalizing Flows, ICML 2021 (https://arxiv.org/abs/2011.07248).
     """
 
-    def __init__(self, channels: int, width: int = 512, checkpointing: bool = False) -> None:
+    def __init__(
+        self, channels: int, width: int = 512, checkpointing: bool = False, context_features: int | None = None
+    ) -> None:
         super().__init__(channels)
+        self.set_context(context_features)
         self.width = checks.positive_integer(width, "width", self.label)
         self.checkpointing = checkpointing
         self.net = nn.Sequential(
-            nn.Conv2d(self.given, width, 3, padding=1), nn.ReLU(inplace=True),
+            nn.Conv2d(self.given + (context_features or 0), width, 3, padding=1), nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 1), nn.ReLU(inplace=True),
             ZeroConv2d(width, 2 * self.changed),
         )  # fmt: skip
 
-    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z and Σ 2 tanh(h/2), (B,) in nats (eq-coupling)."""
         given, others = self.halves(x)
-        log_scale, shift = self.scale_and_shift(given)
+        log_scale, shift = self.scale_and_shift(given, context)
         return torch.cat([given, log_scale.exp() * (others + shift)], 1), log_scale.sum((1, 2, 3))
 
-    def invert(self, z: Tensor, exact: bool) -> Tensor:
+    def invert(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
         given, others = self.halves(z)
-        log_scale, shift = self.scale_and_shift(given)
+        log_scale, shift = self.scale_and_shift(given, context)
         return torch.cat([given, others * (-log_scale).exp() - shift], 1)
 
-    def scale_and_shift(self, given: Tensor) -> tuple[Tensor, Tensor]:
+    def scale_and_shift(self, given: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
         """2 tanh(h/2) and t, (B, ⌊C/2⌋, H, W) each."""
         functorch = checks.under_functorch()
+        if context is not None:
+            given = torch.cat([given, context[:, :, None, None].expand(-1, -1, *given.shape[2:])], 1)
         images = as_channels_last(given, functorch)
         if not torch.is_grad_enabled():
             out = torch.cat([self.net(part) for part in images.split(IMAGES_AT_ONCE)])

@@ -3,15 +3,14 @@
 import torch
 from torch import Tensor, nn
 
-from snf_lite.dense import INITIAL_NOISE
-from snf_lite.layer import FlowLayer
+from snf_lite.dense import INITIAL_NOISE, ConditionedBias
 from snf_lite.linalg import dense_matrix
 from snf_lite.linalg.dense_matrix import principal_axes
 from snf_lite.linalg.dense_steps import LUStep
 from snf_lite.runtime import checks
 
 
-class LULinear(FlowLayer):
+class LULinear(ConditionedBias):
     """z = L U x + b with L unit lower and U upper triangular, so that log|det| = Σ log|u_ii| nats (eq-triangular).
 
     Exact without a factorization: a training step costs six products of B·D², like ``SelfNormLinear``, and a sample
@@ -20,11 +19,13 @@ class LULinear(FlowLayer):
 
     Args:
         features: D, the number of features.
+        context_features: K, the number of features of a context c (B, K): z = L U x + b + A c; None: no context.
 
     Attributes:
         lower: L - I (D, D); zero on and above the diagonal.
         upper: U (D, D); zero below the diagonal.
         bias: b (D,).
+        context_weight: A (D, K), zero at first; None without a context.
 
     Raises:
         NotInvertibleError: a diagonal entry of U is zero or not finite.
@@ -39,9 +40,10 @@ class LULinear(FlowLayer):
         Kingma & Dhariwal, Glow, NeurIPS 2018, section 3.2 (https://arxiv.org/abs/1807.03039).
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, context_features: int | None = None) -> None:
         super().__init__()
         self.features = checks.positive_integer(features, "features", self.label)
+        self.set_context_of(self.features, context_features)
         self.accepted_shape = (self.features,)
         noise = torch.randn(features, features) * (INITIAL_NOISE / (2 * features**0.5))
         self.lower = nn.Parameter(noise.tril(-1))
@@ -60,13 +62,14 @@ class LULinear(FlowLayer):
         upper = self.upper.triu()
         return upper + self.lower.tril(-1) @ upper
 
-    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         Ux = x @ self.upper.triu().T
-        return Ux + Ux @ self.lower.tril(-1).T + self.bias, self.log_abs_det().expand(len(x))
+        z = Ux + Ux @ self.lower.tril(-1).T + self.bias
+        return self.shifted(z, context), self.log_abs_det().expand(len(x))
 
-    def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def surrogate(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         z, _ = LUStep.apply(x, self.lower, self.upper, self.bias)
-        return z, self.log_abs_det().expand(len(x)), None
+        return self.shifted(z, context), self.log_abs_det().expand(len(x)), None
 
     def log_abs_det(self) -> Tensor:
         """Σ log|u_ii| in nats, a scalar, O(D) (eq-triangular).
@@ -78,9 +81,9 @@ class LULinear(FlowLayer):
         dense_matrix.require_diagonal(pivots, self.label, "a diagonal entry of U")
         return pivots.log().sum()
 
-    def invert(self, z: Tensor, exact: bool) -> Tensor:
+    def invert(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
         self.log_abs_det()  # refuses a singular U by name
-        Ux = torch.linalg.solve_triangular(self.lower, (z - self.bias).mT, upper=False, unitriangular=True)
+        Ux = torch.linalg.solve_triangular(self.lower, self.centered(z, context).mT, upper=False, unitriangular=True)
         return torch.linalg.solve_triangular(self.upper, Ux, upper=True).mT
 
     def initialise(self, x: Tensor, whiten: bool) -> None:

@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 from torch.nn.functional import linear
 
 from snf_lite.layer import FlowLayer
@@ -88,6 +89,9 @@ class Logit(FlowLayer):
     References:
         Dinh et al., Density estimation using Real NVP, ICLR 2017, section 4.1 (https://arxiv.org/abs/1605.08803).
     """
+
+    #: The numbers that the layer takes, for ``Flow.distribution``.
+    support = constraints.unit_interval
 
     def __init__(self, alpha: float = 1e-6) -> None:
         super().__init__()

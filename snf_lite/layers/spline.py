@@ -11,8 +11,60 @@ from snf_lite.layer import FlowLayer
 from snf_lite.layers.spline_fused import axes_in_memory, fused_spline
 from snf_lite.runtime import checks
 
+#: Unnormalized widths, heights and slopes of splines.
+Parameters = tuple[Tensor, Tensor, Tensor]
 
-class RationalQuadraticSpline(FlowLayer):
+
+class SplineLayer(FlowLayer):
+    """What layers with splines share: monotone rational-quadratic splines on [-bound, bound], one for each number.
+
+    The parameters of a spline of K bins are unnormalized widths and heights (..., K), a softmax of which makes bins,
+    none below ``MIN_BIN``, and unnormalized slopes (..., K - 1) at the inner knots, above ``MIN_SLOPE``; the outer two
+    slopes are 1. Their leading axes broadcast with the numbers.
+    """
+
+    MIN_BIN = 1e-3
+    MIN_SLOPE = 1e-3
+    #: The unnormalized slope of a fresh spline, which is the identity: softplus of it is 1 - MIN_SLOPE.
+    UNIT_SLOPE = math.log(math.expm1(1 - MIN_SLOPE))
+
+    def set_bins(self, bins: int, bound: float) -> None:
+        self.bins = checks.positive_integer(bins, "bins", self.label)
+        self.bound = checks.number_between(bound, 0, math.inf, "bound", self.label)
+        if bins * self.MIN_BIN >= 1:
+            raise ValueError(f"{self.label}: expected fewer than {round(1 / self.MIN_BIN)} bins, got {bins}.")
+
+    def spline(self, x: Tensor, parameters: Parameters) -> tuple[Tensor, Tensor]:
+        """z, and the log of the slope at each number (eq-spline)."""
+        inside = x.abs() < self.bound
+        piece = self._piece(torch.where(inside, x, 0.0), self._knots(parameters[0]), parameters)
+        z, log_slope = piece.forward(torch.where(inside, x, 0.0))
+        return torch.where(inside, z, x), torch.where(inside, log_slope, 0.0)
+
+    def inverse_spline(self, z: Tensor, parameters: Parameters) -> Tensor:
+        inside = z.abs() < self.bound
+        piece = self._piece(torch.where(inside, z, 0.0), self._knots(parameters[1]), parameters)
+        return torch.where(inside, piece.inverse(torch.where(inside, z, 0.0)), z)
+
+    def _knots(self, unnormalized: Tensor) -> Tensor:
+        """(*shape, bins + 1): increasing knots from -bound to bound exactly."""
+        parts = self.MIN_BIN + (1 - self.MIN_BIN * self.bins) * softmax(unnormalized, dim=-1)
+        inner = self.bound * (2 * parts.cumsum(-1)[..., :-1] - 1)
+        return pad(pad(inner, (1, 0), value=-self.bound), (0, 1), value=self.bound)
+
+    def _piece(self, value: Tensor, knots: Tensor, parameters: Parameters) -> "Piece":
+        """The bin of each number among ``knots``: those of the widths for x, those of the heights for z."""
+        index = (value[..., None] >= knots[..., 1:-1]).sum(-1, keepdim=True)
+        slopes = pad(self.MIN_SLOPE + softplus(parameters[2]), (1, 1), value=1.0)
+        across, up = self._knots(parameters[0]), self._knots(parameters[1])
+
+        def at(table: Tensor, offset: int) -> Tensor:
+            return table.expand(*value.shape, -1).gather(-1, index + offset)[..., 0]
+
+        return Piece(at(across, 0), at(across, 1), at(up, 0), at(up, 1), at(slopes, 0), at(slopes, 1))
+
+
+class RationalQuadraticSpline(SplineLayer):
     """Monotone rational-quadratic spline on [-bound, bound], the identity outside; parameters per number (eq-spline).
 
     log|det| = Σ log of the slopes, in nats. The fresh layer is the identity. The inverse is analytic: the root of a
@@ -40,27 +92,18 @@ class RationalQuadraticSpline(FlowLayer):
         Durkan et al., Neural Spline Flows, NeurIPS 2019, section 3.1 (https://arxiv.org/abs/1906.04032).
     """
 
-    MIN_BIN = 1e-3
-    MIN_SLOPE = 1e-3
-
     def __init__(self, shape: tuple[int, ...], bins: int = 5, bound: float = 10.0) -> None:
         super().__init__()
         self.shape = self.accepted_shape = checks.shape_tuple(shape, "shape", self.label)
-        self.bins = checks.positive_integer(bins, "bins", self.label)
-        self.bound = checks.number_between(bound, 0, math.inf, "bound", self.label)
-        if bins * self.MIN_BIN >= 1:
-            raise ValueError(f"{self.label}: expected fewer than {round(1 / self.MIN_BIN)} bins, got {bins}.")
+        self.set_bins(bins, bound)
         self.widths = nn.Parameter(torch.zeros(*self.shape, bins))
         self.heights = nn.Parameter(torch.zeros(*self.shape, bins))
-        unit_slope = math.log(math.expm1(1 - self.MIN_SLOPE))  # softplus of it is 1 - MIN_SLOPE
-        self.slopes = nn.Parameter(torch.full((*self.shape, bins - 1), unit_slope))
+        self.slopes = nn.Parameter(torch.full((*self.shape, bins - 1), self.UNIT_SLOPE))
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z and Σ log of the slopes, (B,) in nats (eq-spline)."""
-        inside = x.abs() < self.bound
-        piece = self._piece(torch.where(inside, x, 0.0), self._knots(self.widths))
-        z, log_slope = piece.forward(torch.where(inside, x, 0.0))
-        return torch.where(inside, z, x), torch.where(inside, log_slope, 0.0).flatten(1).sum(1)
+        z, log_slope = self.spline(x, (self.widths, self.heights, self.slopes))
+        return z, log_slope.flatten(1).sum(1)
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """The same z and log-determinant as ``transform``, from the fused pass: faster, differentiable once."""
@@ -70,26 +113,7 @@ class RationalQuadraticSpline(FlowLayer):
         return *fused_spline(x, self._table(axes), self.bound, axes), None
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
-        inside = z.abs() < self.bound
-        piece = self._piece(torch.where(inside, z, 0.0), self._knots(self.heights))
-        return torch.where(inside, piece.inverse(torch.where(inside, z, 0.0)), z)
-
-    def _knots(self, unnormalized: Tensor) -> Tensor:
-        """(*shape, bins + 1): increasing knots from -bound to bound exactly."""
-        parts = self.MIN_BIN + (1 - self.MIN_BIN * self.bins) * softmax(unnormalized, dim=-1)
-        inner = self.bound * (2 * parts.cumsum(-1)[..., :-1] - 1)
-        return pad(pad(inner, (1, 0), value=-self.bound), (0, 1), value=self.bound)
-
-    def _piece(self, value: Tensor, knots: Tensor) -> "Piece":
-        """The bin of each number among ``knots``: those of the widths for x, those of the heights for z."""
-        index = (value[..., None] >= knots[..., 1:-1]).sum(-1, keepdim=True)
-        slopes = pad(self.MIN_SLOPE + softplus(self.slopes), (1, 1), value=1.0)
-        across, up = self._knots(self.widths), self._knots(self.heights)
-
-        def at(table: Tensor, offset: int) -> Tensor:
-            return table.expand(*value.shape, -1).gather(-1, index + offset)[..., 0]
-
-        return Piece(at(across, 0), at(across, 1), at(up, 0), at(up, 1), at(slopes, 0), at(slopes, 1))
+        return self.inverse_spline(z, (self.widths, self.heights, self.slopes))
 
     def _table(self, axes: list[int]) -> Tensor:
         """(6, bins, D), the numbers of each bin for the fused pass; D runs through ``axes`` of the event shape."""

@@ -77,9 +77,11 @@ def require_finite_output(y: Tensor, label: str, what: str) -> None:
         )
 
 
-def require_tensor(x: Any, label: str) -> None:
+def require_tensor(x: Any, label: str, dtype: torch.dtype | None = None) -> None:
+    """Refuse anything but a dense tensor; the message converts arrays and lists to ``dtype``."""
     if not isinstance(x, Tensor):
-        way = ": type torch.as_tensor(x)" if hasattr(x, "__array__") or isinstance(x, list) else ""
+        as_dtype = "" if dtype is None else f", dtype={dtype}"
+        way = f": type torch.as_tensor(x{as_dtype})" if hasattr(x, "__array__") or isinstance(x, list) else ""
         raise TypeError(f"{label}: expected a torch.Tensor, got {type(x).__name__}{way}.")
     if x.is_nested or x.layout != torch.strided:
         kind = "nested" if x.is_nested else str(x.layout)

@@ -88,16 +88,21 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         data = torch.from_numpy(np.array(rows))  # a copy: the rows may be read-only
         with isolated_rng("cpu", seed, "estimator"):
             self.flow_ = build_for(data, self.model, **(self.settings or {}))
-        weights: dict[str, Any] = {}
-        if sample_weight is not None:
-            weights["weights"] = torch.from_numpy(np.array(sample_weight, dtype=np.float64))
-        steps_per_epoch = math.ceil((1 - self.validation_fraction) * len(rows) / self.batch_size)
-        epochs = min(max(STEPS // steps_per_epoch, EPOCHS[0]), EPOCHS[1]) if self.epochs is None else self.epochs
+        weights = None if sample_weight is None else torch.from_numpy(np.array(sample_weight, dtype=np.float64))
+        if weights is not None and not weights.any():
+            raise ValueError("FlowDensity: expected a positive sample_weight, got weights that are all zero.")
         self.history_ = fit(
-            self.flow_, data, epochs, self.batch_size, self.lr, "cpu", seed,
-            decay="cosine", progress=False, **weights,
+            self.flow_, data, self.epochs_for(len(rows)), self.batch_size, self.lr, "cpu", seed, decay="cosine",
+            validation=self.validation_fraction, weights=weights, progress=False,
         )  # fmt: skip
         return self
+
+    def epochs_for(self, count: int) -> int:
+        """Number of epochs for ``count`` rows."""
+        if self.epochs is not None:
+            return self.epochs
+        steps_per_epoch = math.ceil((1 - self.validation_fraction) * count / self.batch_size)
+        return min(max(STEPS // steps_per_epoch, EPOCHS[0]), EPOCHS[1])
 
     def score_samples(self, X: ArrayLike) -> Array:
         """Exact log-density of each row of X (N, D), (N,) in nats."""
@@ -114,6 +119,6 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     def sample(self, n_samples: int = 1, random_state: Any = None) -> Array:
         """Draw rows by the exact inverse, (n_samples, D); ``random_state`` as in the class."""
         check_is_fitted(self)
-        generator = torch.Generator().manual_seed(int(check_random_state(random_state).randint(2**31 - 1)))
-        drawn: Array = self.flow_.sample(n_samples, exact=True, generator=generator).numpy()
+        seed = int(check_random_state(random_state).randint(2**31 - 1))
+        drawn: Array = self.flow_.sample(n_samples, exact=True, seed=seed).numpy()
         return drawn

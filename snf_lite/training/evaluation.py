@@ -1,17 +1,19 @@
 """The exact likelihood of data under a flow, never the training objective."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from html import escape
+from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snf_lite.data.source import Data, DataSource, as_source
 from snf_lite.flow import Flow
 from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import choose_device
+from snf_lite.runtime.records import DataEntry
 from snf_lite.runtime.rng import isolated_rng, require_seed
 
 #: Number of examples in a batch of an evaluation.
@@ -27,8 +29,9 @@ class Evaluation:
         bits_per_dim: nats / (D log 2).
         standard_error: Standard error of ``nats`` over the examples; None for a single one.
         count: Number of examples.
-        data: Name, split, count and SHA-256 of the examples.
+        data: Name, split ("all" of own data), count and SHA-256 of the examples.
         seed: Seed of the dequantization noise.
+        pixels: Whether the examples are pixels. Of real numbers bits/dim depends on their unit, and is not printed.
 
     Example:
         >>> data = {"name": "digits", "split": "test"}
@@ -40,13 +43,18 @@ class Evaluation:
     bits_per_dim: float
     standard_error: float | None
     count: int
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], DataEntry]
     seed: int
+    pixels: bool = True
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {self.standard_error:.2f}"
-        value = f"{self.nats:.2f}{error} nats, {self.bits_per_dim:.3f} bits/dim"
-        return f"{value} (exact, {self.count} examples of {self.data['name']} {self.data['split']})"
+        bits = f", {self.bits_per_dim:.3f} bits/dim" if self.pixels else ""
+        part = "" if self.data["split"] == "all" else f" {self.data['split']}"
+        return f"{self.nats:.2f}{error} nats{bits} (exact, {self.count} examples of {self.data['name']}{part})"
+
+    def _repr_html_(self) -> str:
+        return f"<code>{escape(str(self))}</code>"
 
 
 def bits_per_dim(nats: float, features: int) -> float:
@@ -56,15 +64,32 @@ def bits_per_dim(nats: float, features: int) -> float:
 
 @torch.no_grad()
 def log_probs(flow: Flow, source: DataSource, batch_size: int, seed: int) -> Tensor:
-    """Exact log p of every example, (N,) in nats, float64; the dequantization noise depends on the seed alone."""
-    with isolated_rng(flow.device, seed, "evaluate"):
-        batches = torch.arange(source.count).split(batch_size)
-        return torch.cat([dense_matrix.precise(flow.log_prob(source.at(indices, flow.device))) for indices in batches])
+    """Exact log p of every example, (N,) in nats, float64; the dequantization noise depends on the seed alone.
+
+    Given the source's context, where it has one. A surrounding autocast does not act.
+    """
+    found = []
+    with isolated_rng(flow.device, seed, "evaluate"), torch.autocast(flow.device.type, enabled=False):
+        for indices in torch.arange(source.count, device="cpu").split(batch_size):
+            given = source.extras_at(indices, flow.device)
+            given.pop("weights", None)
+            found.append(dense_matrix.precise(flow.log_prob(source.at(indices, flow.device), **given)))
+    return torch.cat(found)
+
+
+def mean_nats(log_prob: Tensor, weights: Tensor | None) -> tuple[float, float | None]:
+    """The mean of -log p over examples, weighted by ``weights`` (N,), and its standard error (None of one example)."""
+    nats = -log_prob
+    if weights is None:
+        return float(nats.mean()), float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else None
+    shares = weights.to(nats) / weights.to(nats).sum()
+    mean = (shares * nats).sum()
+    return float(mean), float((shares * (nats - mean)).square().sum().sqrt()) if len(nats) > 1 else None
 
 
 def evaluate(
     flow: Flow, data: Data, split: str = "test", batch_size: int = EVALUATION_BATCH, seed: int = 0,
-    device: torch.device | str | None = None,
+    device: torch.device | str | None = None, *, context: Any = None, weights: Any = None,
 ) -> Evaluation:  # fmt: skip
     """The exact likelihood of data, preprocessing included, summed in float64; torch's generators are not changed.
 
@@ -73,11 +98,13 @@ def evaluate(
 
     Args:
         flow: Flow to evaluate.
-        data: Data as for ``fit``; of a name the ``split`` is taken, of a tensor or Dataset all of it.
+        data: Data as for ``fit``; of a name the ``split`` is taken, of own data all of it.
         split: Split of a named data set.
         batch_size: Number of examples per batch.
         seed: Seed of the dequantization noise, one draw per example.
         device: Device to which the flow is moved; None: it stays where it is.
+        context: Context (N, K) of the examples, for a flow that is conditioned on one.
+        weights: Weights (N,) of the examples in the mean; only their ratios matter.
 
     Raises:
         ValueError, TypeError: data that do not fit the flow, or a bad batch size or seed.
@@ -91,36 +118,78 @@ def evaluate(
     """
     checks.positive_integer(batch_size, "batch_size", "evaluate")
     require_seed(seed, "evaluate")
-    source = as_source(data, split)
-    require_fit(source, flow)
+    flow = unwrapped(flow, "evaluate")
+    source = fitted(as_source(data, split).with_extras(context, weights), flow)
     if device is not None:
         flow.to(choose_device(device))
-    nats = -log_probs(flow, source, batch_size, seed)
-    error = float(nats.std() / len(nats) ** 0.5) if len(nats) > 1 else None
-    mean = float(nats.mean())
-    return Evaluation(mean, bits_per_dim(mean, flow.features), error, len(nats), source.identity(), seed)
+    found = log_probs(flow, source, batch_size, seed)
+    mean, error = mean_nats(found, source.weights)
+    bits = bits_per_dim(mean, flow.features)
+    return Evaluation(mean, bits, error, len(found), source.identity(), seed, flow.levels is not None)
 
 
-def require_fit(source: DataSource, flow: Flow) -> None:
-    """Refuse examples of another shape, dtype, number of levels or range than the flow's.
+def unwrapped(flow: Any, owner: str) -> Flow:
+    """The flow itself, also of one that ``torch.compile`` or ``DataParallel`` wraps.
 
-    Of a Dataset only the first item is checked; the flow checks every batch.
+    Raises:
+        TypeError: something else than a flow; the message names what to give instead.
+    """
+    inner = getattr(flow, "_orig_mod", flow)
+    if isinstance(inner, nn.parallel.DistributedDataParallel):
+        raise TypeError(
+            f"{owner}: expected a Flow, got DistributedDataParallel: give its .module; fit averages itself."
+        )
+    inner = inner.module if isinstance(inner, nn.DataParallel) else inner
+    if not isinstance(inner, Flow):
+        hint = f": snf.build({flow!r}, …) makes one" if isinstance(flow, str) else ""
+        raise TypeError(f"{owner}: expected a Flow, got {type(flow).__name__}{hint}.")
+    return inner
+
+
+def fitted(source: DataSource, flow: Flow) -> DataSource:
+    """The source with examples of the flow's dtype, and a context of it; pixels stay bytes.
+
+    Raises:
+        ValueError, TypeError: examples of another shape, number of levels or range than the flow's, pixels that are no
+            bytes, or a context that the flow does not take. Of a Dataset only the first item is checked; the flow
+            checks every batch.
     """
     sample = source.source if isinstance(source.source, Tensor) else source.item(0)[None]
+    if sample.dim() == 1 and flow.event_shape == (1,) and isinstance(source.source, Tensor):
+        sample = sample[:, None]
     if sample.dim() == 0 or tuple(sample.shape[1:]) != flow.event_shape:
         raise ValueError(f"{source}: expected examples of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
     if source.knows_levels and source.levels != flow.levels:
         raise ValueError(f"{source}: expected data of {flow.levels} levels, as the flow has, got {source.levels}.")
-    _require_dtype(source, sample, flow)
+    sample = _converted(source, sample, flow)
     _require_range(source, sample, flow.levels)
+    context = source.context if source.context is None else source.context.to(flow.dtype)
+    _require_context(source, flow)
+    weights = source.weights if source.weights is None else source.weights.to(flow.dtype)
+    examples = sample if isinstance(source.source, Tensor) else source.source
+    return replace(source, source=examples, dtype=sample.dtype, context=context, weights=weights)
 
 
-def _require_dtype(source: DataSource, sample: Tensor, flow: Flow) -> None:
-    wanted = [flow.dtype] if flow.levels is None else [torch.uint8, flow.dtype]
-    if sample.dtype not in wanted:
-        raise TypeError(f"{source}: expected {' or '.join(map(str, wanted))}, got {sample.dtype}.")
-    if flow.levels is None or not sample.is_floating_point():
-        return
+def _require_context(source: DataSource, flow: Flow) -> None:
+    wanted = getattr(flow, "context_features", None)
+    got = None if source.context is None else source.context.shape[1]
+    if wanted != got:
+        named = [f"a context of {n} numbers for each example" if n else "no context" for n in (wanted, got)]
+        raise ValueError(f"{source}: the flow takes {named[0]}, got {named[1]}: context= of fit and evaluate.")
+
+
+def _converted(source: DataSource, sample: Tensor, flow: Flow) -> Tensor:
+    """The sample in the flow's dtype, or as bytes for a flow over pixels."""
+    if flow.levels is None:
+        if sample.dtype == torch.uint8 or sample.dtype == torch.bool:
+            advice = "build the flow with levels=256 for pixels, or give numbers as floats"
+            raise TypeError(f"{source}: expected {flow.dtype}, got {sample.dtype}: {advice}.")
+        return sample.to(flow.dtype)
+    if sample.dtype == torch.uint8:
+        return sample
+    if not sample.is_floating_point():
+        advice = "data.to(torch.uint8) if these are pixels"
+        raise TypeError(f"{source}: expected pixels as torch.uint8, got {sample.dtype}: {advice}.")
     # Floats pass ``Dequantize`` without noise: on whole numbers the density would grow without bound.
     if bool((sample == sample.round()).all()):
         raise TypeError(f"{source}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
@@ -128,11 +197,17 @@ def _require_dtype(source: DataSource, sample: Tensor, flow: Flow) -> None:
     if top <= 1:
         here = f"{sample.dtype} up to {top:g}, as if scaled to [0, 1]"
         raise TypeError(f"{source}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
+    return sample.to(flow.dtype)
 
 
 def _require_range(source: DataSource, sample: Tensor, levels: int | None) -> None:
-    if sample.is_floating_point():
-        checks.require_finite_input(sample, str(source))
+    if sample.is_floating_point() and not checks.all_finite(sample):
+        place = (~torch.isfinite(sample)).nonzero()
+        row, *inner = place[0].tolist()
+        row = row if source.rows is None else int(source.rows[row])
+        column = source.columns[inner[0]] if source.columns else ", ".join(map(str, inner))
+        found = f"{len(place)} NaN or infinite of {sample.numel()} numbers, the first in row {row}, column {column}"
+        raise ValueError(f"{source}: expected finite input, got {found}.")
     if levels is None:
         return
     top = levels - 1 if sample.dtype == torch.uint8 else levels

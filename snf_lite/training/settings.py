@@ -40,6 +40,8 @@ class TrainingConfig:
     decay: str = _option("constant", "learning-rate schedule after the warm-up", DECAYS)
     clip_norm: float | None = _option(None, "maximum gradient norm; larger gradients are scaled down (default: none)")
     evaluate_every: int = _option(1, "epochs between two validations")
+    decay_epochs: int | None = _option(None, "epochs at whose end the cosine is 0 (default: those of the first call)")
+    patience: int | None = _option(None, "epochs without a better validation after which training ends (default: none)")
     augment: bool = _option(False, "random horizontal flips and shifts of training images")
     compile: bool = _option(False, "compile the loss: faster steps after minutes of compilation")
     cuda_graph: bool = _option(False, "replay each step as one CUDA graph")
@@ -54,6 +56,9 @@ class TrainingConfig:
         self._coerce("warmup_epochs", checks.non_negative(self.warmup_epochs, "warmup_epochs", "fit"))
         if self.clip_norm is not None:
             self._coerce("clip_norm", checks.number_between(self.clip_norm, 0, math.inf, "clip_norm", "fit"))
+        for name in ("decay_epochs", "patience"):
+            if getattr(self, name) is not None:
+                self._coerce(name, checks.positive_integer(getattr(self, name), name, "fit"))
         if self.decay not in DECAYS:
             raise ValueError(f"fit: expected decay to be 'constant' or 'cosine', got {self.decay!r}.")
         if self.precision not in PRECISIONS:
@@ -74,11 +79,12 @@ class TrainingConfig:
     def learning_rate(self, step: int, steps_per_epoch: int) -> float:
         """The learning rate of a step, counted from 0: linear warm-up, times a half cosine over the run if asked.
 
-        With the cosine it is eq-schedule.
+        With the cosine it is eq-schedule, over ``decay_epochs``, and 0 after them.
         """
         rate = self.lr * min(1.0, (step + 1) / max(1.0, self.warmup_epochs * steps_per_epoch))
         if self.decay == "cosine":
-            rate *= 0.5 * (1 + math.cos(math.pi * step / (self.epochs * steps_per_epoch)))
+            decay_steps = (self.decay_epochs or self.epochs) * steps_per_epoch
+            rate *= 0.5 * (1 + math.cos(math.pi * min(step, decay_steps) / decay_steps))
         return rate
 
     @contextmanager

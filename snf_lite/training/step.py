@@ -55,19 +55,53 @@ def take_step(
     return norm
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Set the learning rate of all parameters, which ``adam`` keeps in one group."""
-    group = optimizer.param_groups[0]
-    if isinstance(group["lr"], Tensor):
-        group["lr"].fill_(learning_rate)  # in place: the captured graph reads this tensor
-    else:
-        group["lr"] = learning_rate
+def take_closure_step(
+    flow: Flow, batch: Tensor, optimizer: torch.optim.Optimizer, learning_rate: float | None,
+    config: TrainingConfig, loss: Callable[[Tensor], Tensor], parallel: DataParallelStep | None = None,
+) -> None:  # fmt: skip
+    """As ``take_step``, for an optimizer that evaluates the loss several times in a step, such as LBFGS.
+
+    Raises:
+        ValueError: there are several processes, whose evaluations would differ in number.
+        FloatingPointError: the loss or a gradient is not finite; the message names the layer.
+    """
+    if parallel is not None:
+        raise ValueError(f"fit: {type(optimizer).__name__} is for one process; take another optimizer.")
+    if learning_rate is not None:
+        set_learning_rate(optimizer, learning_rate)
+
+    def evaluated() -> float:
+        flow.clear_cache()  # the optimizer has moved the weights since
+        flow.zero_grad()
+        with torch.enable_grad(), config.autocast(batch.device):
+            value = loss(batch)
+        value.backward()
+        trained = [weight for weight in flow.parameters() if weight.grad is not None]
+        norm = torch.nn.utils.get_total_norm([weight.grad for weight in trained if weight.grad is not None])
+        if not bool(norm.isfinite()):
+            raise_non_finite_gradient(flow)
+        if config.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(trained, config.clip_norm, norm)
+        return float(value.detach())
+
+    optimizer.step(evaluated)
+    flow.after_step()
+    flow.clear_cache()
 
 
-def compiled(loss: Callable[[Tensor], Tensor], batch_size: int) -> Callable[[Tensor], Tensor]:
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float, group: int = 0) -> None:
+    """Set the learning rate of one group of parameters; ``adam`` keeps all of them in the first."""
+    settings = optimizer.param_groups[group]
+    if isinstance(settings.get("lr"), Tensor):
+        settings["lr"].fill_(learning_rate)  # in place: the captured graph reads this tensor
+    elif "lr" in settings:
+        settings["lr"] = learning_rate
+
+
+def compiled(loss: Callable[..., Tensor], batch_size: int) -> Callable[..., Tensor]:
     """``loss`` through ``torch.compile`` for batches of this size, and in eager mode for any other."""
     fast = torch.compile(loss, fullgraph=True, dynamic=False)
-    return lambda batch: fast(batch) if len(batch) == batch_size else loss(batch)
+    return lambda batch, **extras: (fast if len(batch) == batch_size else loss)(batch, **extras)
 
 
 @torch.no_grad()

@@ -2,9 +2,10 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,20 @@ from snf_lite.data.source import DataSource
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.distributed import Process
+from snf_lite.runtime.files import expanded
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
-from snf_lite.training.adam import adam
 from snf_lite.training.checkpoints import CheckpointError
 from snf_lite.training.data_parallel import DataParallelStep
-from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs, require_fit
+from snf_lite.training.evaluation import EVALUATION_BATCH, fitted, log_probs, mean_nats
 from snf_lite.training.history import History
-from snf_lite.training.settings import TrainingConfig, completed
+from snf_lite.training.loop.advice import warn_if_poor, warn_if_rate_ends, warn_if_unscaled, warn_of_interrupt
+from snf_lite.training.loop.callbacks import Callback, any_stops, out_of_patience
+from snf_lite.training.loop.objective import Objective
+from snf_lite.training.loop.optimizers import Optimization, OptimizerLike, SchedulerLike
+from snf_lite.training.loop.resumption import decay_epochs, other_run
+from snf_lite.training.settings import TrainingConfig
+from snf_lite.training.step import compiled
 
 #: Maximum number of training examples from which a fresh flow is initialized.
 INITIAL_EXAMPLES = 10_000
@@ -42,6 +49,7 @@ class TrainingRun:
         process: This process.
         checkpoint: File of the run; None keeps no checkpoint.
         loss: Loss other than the flow's own: a run is not resumed with another one.
+        optimizer, scheduler: Optimizer and scheduler other than Adam and the schedule of ``config``; likewise.
 
     Raises:
         ValueError, TypeError: data or settings that do not fit the flow or the device.
@@ -49,31 +57,41 @@ class TrainingRun:
 
     def __init__(
         self, flow: Flow, training: DataSource, held_out: DataSource, config: TrainingConfig,
-        process: Process, checkpoint: str | Path | None, loss: Callable[[Flow, Tensor], Tensor] | None = None,
+        process: Process, checkpoint: str | Path | None, loss: Callable[..., Tensor] | None = None,
+        optimizer: OptimizerLike | None = None, scheduler: SchedulerLike | None = None,
     ) -> None:  # fmt: skip
-        for source in (training, held_out):
-            require_fit(source, flow)
+        training, held_out = (fitted(source, flow) for source in (training, held_out))
         if config.augment:
             require_images(flow.event_shape, f"{training}, augment=True")
         config.require_supported(process)
-        trained = [weight for weight in flow.to(process.device).parameters() if weight.requires_grad]
+        trained = {name: weight for name, weight in flow.to(process.device).named_parameters() if weight.requires_grad}
         if not trained:
             raise ValueError("fit: expected a flow with something to train, got one without trainable parameters.")
+        if any(weight.is_inference() for weight in trained.values()):
+            raise ValueError(
+                "fit: expected a flow built outside of torch.inference_mode, got one that cannot be trained."
+            )
         self.flow, self.config, self.process = flow, config, process
-        self.optimizer = adam(trained, config.lr, capturable=config.cuda_graph)
+        self.optimization = Optimization(trained, config, optimizer, scheduler)
+        self.optimizer = self.optimization.optimizer
         self.parallel: DataParallelStep | None = None
-        self.full_batch = len(process.shard(torch.arange(config.batch_size))[0])
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.full_batch = len(process.shard(torch.arange(config.batch_size, device="cpu"))[0])
+        self.checkpoint = None if checkpoint is None else expanded(checkpoint)
         processes = {} if process.world_size == 1 else {"processes": process.world_size}
         data = {"data": training.identity(), "validation": held_out.identity()}
         other_loss = {} if loss is None else {"loss": getattr(loss, "__qualname__", type(loss).__name__)}
-        self.history = History({**asdict(config), **processes, **other_loss, **data}, flow.features)
+        settings = {**asdict(config), **processes, **other_loss, **self.optimization.description, **data}
+        self.history = History(settings, flow.features)
         self.training, self.held_out = training.on(process.device), held_out.on(process.device)
         self.steps_per_epoch = -(-training.count // config.batch_size)
         self.best: dict[str, Tensor] = {}
-        self.epoch = self.step = 0
+        self.epoch = self.step = self.began = 0
+        self.stopped = False
         self.written: int | None = None  # the epoch in the checkpoint on disk
-        self.clock = {"seconds": 0.0, "stepping": 0.0, "stepped": 0}
+        self.clock = {"seconds": 0.0, "stepping": 0.0, "stepped": 0, "objective": 0.0}
+        own = flow.loss if loss is None else partial(loss, flow)
+        own = compiled(own, self.full_batch) if config.compile else own
+        self.objective = Objective(own, loss is not None, torch.zeros((), dtype=flow.dtype, device=process.device))
 
     # ---- start and resume --------------------------------------------------------------------------------------------
 
@@ -87,8 +105,11 @@ class TrainingRun:
             self.process.on_main(self._initialise)
         if self.process.world_size > 1:
             self.parallel = DataParallelStep(self.flow, self.process)
+        self.began = self.epoch
         if stored is None:
             self._validate()
+            if self.process.is_main:
+                warn_if_unscaled(self.flow, self.held_out, self.history.validation_nats[0])
             self._write()
 
     def _initialise(self) -> None:
@@ -97,8 +118,10 @@ class TrainingRun:
             warnings.warn(f"{message} flow.initialise(batch, whiten=True) overwrites them.", stacklevel=2)
         if self.flow.is_fresh:
             with isolated_rng(self.process.device, self.config.seed, "initialise"):
-                chosen = torch.randperm(self.training.count)[:INITIAL_EXAMPLES]
-                self.flow.initialise(self.training.at(chosen, self.process.device), self.config.whiten)
+                chosen = torch.randperm(self.training.count, device="cpu")[:INITIAL_EXAMPLES]
+                given = self.training.extras_at(chosen, self.process.device)
+                given.pop("weights", None)
+                self.flow.initialise(self.training.at(chosen, self.process.device), self.config.whiten, **given)
 
     def _resume(self, stored: dict[str, Any]) -> None:
         state = stored["training"]
@@ -108,31 +131,48 @@ class TrainingRun:
             )
         if "optimizer" not in state:
             raise CheckpointError(f"{self.checkpoint}: a run of an earlier version, which this one cannot resume.")
-        self._require_same_run(stored["architecture"], state)
-        self.flow.load_state_dict(state["weights"])
-        self.flow.clear_cache()
-        group = self.optimizer.param_groups[0]
-        own = {name: group[name] for name in ("lr", "capturable")}  # not those of the process that wrote the state
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.optimizer.param_groups[0].update(own)
-        self.best, self.epoch, self.clock = stored["weights"], state["epoch"], state["clock"]
+        self._load(stored, state)
         self.written, self.step = self.epoch, self.epoch * self.steps_per_epoch
         asked, self.history = self.history.settings, History.from_dict(state["history"])
-        if self.epoch < self.config.epochs:  # else nothing is trained, and the settings are those of the training
-            self.history.settings = asked
+        self.stopped = out_of_patience(self.history, self.config.patience)
+        goes_on = self.epoch < self.config.epochs and not self.stopped
+        horizon = decay_epochs(self.history, self.config)
+        if goes_on:
+            self.config = replace(self.config, decay_epochs=horizon)
+            self.history.settings = {**asked, "decay_epochs": horizon}
             self.history.resumed_at.append(self.epoch)
+            if self.process.is_main:
+                warn_if_rate_ends(self.config, asked["decay_epochs"])
+        elif self.epoch < self.history.settings["epochs"] and not self.stopped:  # it ends here
+            self.history.settings |= {"epochs": self.epoch, "decay_epochs": horizon}
 
-    def _require_same_run(self, architecture: dict[str, Any], state: dict[str, Any]) -> None:
-        there, here = dict(state["history"]["settings"]), dict(self.history.settings)
-        if self.config.decay == "constant" and self.config.epochs >= state["epoch"]:
-            there["epochs"] = here["epochs"]  # a longer run has the same steps up to here
-        found = checkpoints.described_differences(architecture, checkpoints.architecture(self.flow))
-        found += checkpoints.differences(_comparable(there), _comparable(here))
-        if found:
-            message = f"{self.checkpoint}: belongs to another run: {'; '.join(found)}."
-            raise CheckpointError(f"{message} resume=False (--overwrite) starts from scratch.")
+    def _load(self, stored: dict[str, Any], state: dict[str, Any]) -> None:
+        """Take over a checkpoint, after a check of what it holds: its digest tells of damage, not who wrote it."""
+        try:
+            history = History.from_dict(state["history"])
+            if found := other_run(stored, self.flow, self.history, self.optimization.names):
+                message = f"belongs to another run: {found}. resume=False (--overwrite) starts from scratch."
+                raise CheckpointError(f"{self.checkpoint}: {message}")
+            if not history.epochs[0] == 0 <= history.epochs[-1] <= state["epoch"] < 2**31:
+                raise ValueError(f"its history ends at epoch {history.epochs[-1]}, its epoch is {state['epoch']}")
+            for weights in (stored["weights"], state["weights"]):
+                checkpoints.require_fitting(weights, self.flow)
+            self.optimization.load(state)
+        except CheckpointError:
+            raise
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
+            raise CheckpointError(f"{self.checkpoint}: its run cannot be resumed: {error}") from error
+        self.flow.load_state_dict(state["weights"])
+        self.flow.clear_cache()
+        self.best, self.epoch = stored["weights"], state["epoch"]
+        self.clock = {name: state["clock"].get(name, value) for name, value in self.clock.items()}
 
     # ---- an epoch ----------------------------------------------------------------------------------------------------
+
+    def remaining_epochs(self) -> Iterator[int]:
+        """The epochs still to train, from 1, until a callback or ``patience`` ends the run."""
+        while self.epoch < self.config.epochs and not self.stopped:
+            yield self.epoch + 1
 
     @contextmanager
     def seeded_epoch(self, epoch: int) -> Iterator[Tensor]:
@@ -146,7 +186,7 @@ class TrainingRun:
             own = isolated_rng(self.process.device, *key, "process", self.process.rank)
         try:
             with isolated_rng(self.process.device, *key):
-                order = torch.randperm(self.training.count).to(self.process.device)
+                order = torch.randperm(self.training.count, device="cpu").to(self.process.device)
                 with own:
                     yield order
         except _DIVERGED as error:
@@ -156,31 +196,61 @@ class TrainingRun:
         self.clock["seconds"] += seconds
         self.clock["stepping"] += seconds
         self.clock["stepped"] += self.steps_per_epoch
+        mean = self.objective.take_mean(self.steps_per_epoch)
+        if self.parallel is not None:
+            self.process.average([mean], 1.0)
+        self.clock["objective"] += float(mean) * self.steps_per_epoch
 
-    def batch(self, indices: Tensor) -> Tensor:
-        """This process's share of the examples at ``indices``, augmented if asked."""
+    def batch(self, indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """This process's share of the examples at ``indices``, augmented if asked, and their context and weights."""
         share, weight = self.process.shard(indices)
         if self.parallel is not None:
-            self.parallel.weight = weight
+            self.parallel.weight = self.objective.share = weight
         examples = self.training.at(share, self.process.device)  # (B, *event_shape)
-        return augmented(examples) if self.config.augment else examples
+        extras = self.training.extras_at(share, self.process.device)
+        return augmented(examples) if self.config.augment else examples, extras
 
-    def finish_epoch(self) -> None:
-        """Validate if it is due, and write the checkpoint."""
-        if self.epoch % self.config.evaluate_every == 0 or self.epoch == self.config.epochs:
+    def learning_rate(self) -> float:
+        """The learning rate of the next step, which is set in all groups of the optimizer but the first."""
+        return self.optimization.before_step(self.config, self.step, self.steps_per_epoch)
+
+    def finish_step(self) -> None:
+        """Count a step, and step a scheduler that counts them."""
+        self.optimization.after_step()
+        self.step += 1
+
+    def finish_epoch(self, callbacks: Sequence[Callback] = ()) -> None:
+        """Validate if it is due, step a scheduler, call the callbacks after a validation, and write the checkpoint."""
+        validated = self.epoch % self.config.evaluate_every == 0 or self.epoch == self.config.epochs
+        if validated:
             self._validate()
+        self.optimization.after_epoch(self.history.validation_nats[-1] if validated else None)
         self._write()
+        if validated:
+            called = self.process.on_main(lambda: any_stops(callbacks, self.history, self.flow, self.config.seed))
+            self.stopped = called or out_of_patience(self.history, self.config.patience)
 
     def status(self) -> str:
-        """The last exact validation value, for the progress bar."""
+        """The last exact validation value, for the progress bar; of pixels in bits/dim too."""
         nats, bits = self.history.validation_nats[-1], self.history.validation_bits_per_dim[-1]
-        return f"epoch {self.history.epochs[-1]}: validation {nats:.2f} nats, {bits:.3f} bits/dim"
+        of_pixels = "" if self.flow.levels is None else f", {bits:.3f} bits/dim"
+        return f"epoch {self.history.epochs[-1]}: validation {nats:.2f} nats{of_pixels}"
+
+    def interrupt(self) -> None:
+        """Note that Ctrl-C ended the run."""
+        self.history.interrupted = True
+        warn_of_interrupt(self.history, self.epoch + 1, self.checkpoint, self.written)
 
     def finish(self) -> History:
-        """Load the best weights into the flow; the history of the run."""
+        """Load the best weights into the flow; the history of the run. The checkpoint has to be this run's still."""
+        path = self.checkpoint
+        if path is not None and (path.is_file() or not path.exists()):
+            self.process.on_main(lambda: checkpoints.require_run(checkpoints.read(path), self.history.as_dict(), path))
         self.flow.load_state_dict(self.best)
         self.flow.clear_cache()
         self.flow.zero_grad()
+        if self.epoch > self.began and self.process.is_main and not self.history.interrupted:
+            warn_if_poor(self.history)
         return self.history
 
     # ---- validation and checkpoint -----------------------------------------------------------------------------------
@@ -188,16 +258,19 @@ class TrainingRun:
     def _validate(self) -> None:
         """Add the exact validation value to the history; keep the weights if they are the best."""
         nats, self.clock = self.process.on_main(self._validation)
-        ms_per_step = 1000 * self.clock["stepping"] / max(1, self.clock["stepped"])
-        self.clock |= {"stepping": 0.0, "stepped": 0}
-        if self.history.add(self.epoch, self.step, self.clock["seconds"], ms_per_step, nats):
+        stepped = max(1, self.clock["stepped"])
+        ms_per_step = 1000 * self.clock["stepping"] / stepped
+        objective = self.clock["objective"] / stepped if self.clock["stepped"] else None
+        self.clock |= {"stepping": 0.0, "stepped": 0, "objective": 0.0}
+        if self.history.add(self.epoch, self.step, self.clock["seconds"], ms_per_step, nats, objective):
             self.best = {name: value.detach().clone() for name, value in self.flow.state_dict().items()}
 
     def _validation(self) -> tuple[float, dict[str, float]]:
         """The validation value in nats, and the clock that includes the time it took."""
         started = time.perf_counter()
         try:
-            nats = -float(log_probs(self.flow, self.held_out, EVALUATION_BATCH, self.config.seed).mean())
+            found = log_probs(self.flow, self.held_out, EVALUATION_BATCH, self.config.seed)
+            nats = mean_nats(found, self.held_out.weights)[0]
         except _DIVERGED as error:
             raise self._located(error, f"at the validation after epoch {self.epoch}, step {self.step}") from error
         return nats, {**self.clock, "seconds": self.clock["seconds"] + time.perf_counter() - started}
@@ -212,18 +285,10 @@ class TrainingRun:
         state = {
             "epoch": self.epoch,
             "weights": dict(self.flow.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
+            **self.optimization.state(),
             "history": self.history.as_dict(),
             "clock": self.clock,
         }
         path = self.checkpoint
         self.process.on_main(lambda: checkpoints.write(path, self.flow, self.best, state))
         self.written = self.epoch
-
-
-def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings that two runs must share: data count by content, not by name, and speed options do not count."""
-    contents = {key: settings[key] for key in ("data", "validation")}
-    data = {key: f"{c['count']} examples, SHA-256 {c['sha256'][:16]}" for key, c in contents.items()}
-    kept = {key: value for key, value in settings.items() if key not in ("compile", "cuda_graph", "processes")}
-    return {**completed({"loss": "Flow.loss", **kept}), **data}

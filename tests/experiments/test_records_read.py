@@ -11,6 +11,7 @@ from each_case import check_each
 from run_full_size import ChapterRecord
 from snf_book.prior_work import record as prior
 
+from snf_lite.benchmarks import own_data
 from snf_lite.benchmarks.record import BenchmarkRecord, read_bench
 from snf_lite.experiments import ablation, preprocessing
 from snf_lite.experiments.archive import records_root
@@ -24,6 +25,7 @@ KINDS: dict[str, type[Record]] = {
     "bench.json": BenchmarkRecord,
     "preprocessing.json": preprocessing.PixelRecord,
     "prior.json": prior.PriorRecord,
+    own_data.FILE: own_data.OwnDataRecord,
     "full.json": ChapterRecord,
     **{ablation.FILE.format(name): ablation.AblationRecord for name in ablation.VARIANTS},
 }
@@ -34,6 +36,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "bench.json": read_bench,
     "preprocessing.json": preprocessing.read,
     "prior.json": prior.read,
+    own_data.FILE: own_data.read,
 }
 
 
@@ -47,6 +50,7 @@ ALTERED: dict[str, Callable[[dict[str, Any]], object]] = {
     ],
     "preprocessing.json": lambda stored: stored["results"]["test"].update(logit=1.0),
     "prior.json": lambda stored: stored["systems"]["NICE"]["plane"].update(integral=0.5),
+    own_data.FILE: lambda stored: stored["tables"]["wine"]["methods"]["GaussianMixture"].update(mean=1.0),
     **{ablation.FILE.format(name): lambda stored: stored["steps"].pop() for name in ablation.VARIANTS},
 }
 

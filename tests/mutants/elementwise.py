@@ -123,4 +123,34 @@ MUTANTS: dict[str, Mutant] = {
         "permute(0, 1, 4, 3, 5, 2)",
         "theory/test_layers.py::test_exact_inverse_round_trips[Squeeze]",
     ),
+    "vector coupling: sign of the log-det": Mutant(
+        "snf_lite/layers/coupling.py",
+        "log_slope.sum(1)",
+        "-log_slope.sum(1)",
+        "theory/test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[SplineVectorCoupling]",
+    ),
+    "vector coupling: log-det without the 2": Mutant(
+        "snf_lite/layers/coupling.py",
+        "return log_scale.exp() * (x + shift), log_scale",
+        "return log_scale.exp() * (x + shift), log_scale / 2",
+        "theory/test_layers.py::test_log_det_is_that_of_the_autograd_jacobian[AffineVectorCoupling]",
+    ),
+    "vector coupling: the net sees the half that it changes": Mutant(
+        "snf_lite/layers/coupling.py",
+        "return (last, first) if self.flip else (first, last)",
+        "return (first, last) if self.flip else (last, first)",
+        "theory/test_layers.py::test_exact_inverse_round_trips[AffineVectorCoupling-flip]",
+    ),
+    "vector coupling: halves put back in the other order": Mutant(
+        "snf_lite/layers/coupling.py",
+        "[others, given] if self.flip else [given, others]",
+        "[given, others]",
+        "theory/test_layers.py::test_exact_inverse_round_trips[AffineVectorCoupling-flip]",
+    ),
+    "vector coupling: inverse shifted with the sign turned": Mutant(
+        "snf_lite/layers/coupling.py",
+        "* (-log_scale).exp() - shift",
+        "* (-log_scale).exp() + shift",
+        "theory/test_layers.py::test_exact_inverse_round_trips[AffineVectorCoupling]",
+    ),
 }

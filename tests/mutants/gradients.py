@@ -65,7 +65,7 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "dense: learned inverse forgets the bias": Mutant(
         "snf_lite/dense.py",
-        "linear(z - self.bias, self.inverse_weight)",
+        "linear(self.centered(z, context), self.inverse_weight)",
         "linear(z, self.inverse_weight)",
         "theory/test_layers.py::test_training_pass_maps_like_the_exact_one[SelfNormLinear-gaussian]",
     ),
@@ -95,8 +95,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "lu: factors solved in the wrong order": Mutant(
         "snf_lite/layers/lu.py",
-        "(self.lower, (z - self.bias).mT, upper=False, unitriangular=True)",
-        "(self.upper, (z - self.bias).mT, upper=True)",
+        "(self.lower, self.centered(z, context).mT, upper=False, unitriangular=True)",
+        "(self.upper, self.centered(z, context).mT, upper=True)",
         "theory/test_layers.py::test_inverse_is_differentiable[LULinear]",
     ),
     "conv: sign of the log-det's gradient": Mutant(
@@ -131,5 +131,47 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "conv: flip of one axis": Mutant(
         "snf_lite/linalg/toeplitz.py", ".flip(2, 3)", ".flip(2)", "linalg/test_toeplitz.py::test_flip_is_the_transpose"
+    ),
+    "context: added by the inverse": Mutant(
+        "snf_lite/dense.py",
+        "z - linear(context, self.context_weight)",
+        "z + linear(context, self.context_weight)",
+        "flow/test_context.py::test_round_trips_at_each_context[ExactLinear]",
+    ),
+    "context: left out of the training pass": Mutant(
+        "snf_lite/dense.py",
+        "return self.shifted(z, context), log_det, self.penalty(recon)",
+        "return z, log_det, self.penalty(recon)",
+        "flow/test_context.py::test_the_mean_of_a_conditioned_density_is_learned",
+    ),
+    "sampler: density of the temperature with the sign turned": Mutant(
+        "snf_lite/latents/sampler.py",
+        "- math.prod(self.z_shape) * math.log(temperature)",
+        "+ math.prod(self.z_shape) * math.log(temperature)",
+        "flow/test_sampler.py::test_the_log_prob_of_cooler_samples_is_that_of_their_own_density",
+    ),
+    "sampler: density of pixels with the sign turned": Mutant(
+        "snf_lite/latents/sampler.py",
+        "total - math.prod(self.event_shape)",
+        "total + math.prod(self.event_shape)",
+        "flow/test_sampler.py::test_pixels_come_with_the_density_of_the_point_they_are_rounded_from",
+    ),
+    "base: the standard normal in the loss": Mutant(
+        "snf_lite/flow.py",
+        "objective = self.base_log_prob(z) + total",
+        "objective = standard_normal_log_prob(z) + total",
+        "flow/test_base.py::test_with_true_inverses_the_loss_gradients_are_exact_or_half[StudentT]",
+    ),
+    "weights: not over their sum": Mutant(
+        "snf_lite/flow.py",
+        "return weights / total",
+        "return weights",
+        "flow/test_weights.py::test_a_weight_counts_like_repetitions[dtype0-ExactLinear-settings2]",
+    ),
+    "weights: λ adapted to the plain mean": Mutant(
+        "snf_lite/geco.py",
+        "part.example_weights = weights",
+        "part.example_weights = None",
+        "flow/test_weights.py::test_a_weight_counts_like_repetitions[dtype0-SelfNormLinear-settings1]",
     ),
 }

@@ -116,8 +116,10 @@ def test_an_interrupt_in_mid_epoch_loses_that_epoch_alone(tmp_path: Path) -> Non
         return loss(x)
 
     flow.loss = interrupted  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        snf.fit(flow, MOONS, 4, 50, 1e-2, checkpoint=path)
+    with pytest.warns(UserWarning, match=r"interrupted in epoch 3; .* epoch 2, .*run\.pt resumes after epoch 2"):
+        history = snf.fit(flow, MOONS, 4, 50, 1e-2, checkpoint=path)
+    assert history.interrupted and history.epochs == [0, 1, 2]
+    assert_same(flow, snf.restore(path))
     assert checkpoints.read(path)["training"]["epoch"] == 2
     assert_same(run(path), run(None))
 
@@ -169,7 +171,6 @@ def test_a_tensor_and_the_name_of_the_same_data_are_the_same_run(tmp_path: Path)
         ({"clip_norm": 1.0}, r"clip_norm is None in the checkpoint, 1\.0 here"),
         ({"decay": "cosine"}, "decay is constant in the checkpoint, cosine here"),
         ({"evaluate_every": 2}, "evaluate_every is 1 in the checkpoint, 2 here"),
-        ({"epochs": 1}, "epochs is 4 in the checkpoint, 1 here"),
         ({"data": MOONS + 1}, "data is 270 examples, SHA-256 .* in the checkpoint, 270 examples, SHA-256"),
         ({"lr": 0.02, "seed": 3}, r"lr is .*; seed is"),
         ({"name": "dense-exact"}, r"layers\[1\] is SelfNormLinear\(features=2, recon_weight=1\.0\) in the checkpoint, "
@@ -189,10 +190,18 @@ def test_a_model_with_other_layers_is_refused(tmp_path: Path) -> None:
         snf.fit(fresh(depth=3), MOONS, 4, 50, 1e-2, checkpoint=tmp_path / "run.pt")
 
 
-def test_a_cosine_run_cannot_be_extended(tmp_path: Path) -> None:
-    run(tmp_path / "run.pt", 2, decay="cosine")
-    with pytest.raises(snf.CheckpointError, match="epochs is 2 in the checkpoint, 3 here"):
-        run(tmp_path / "run.pt", 3, decay="cosine")
+def test_a_cosine_run_is_extended_at_the_rate_where_it_ended(tmp_path: Path) -> None:
+    ended = run(tmp_path / "run.pt", 2, decay="cosine")
+    with pytest.warns(UserWarning, match="cosine of this run ends at epoch 2, .* rate is 0: decay_epochs=3 stretches"):
+        extended = run(tmp_path / "run.pt", 3, decay="cosine")
+    assert_same(ended, extended)
+    assert snf.restore_history(tmp_path / "run.pt").settings["decay_epochs"] == 2
+
+
+def test_a_cosine_run_that_was_planned_longer_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """The schedule's horizon is kept apart from the epochs."""
+    run(tmp_path / "run.pt", 2, decay="cosine", decay_epochs=5)
+    assert_same(run(tmp_path / "run.pt", 5, decay="cosine"), run(None, 5, decay="cosine"))
 
 
 def test_a_saved_flow_is_no_run(tmp_path: Path) -> None:

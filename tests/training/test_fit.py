@@ -151,6 +151,7 @@ def test_each_epoch_has_its_own_order_and_noise(monkeypatch: pytest.MonkeyPatch)
 def test_the_keywords_of_fit_are_the_fields_of_the_config() -> None:
     """So an option is declared in ``settings.py`` and in ``fit``; the command line and records follow."""
     others = {"flow", "data", "device", "checkpoint", "resume", "validation", "progress", "loss"}
+    others |= {"context", "weights", "callbacks", "optimizer", "scheduler"}
     keywords = {name: given.default for name, given in inspect.signature(snf.fit).parameters.items()}
     config = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
     assert keywords.keys() - others == config.keys() and others < keywords.keys()
@@ -161,7 +162,7 @@ def test_fit_hands_each_keyword_to_the_config_of_its_own_name() -> None:
     asked: dict[str, Any] = {
         "epochs": 1, "batch_size": 51, "lr": 0.5, "seed": 3, "whiten": True, "warmup_epochs": 0.25, "decay": "cosine",
         "clip_norm": 7.0, "evaluate_every": 2, "augment": False, "compile": False, "cuda_graph": False,
-        "precision": "bf16",
+        "precision": "bf16", "decay_epochs": 3, "patience": 5,
     }  # fmt: skip
     history = snf.fit(fresh(), MOONS, validation=HELD_OUT, **asked)
     assert asked.keys() == {field.name for field in dataclasses.fields(TrainingConfig)}
@@ -267,9 +268,12 @@ def test_a_weight_that_loses_its_inverse_is_located() -> None:
 def test_the_bar_shows_exact_likelihoods_and_never_the_loss(capfd: pytest.CaptureFixture[str]) -> None:
     history = snf.fit(fresh(), MOONS, 2, validation=HELD_OUT, progress=True)
     shown = capfd.readouterr().err
+    assert f"epoch 2: validation {history.validation_nats[-1]:.2f} nats" in shown
+    assert "loss" not in shown and "bits/dim" not in shown, "no bits for real numbers"
+    pixels = torch.randint(0, 17, (60, 1, 8, 8), dtype=torch.uint8)
+    history = snf.fit(snf.build("dense-selfnorm", (1, 8, 8), levels=17), pixels, 1, progress=True)
     nats, bits = history.validation_nats[-1], history.validation_bits_per_dim[-1]
-    assert f"validation {nats:.2f} nats, {bits:.3f} bits/dim" in shown
-    assert "loss" not in shown
+    assert f"validation {nats:.2f} nats, {bits:.3f} bits/dim" in capfd.readouterr().err
 
 
 def test_no_bar_where_nobody_looks(capfd: pytest.CaptureFixture[str]) -> None:

@@ -10,9 +10,10 @@ from small_runs import HELD_OUT, MOONS, fresh, stepper, weights
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite.training import checkpoints, cuda_graph, fit, training_run
+from snf_lite.training import checkpoints, cuda_graph, fit
 from snf_lite.training.adam import adam
 from snf_lite.training.cuda_graph import GraphedStep
+from snf_lite.training.loop import optimizers
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.training_run import TrainingRun
 
@@ -184,7 +185,7 @@ def test_fit_takes_graphed_steps_when_asked(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(cuda_graph, "captured", lambda work: work)
     monkeypatch.setattr(fit, "GraphedStep", Seen)
     monkeypatch.setattr(TrainingConfig, "require_supported", lambda *_: None)
-    monkeypatch.setattr(training_run, "adam", lambda parameters, lr, capturable: adam(parameters, torch.tensor(lr)))
+    monkeypatch.setattr(optimizers, "adam", lambda parameters, lr, capturable: adam(parameters, torch.tensor(lr)))
     ends = []
     for asked in (True, False):
         ends.append(fresh())

@@ -1,0 +1,1 @@
+"""What the training loop uses: objective, optimizers and schedulers, callbacks, progress, warnings."""
