@@ -248,6 +248,17 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
     return model.architecture(model.layer, shape, levels, **{**model.options, **settings})
 
 
+def choose(shape: Shape, levels: int | None) -> tuple[str, dict[str, Any]] | None:
+    """Name and settings of the model that ``build_for`` takes for examples of a shape; None if there is none."""
+    if len(shape) == 1:
+        if shape[0] == 2:
+            return "coupling-spline", {}
+        return "spline-exact", {"depth": 3, "bins": 8}  # tables have fewer rows than plane densities have points
+    halvings = [count for count in (2, 1) if len(shape) == 3 and shape[1] % 2**count == shape[2] % 2**count == 0]
+    fitting = ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})
+    return fitting if len(shape) == 3 and levels is not None else None
+
+
 def build_for(data: Data, name: str | None = None, *, levels: int | None = None, **settings: Any) -> Flow:
     """Make a fresh flow for data: of the shape of an example, of its dtype, with its levels.
 
@@ -282,17 +293,10 @@ def build_for(data: Data, name: str | None = None, *, levels: int | None = None,
     shape = tuple(example.shape)
     if levels is None and example.dtype == torch.uint8:
         levels = source.levels or 256
-    chosen: dict[str, Any] = {}
-    if name is None and len(shape) == 1:
-        name = "coupling-spline" if shape[0] == 2 else "spline-exact"
-        chosen = {} if shape[0] == 2 else {"depth": 3, "bins": 8}  # tables have fewer rows
-    elif name is None and len(shape) == 3 and levels is not None:
-        halvings = [count for count in (2, 1) if shape[1] % 2**count == shape[2] % 2**count == 0]
-        name = "conv-selfnorm" if halvings else "dense-selfnorm"
-        chosen = {"blocks": halvings[0] + 1} if halvings else {}
-    if name is None:
+    picked = choose(shape, levels) if name is None else (name, {})
+    if picked is None:
         wanted, names = "rows (N, D) of real numbers, or pixels (N, C, H, W) as torch.uint8", ", ".join(MODELS)
         got = f"{example.dtype} examples of shape {shape}"
         raise ValueError(f"build_for: expected {wanted}, got {source}: {got}. Give name=, one of {names}.")
-    flow = build(name, shape, levels, **{**chosen, **settings})
+    flow = build(picked[0], shape, levels, **{**picked[1], **settings})
     return flow.double() if example.dtype == torch.float64 else flow

@@ -17,7 +17,6 @@ from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.files import atomic_write
-from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.evaluation import evaluate
 
 #: Suffixes of files of numbers, and of figures.
@@ -47,7 +46,7 @@ def add(commands: Any) -> None:
     add("--out", type=options.folder, default=Path("samples.png"), metavar="FILE", help=kinds)
     add("--count", type=int, metavar="N", help="number of samples (default: 8 images or 1000 points; 1000 as numbers)")
     add("--exact", action="store_true", help="numbers of the exact inverse, not of the learned one")
-    add("--temperature", type=float, default=1.0, metavar="T", help="standard deviation of the latents")
+    add("--temperature", type=float, default=1.0, metavar="T", help="scale of the latents")
     options.add_seed_and_device(parser, "seed of the latents")
 
 
@@ -102,11 +101,11 @@ def sample(args: argparse.Namespace) -> None:
     print(f"{args.out}: {len(values)} samples of the {inverse} inverse, {values.dtype} {tuple(values.shape)}")
 
 
+@torch.no_grad()
 def draw(flow: Flow, count: int, exact: bool, seed: int, temperature: float) -> Tensor:
-    """Samples of one inverse on the CPU, (count, *event_shape), of the latents that a figure of this seed has."""
-    with isolated_rng(flow.device, seed, "sample"), torch.no_grad():
-        z = temperature * flow.sample_base(count)
-        return torch.cat([flow.inverse(part, exact=exact).cpu() for part in z.split(AT_ONCE)])
+    """``flow.sample(count, exact, seed=seed, temperature=temperature)`` on the CPU, ``AT_ONCE`` at a time."""
+    z = flow.sample_base(count, seed=seed, temperature=temperature)
+    return torch.cat([flow.inverse(part, exact=exact).cpu() for part in z.split(AT_ONCE)])
 
 
 def _write_figure(flow: Flow, args: argparse.Namespace, learned: bool) -> str:

@@ -27,8 +27,11 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         named = action.help is not None and "(default" in action.help
-        has_default = action.default not in (None, False, argparse.SUPPRESS) and action.default != []
-        return super()._get_help_string(action) if has_default and not named else action.help
+        if named or action.default in (None, False, argparse.SUPPRESS) or action.default == []:
+            return action.help
+        if isinstance(action.default, list):
+            return f"{action.help} (default: {' '.join(map(str, action.default))})"
+        return super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):

@@ -78,10 +78,19 @@ def test_evaluate_takes_the_held_out_part_of_the_run(here: Path, capsys: pytest.
         shown = capsys.readouterr().out
         assert shown.startswith(f"{test['nats']:.2f} ±") and re.search(r"20 examples of \S*data.csv test", shown)
     assert main(["evaluate", RUN, "--split", "all"]) == 0
-    assert "200 examples of data.csv all" in capsys.readouterr().out
+    assert "200 examples of data.csv)" in capsys.readouterr().out
     np.save("others.npy", table(30))
     assert main(["evaluate", RUN, "--data", "others.npy"]) == 0
-    assert "30 examples of others.npy all" in capsys.readouterr().out
+    assert "30 examples of others.npy)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [[], ["auto"]])
+def test_a_model_is_chosen_for_the_data(words: list[str], here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", *QUICK, *words, "--data", "data.csv", "--set", "bins=4", "--name", "chosen"]) == 0
+    shown = capsys.readouterr().out
+    assert "model: coupling-spline; such data are learned faster by --lr 5e-3 --decay cosine" in shown
+    record = read_record("runs/chosen/record.json")
+    assert record.model["name"] == "coupling-spline" and " train coupling-spline --data data.csv" in record.command
 
 
 def test_a_file_that_was_changed_is_not_taken_unasked(
@@ -96,11 +105,11 @@ def test_a_file_that_was_changed_is_not_taken_unasked(
         main(["evaluate", checkpoint])
     assert "is not the file that the flow was trained on" in capsys.readouterr().err
     assert main(["evaluate", checkpoint, "--data", "data.csv"]) == 0
-    assert "50 examples of data.csv all" in capsys.readouterr().out
+    assert "50 examples of data.csv)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv"])
-def test_samples_as_numbers_are_those_of_the_figure(
+def test_samples_as_numbers_are_those_of_the_library(
     suffix: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = Path(f"s{suffix}")
@@ -108,8 +117,8 @@ def test_samples_as_numbers_are_those_of_the_figure(
     assert capsys.readouterr().out == f"s{suffix}: 50 samples of the exact inverse, torch.float32 (50, 2)\n"
     read = {".npy": np.load, ".npz": lambda file: np.load(file)["samples"]}.get(suffix)
     values = read(path) if read else np.loadtxt(path, delimiter=",", skiprows=1)
-    pair = snf.analysis.sampling.sample_pair(snf.restore(f"{RUN}/checkpoint.pt"), 50, 3)
-    assert np.array_equal(values.astype(np.float32), pair.exact.numpy())
+    wanted = snf.restore(f"{RUN}/checkpoint.pt").sample(50, exact=True, seed=3)
+    assert np.array_equal(values.astype(np.float32), wanted.numpy())
     if suffix == ".csv":
         assert path.read_text("utf-8").startswith("width,height\n")
 
