@@ -65,6 +65,8 @@ def evaluate_flow(args: argparse.Namespace) -> None:
     own = name not in dataset_names()
     if own and args.data is None and "file_sha256" not in (trained or {}):
         raise ValueError(f"{path}: was trained on {name}, not on data with a name; give --data")
+    if own and args.data is None and not Path(name).expanduser().exists():
+        raise FileNotFoundError(f"{path}: was trained on {name}, which is not there; give its path by --data.")
     if not own and (args.split == "all" or args.channels):
         raise ValueError(f"--split all and --channels are for own data, not for {name}")
     if own:
