@@ -4,23 +4,48 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 import torch
 
 from snf_lite.benchmarks.cost_model import power_law
-from snf_lite.benchmarks.operation_counts import COUNTED
 from snf_lite.benchmarks.third_party import LIBRARIES
 from snf_lite.runtime import provenance, records
-from snf_lite.runtime.records import mismatch
 
-#: Entries of a case, and of each method in it.
-CASE_ENTRIES = (
-    "suite", "event_shape", "batch", "kernel_size", "model", "floor", "rounds", "contenders", "skipped",
-)  # fmt: skip
-RESULT_ENTRIES = ("what", "median", "quartiles", "ratio", "ratio_quartiles", *COUNTED)
+#: Names of the suites, which ``suites.SUITES`` defines.
+SUITE_NAMES = ("dense", "conv", "logdet", "sampling", "models")
 #: Smallest D of the fits, because smaller steps are dominated by call overhead, and smallest number of sizes.
 FITTED_FROM, FITTED_SIZES = 512, 3
+
+
+class ResultEntry(TypedDict):
+    """A method of a case: seconds, their ratios to the baseline's, and its ``Counts``, None where not counted."""
+
+    what: str
+    median: float
+    quartiles: list[float]
+    ratio: float | None
+    ratio_quartiles: list[float] | None
+    products: int | None
+    multiply_adds: int | None
+    solvers: dict[str, int] | None
+    solver_multiply_adds: float | None
+    saved_bytes: int | None
+    peak_bytes: int | None
+
+
+class CaseEntry(TypedDict):
+    """A case, and its methods by name."""
+
+    suite: str
+    event_shape: list[int]
+    batch: int
+    kernel_size: int | None
+    model: str | None
+    floor: str
+    rounds: int
+    contenders: dict[str, ResultEntry]
+    skipped: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +63,7 @@ class BenchmarkRecord(records.Record):
 
     seed: int
     exponents: dict[str, dict[str, float]]
-    cases: dict[str, dict[str, Any]]
+    cases: Annotated[dict[str, dict[str, Any]], dict[str, CaseEntry]]
 
     def problems(self) -> list[str]:
         return [problem for name, case in self.cases.items() for problem in _case_problems(f"the case {name!r}", case)]
@@ -51,14 +76,9 @@ class BenchmarkRecord(records.Record):
 
 
 def _case_problems(where: str, case: dict[str, Any]) -> Iterator[str]:
-    if wrong := mismatch(case, CASE_ENTRIES, where):
-        yield from wrong
-        return
     baseline = case["contenders"].get(case["floor"])
     for name, result in case["contenders"].items():
-        if wrong := mismatch(result, RESULT_ENTRIES, f"{where}, {name!r}"):
-            yield from wrong
-        elif baseline and not math.isclose(result["ratio"], result["median"] / baseline["median"]):
+        if baseline and not math.isclose(result["ratio"], result["median"] / baseline["median"]):
             yield f"{where}, {name!r}: its ratio is not that of the medians"
 
 
@@ -109,6 +129,20 @@ def exponents(cases: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
         if len(points) >= FITTED_SIZES:
             found.setdefault(batch, {})[name] = power_law(points)[0]
     return found
+
+
+def misplaced(folder: Path) -> list[str]:
+    """Problems of the records in a folder of runs: unreadable, contradictory, or in the default folder of a suite."""
+    wrong = []
+    for path in sorted(folder.glob("*/bench.json")):
+        try:
+            found, default = suites(read_bench(path)["cases"]), path.parent.name.removeprefix("bench-").split("-")
+        except (ValueError, OSError) as error:
+            wrong.append(str(error))
+        else:
+            if set(default) <= set(SUITE_NAMES) and found != default:
+                wrong.append(f"{path.parent.name}: holds the record of the suites {', '.join(found)}")
+    return wrong
 
 
 def read_bench(path: str | Path) -> dict[str, Any]:

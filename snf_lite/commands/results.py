@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from snf_lite import models
+from snf_lite.benchmarks.record import misplaced
 from snf_lite.commands import parser as options
 from snf_lite.data.datasets import dataset_names, density_names, image_set_names, shape_of
 from snf_lite.experiments import manifest
@@ -45,7 +46,7 @@ def show_results(args: argparse.Namespace) -> None:
         if args.update_index:
             print(f"{manifest.write_index(runs)}: rewritten from the files in {runs}")
         if args.check:
-            wrong = manifest.check(runs)
+            wrong = manifest.check(runs) + misplaced(runs)
             if wrong:
                 raise RecordError(f"{runs}: {'; '.join(wrong)}. --update-index accepts intended changes.")
             print(f"{runs}: nothing missing, nothing altered")

@@ -29,9 +29,10 @@ import pooch
 import torch
 
 from snf_lite.data.densities import density_names, mixture_log_prob, sample_density
+from snf_lite.data.download import fetch
 from snf_lite.data.image_files import DataError, Pixels, Shape, bad_file_error, read_images
 from snf_lite.data.registry import IMAGE_SETS, SPLITS, Part
-from snf_lite.runtime.files import sha256
+from snf_lite.runtime.files import expanded, sha256
 
 __all__ = [
     "DataError",
@@ -47,11 +48,12 @@ __all__ = [
 # Number of points and seed of each split of a 2-D density; no seed is sample_density's default.
 _DENSITY_SPLITS = {"train": (10_000, 2011), "validation": (2_000, 7248), "test": (2_000, 2021)}
 _DIGITS_SPLITS = {"train": slice(0, 1197), "validation": slice(1197, 1497), "test": slice(1497, 1797)}
+_BATCH = 200_000  # largest number of images in a file of ImageNet32; the training files have 128,117
 _HELD_OUT = 10_000  # ImageNet32's validation images: the last of its training images
 
 
 class DataTensor(torch.Tensor):
-    """A tensor with the name and split of its data set. Indexing examples keeps them; operations give plain tensors.
+    """A tensor with the name and split of its data set. Indexing images keeps them; operations give plain tensors.
 
     `torch.save` writes it as a plain tensor, which `torch.load` takes.
 
@@ -80,6 +82,8 @@ class DataTensor(torch.Tensor):
         part = super().__getitem__(index)
         if part.shape[1:] != self.shape[1:] or part.dim() != self.dim():
             return part
+        if self.levels is None:
+            return part.as_subclass(torch.Tensor)  # no levels to keep, and torch.compile takes plain tensors alone
         return described(part, self.name, f"a part of {self.split_name}", self.levels)
 
     def __reduce_ex__(self, protocol: int) -> Any:  # type: ignore[override]
@@ -162,8 +166,8 @@ def _images(name: str, split: str, folder: Path | None) -> Pixels:
     if folder:
         paths = [_found(folder, part.files) for part in parts]
     else:
-        originals = dict.fromkeys((part.url, part.sha256) for part in parts)  # CIFAR-10's batches share one archive
-        downloaded = {url: _download(name, url, sha256) for url, sha256 in originals}
+        originals = {part.url: part for part in parts}  # CIFAR-10's batches share one archive
+        downloaded = {url: _download(name, part) for url, part in originals.items()}
         paths = [downloaded[part.url] for part in parts]
     # Decompression releases the GIL, so two batches take the time of one.
     with ThreadPoolExecutor(max_workers=4) as pool:
@@ -174,8 +178,14 @@ def _images(name: str, split: str, folder: Path | None) -> Pixels:
 def _folder(name: str, root: str | Path | None) -> Path | None:
     """Local folder of an image set; None if neither root nor SNF_DATA is set."""
     parent = root or os.environ.get("SNF_DATA")
-    folder = Path(parent).expanduser() / name if parent else None
-    if folder and not folder.is_dir():
+    try:
+        folder = expanded(parent) / name if parent else None
+        missing = folder is not None and not folder.is_dir()
+    except (OSError, ValueError) as error:  # a name that is too long, or of no user
+        raise DataError(
+            f"{name}: expected SNF_DATA (or root) to be a folder, got {str(parent)!r:.80}: {error}"
+        ) from error
+    if missing:
         raise DataError(
             f"{name}: looked for the folder {folder}, found none. Put the files there, or point SNF_DATA (or root) at"
             f" the folder that holds {name}/, or leave both unset to download (all but imagenet32)."
@@ -193,7 +203,7 @@ def _found(folder: Path, files: Sequence[str]) -> Path:
 
 
 def _read_part(path: Path, part: Part, shape: Shape) -> Pixels:
-    pixels = read_images(path, shape, part.member)
+    pixels = read_images(path, shape, part.member, part.count)
     if len(pixels) != part.count:
         raise bad_file_error(path, f"{len(pixels)} images", f"{part.count}")
     digest = sha256(pixels.reshape(-1).data)
@@ -213,16 +223,17 @@ def _joined(batches: list[Pixels]) -> Pixels:
     return images
 
 
-def _download(name: str, url: str, sha256: str) -> Path:
+def _download(name: str, part: Part) -> Path:
     """Path of the original in the cache; downloaded if it is missing or its hash is wrong."""
-    cache = Path(os.environ.get("SNF_CACHE") or pooch.os_cache("snf_lite")).expanduser() / name
+    cache: str | Path = os.environ.get("SNF_CACHE") or pooch.os_cache("snf_lite")
     try:
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=url.rpartition("/")[2], path=cache))
-    # requests raises OSError, pooch ValueError for a wrong hash.
+        cache = expanded(cache) / name
+        return fetch(part.url, part.sha256, cache, part.size)
+    # requests raises OSError, pooch and expanded ValueError.
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{name}: could not download {url} into {cache} ({error}). Go online and try again, or set SNF_DATA to a"
-            f" folder that holds {name}/ with the files. The digits and the 2-D densities need no download."
+            f"{name}: could not download {part.url} into {cache} ({error}). Go online and try again, or set SNF_DATA to"
+            f" a folder that holds {name}/ with the files. The digits and the 2-D densities need no download."
         ) from error
 
 
@@ -250,4 +261,4 @@ def _imagenet32(split: str, folder: Path | None) -> Pixels:
 
 
 def _batch(folder: Path, file: str) -> Pixels:
-    return read_images(_found(folder, (f"{file}.npz", file)), (3, 32, 32))
+    return read_images(_found(folder, (f"{file}.npz", file)), (3, 32, 32), most=_BATCH)

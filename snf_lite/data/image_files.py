@@ -5,17 +5,22 @@ name raises `DataError`, which names the file, what was found and what was wante
 """
 
 import gzip
-import io
 import lzma
+import math
 import pickle
+import re
 import struct
 import tarfile
+import zipfile
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from snf_lite.runtime.unpickle import Unpickler
 
 __all__ = ["DataError", "Pixels", "Shape", "bad_file_error", "read_images"]
 
@@ -23,6 +28,8 @@ Pixels = NDArray[np.uint8]
 Shape = tuple[int, int, int]
 
 IDX_IMAGES = 2051  # the IDX magic number of unsigned bytes in three dimensions
+ARCHIVED = 8  # largest number of batches in an archive; CIFAR-10 has six
+_ARRAY = "numpy.ndarray"  # what an unpickler has for the class itself: a name, which nothing can call
 
 
 class DataError(RuntimeError):
@@ -43,22 +50,28 @@ def bad_file_error(path: Path, got: str, wanted: str) -> DataError:
     )
 
 
-def read_images(path: Path, shape: Shape, member: str = "") -> Pixels:
+def read_images(path: Path, shape: Shape, member: str = "", most: int = 2**20) -> Pixels:
     """All images of one file as unsigned bytes (N, C, H, W), channels red, green, blue.
+
+    The header is checked first, and no more is unpacked than ``most`` images need.
 
     Args:
         path: the file; its name gives the format (`*idx3-ubyte`, `.npy`, `.npz`, `.tar.gz`, else a pickled batch;
             `.gz` and `.xz` are unpacked on the fly).
         shape: expected (C, H, W).
         member: batch to read from an archive.
+        most: largest number of images.
 
     Raises:
-        DataError: the file is truncated, damaged, of another kind or of another shape.
+        DataError: the file is truncated, damaged, of another kind or of another shape, or holds more images.
     """
     stem = path.name.removesuffix(".xz")
     reader = next((reader for ending, reader in _READERS.items() if stem.endswith(ending)), _read_pickled)
+    wanted = _Wanted(path, shape, most, member)
     try:
-        array = reader(path, member)
+        if not path.is_file():
+            raise bad_file_error(path, "no regular file", "a file that ends")
+        array = reader(wanted)
     except (DataError, MemoryError):
         raise
     # zlib, lzma, tarfile and zipfile raise errors of their own, pickle nearly any.
@@ -66,54 +79,111 @@ def read_images(path: Path, shape: Shape, member: str = "") -> Pixels:
         raise bad_file_error(
             path, f"{type(error).__name__} on reading ({error})", "a complete, readable file"
         ) from error
-    channels, height, width = shape
-    layouts = [(height, width, channels), (channels * height * width,)] + [(height, width)] * (channels == 1)
-    if not isinstance(array, np.ndarray) or array.dtype != np.uint8 or array.shape[1:] not in layouts:
-        found = f"{array.dtype} of shape {array.shape}" if isinstance(array, np.ndarray) else type(array).__name__
-        raise bad_file_error(path, found, f"uint8 of shape {' or '.join(str(('N', *layout)) for layout in layouts)}")
+    if not isinstance(array, np.ndarray):
+        raise bad_file_error(path, type(array).__name__, "uint8 in an array")
+    wanted.require(array.dtype, array.shape)
     if array.ndim == 4:
         array = array.transpose(0, 3, 1, 2)
     return np.ascontiguousarray(array).reshape(len(array), *shape)
 
 
-def _read_idx(path: Path, _: str) -> Pixels:
+@dataclass(frozen=True)
+class _Wanted:
+    """What a file has to hold: at most ``most`` images of a shape, in ``member`` if it is an archive."""
+
+    path: Path
+    shape: Shape
+    most: int
+    member: str
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of the images and, generously, of what stands around them: labels, file names, quoted bytes."""
+        return 4 * self.most * (math.prod(self.shape) + 256) + 2**20
+
+    def require(self, dtype: np.dtype[Any], found: tuple[int, ...]) -> None:
+        """Refuse an array by its dtype and shape."""
+        channels, height, width = self.shape
+        layouts = [(height, width, channels), (channels * height * width,)] + [(height, width)] * (channels == 1)
+        if dtype != np.uint8 or found[1:] not in layouts:
+            wanted = f"uint8 of shape {' or '.join(str(('N', *layout)) for layout in layouts)}"
+            raise bad_file_error(self.path, f"{dtype} of shape {found}", wanted)
+        if found[0] > self.most:
+            raise bad_file_error(self.path, f"{found[0]} images", f"{self.most}")
+
+
+def _pixels(file: BinaryIO, wanted: _Wanted, found: tuple[int, ...]) -> Pixels:
+    """The pixels that follow a header, with its checked shape; reads one byte more, to see that none follows."""
+    size = math.prod(found)
+    content = file.read(size + 1)
+    if len(content) != size:
+        raise bad_file_error(wanted.path, f"{len(content)} pixel bytes", " x ".join(map(str, found)))
+    return np.frombuffer(content, np.uint8).reshape(found)
+
+
+def _read_idx(wanted: _Wanted) -> Pixels:
     """IDX: four big-endian integers (2051, N, rows, columns), then the pixels."""
-    data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    if len(data) < 16:
-        raise bad_file_error(path, f"{len(data)} bytes", "16 of an IDX header, then the pixels")
-    magic, count, rows, columns = struct.unpack_from(">4I", data)
-    if magic != IDX_IMAGES:
-        raise bad_file_error(path, f"magic number {magic}", f"{IDX_IMAGES}, that of IDX images")
-    if len(data) != 16 + count * rows * columns:
-        raise bad_file_error(path, f"{len(data) - 16} pixel bytes", f"{count} x {rows} x {columns}")
-    return np.frombuffer(data, np.uint8, offset=16).reshape(count, rows, columns)
+    with gzip.open(wanted.path) if wanted.path.suffix == ".gz" else wanted.path.open("rb") as file:
+        header = file.read(16)
+        if len(header) < 16:
+            raise bad_file_error(wanted.path, f"{len(header)} bytes", "16 of an IDX header, then the pixels")
+        magic, *found = struct.unpack(">4I", header)
+        if magic != IDX_IMAGES:
+            raise bad_file_error(wanted.path, f"magic number {magic}", f"{IDX_IMAGES}, that of IDX images")
+        wanted.require(np.dtype(np.uint8), tuple(found))
+        return _pixels(file, wanted, tuple(found))
 
 
-def _read_npy(path: Path, _: str) -> Any:
-    with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
-        return np.lib.format.read_array(file, allow_pickle=False)
+def _read_npy(wanted: _Wanted) -> Pixels:
+    with lzma.open(wanted.path) if wanted.path.suffix == ".xz" else wanted.path.open("rb") as file:
+        return _npy_pixels(file, wanted)
 
 
-def _read_npz(path: Path, _: str) -> Any:
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["data"]
+def _npy_pixels(file: Any, wanted: _Wanted) -> Pixels:
+    if (version := np.lib.format.read_magic(file)) != (1, 0):  # the others are for headers of more than 65,535 bytes
+        raise bad_file_error(wanted.path, f"a header of version {version}", "one of version (1, 0)")
+    found, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+    wanted.require(dtype, found)
+    if not by_columns:
+        return _pixels(file, wanted, found)
+    return _pixels(file, wanted, found[::-1]).transpose()
 
 
-def _read_pickled(path: Path, _: str) -> Any:
-    with path.open("rb") as file:
-        return _batch_data(file)
+def _read_npz(wanted: _Wanted) -> Pixels:
+    with zipfile.ZipFile(wanted.path) as archive, archive.open("data.npy") as file:
+        return _npy_pixels(file, wanted)
 
 
-def _read_archive(path: Path, member: str) -> Any:
+def _read_pickled(wanted: _Wanted) -> Any:
+    with wanted.path.open("rb") as file:
+        return _batch_data(file, wanted)
+
+
+def _read_archive(wanted: _Wanted) -> Any:
     # Read sequentially, so that the search ends at the member; nothing is written to disk.
-    with tarfile.open(path, "r|gz") as archive:
-        for entry in archive:
-            if entry.name == member and (file := archive.extractfile(entry)) is not None:
-                return _batch_data(io.BytesIO(file.read()))
-    raise bad_file_error(path, f"no {member} inside", "the original archive")
+    with gzip.open(wanted.path) as unpacked:
+        with tarfile.open(fileobj=_Bounded(unpacked, ARCHIVED * wanted.most_bytes), mode="r|") as archive:
+            for entry in archive:
+                if entry.name == wanted.member and not entry.issparse() and (file := archive.extractfile(entry)):
+                    return _batch_data(file, wanted)
+    raise bad_file_error(wanted.path, f"no {wanted.member} inside", "the original archive")
 
 
-_READERS: dict[str, Callable[[Path, str], Any]] = {
+class _Bounded:
+    """A file that refuses to be read beyond its first ``most`` bytes."""
+
+    def __init__(self, file: BinaryIO, most: int) -> None:
+        self._file, self._left = file, most
+
+    def read(self, size: int) -> bytes:
+        content = self._file.read(size)
+        self._left -= len(content)
+        if self._left < 0:
+            raise tarfile.ReadError("the archive is larger than its batches")
+        return content
+
+
+_READERS: dict[str, Callable[[_Wanted], Any]] = {
     "idx3-ubyte": _read_idx,
     "idx3-ubyte.gz": _read_idx,
     ".npy": _read_npy,
@@ -122,17 +192,29 @@ _READERS: dict[str, Callable[[Path, str], Any]] = {
 }
 
 
-def _batch_data(file: BinaryIO) -> Any:
-    # CIFAR-10 was pickled by Python 2, whose byte strings numpy reads as latin1.
-    batch = _ArrayUnpickler(file, encoding="latin1").load()
+def _batch_data(file: Any, wanted: _Wanted) -> Any:
+    content = file.read(wanted.most_bytes + 1)
+    if len(content) > wanted.most_bytes:
+        raise bad_file_error(wanted.path, f"a batch of more than {wanted.most_bytes} bytes", f"{wanted.most} images")
+    batch = _ArrayUnpickler(content).load()
     if not isinstance(batch, dict) or "data" not in batch:
         raise pickle.UnpicklingError(f"the pickle holds a {type(batch).__name__} without 'data'")
     return batch["data"]
 
 
 def _dtype(name: str, align: int = 0, copy: int = 0) -> np.dtype[Any]:
-    """numpy.dtype for an old pickle, which holds 0 and 1 where numpy 2.4.0 to 2.4.4 warn unless given a bool."""
+    """numpy.dtype of a number for an old pickle, which holds 0 and 1 where numpy 2.4.0 to 2.4.4 warn unless given a
+    bool."""
+    if not re.fullmatch(r"[<>|=]?[biuf][1248]", name):
+        raise pickle.UnpicklingError(f"refused the dtype {name!r:.40}")
     return np.dtype(name, align=bool(align), copy=bool(copy))
+
+
+def _empty_array(kind: str, shape: tuple[int, ...], code: Any) -> NDArray[Any]:
+    """The array of no element that an array's state is set into; of another shape it would take memory."""
+    if (kind, shape) != (_ARRAY, (0,)):
+        raise pickle.UnpicklingError(f"refused an array of shape {shape!r:.40}")
+    return np.empty(0)
 
 
 def _latin1(text: str, encoding: str) -> bytes:
@@ -142,25 +224,18 @@ def _latin1(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-# Taken from an array, the two builders fit the installed numpy, and no private module is imported.
-_RECONSTRUCT, _FROMBUFFER = np.empty(0).__reduce__()[0], np.empty(0).__reduce_ex__(5)[0]
-# numpy 1 calls the modules numpy.core, numpy 2 numpy._core.
-_ADMITTED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-    ("numpy.core.numeric", "_frombuffer"): _FROMBUFFER,
-    ("numpy._core.numeric", "_frombuffer"): _FROMBUFFER,
-    ("_codecs", "encode"): _latin1,
-}
+class _ArrayUnpickler(Unpickler):
+    """Unpickles builtin containers and numpy arrays only."""
 
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Unpickles builtin containers and numpy arrays only: an unrestricted pickle can run any program."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        """The object behind an admitted name; UnpicklingError for any other name."""
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"refused to load {module}.{name}: only numpy arrays are admitted")
-        return _ADMITTED[module, name]
+    # numpy 1 calls the modules numpy.core, numpy 2 numpy._core. _frombuffer is taken from an array, so that it fits the
+    # installed numpy, and no private module is imported.
+    admitted: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy", "ndarray"): _ARRAY,
+        ("numpy", "dtype"): _dtype,
+        ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+        ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+        ("numpy.core.numeric", "_frombuffer"): np.empty(0).__reduce_ex__(5)[0],
+        ("numpy._core.numeric", "_frombuffer"): np.empty(0).__reduce_ex__(5)[0],
+        ("_codecs", "encode"): _latin1,
+    }
+    stateful = (np.ndarray, np.dtype)

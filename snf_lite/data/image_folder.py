@@ -1,5 +1,6 @@
 """A folder of images as a tensor for ``fit`` and ``evaluate``, read by Pillow, a dependency of matplotlib."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from snf_lite.data.image_files import DataError
+from snf_lite.runtime.files import expanded
 
 #: Pillow's mode for each number of channels of 8 bits.
 MODES = {1: "L", 3: "RGB"}
@@ -16,19 +18,22 @@ MODES = {1: "L", 3: "RGB"}
 PLAIN = ("1", "L", "P", "RGB")
 
 
-def read_folder(folder: str | Path, channels: int = 1, ending: str = ".png") -> tuple[Tensor, list[str]]:
+def read_folder(
+    folder: str | Path, channels: int = 1, ending: str | tuple[str, ...] = ".png"
+) -> tuple[Tensor, list[str]]:
     """All images of a folder and of its subfolders, sorted by name.
 
     Args:
         folder: path of the folder.
         channels: 1 for gray, 3 for red, green, blue; images are converted.
-        ending: file name extension, in lower or upper case; other files are ignored.
+        ending: file name extension with or without its dot, or several, in lower or upper case; other files are
+            ignored.
 
     Returns:
         Pixels, uint8 (N, channels, H, W) with values from 0 to 255, and the N file names, relative to the folder.
 
     Raises:
-        ValueError: channels is neither 1 nor 3.
+        ValueError: channels is neither 1 nor 3, or ending is empty.
         DataError: there is no such folder or image, or an image is unreadable, transparent, deeper than 8 bits, or of
             another size than the first; the message names it.
 
@@ -41,27 +46,37 @@ def read_folder(folder: str | Path, channels: int = 1, ending: str = ".png") -> 
     """
     if channels not in MODES:
         raise ValueError(f"read_folder: expected channels to be 1 or 3, got {channels!r}.")
-    home = Path(folder)
+    home, given = expanded(folder), (ending,) if isinstance(ending, str) else tuple(ending)
+    endings = [f".{one.removeprefix('.').lower()}" for one in given if isinstance(one, str)]
+    if not endings or len(endings) < len(given) or "." in endings:
+        raise ValueError(f"read_folder: expected ending to be an extension such as '.png', or several, got {ending!r}.")
     if not home.is_dir():
         raise DataError(f"{home}: expected a folder of images, got no such folder.")
-    found = sorted(path for path in home.rglob("*") if path.suffix.lower() == ending.lower())
+    found = sorted(path for path in home.rglob("*") if path.suffix.lower() in endings and not path.is_dir())
     if not found:
-        raise DataError(f"{home}: expected images whose names end with {ending}, got none.")
-    images = [_read_image(path, MODES[channels]) for path in found]
-    for path, image in zip(found, images, strict=True):
-        if image.shape != images[0].shape:
-            wanted, got = (f"{shape[0]}×{shape[1]}" for shape in (images[0].shape, image.shape))
-            raise DataError(f"{path}: expected {wanted} pixels (height×width) as {found[0].name} has, got {got}.")
+        raise DataError(f"{home}: expected images whose names end with {' or '.join(endings)}, got none.")
+    images: list[NDArray[np.uint8]] = []
+    for path in found:
+        images.append(_read_image(path, MODES[channels], images[0].shape[:2] if images else None, found[0].name))
     pixels = torch.from_numpy(np.stack(images)).reshape(len(found), *images[0].shape[:2], channels)
     return pixels.permute(0, 3, 1, 2).contiguous(), [path.relative_to(home).as_posix() for path in found]
 
 
-def _read_image(path: Path, mode: str) -> NDArray[np.uint8]:
+def _read_image(path: Path, mode: str, size: tuple[int, ...] | None, first: str) -> NDArray[np.uint8]:
+    """One image, after its header is checked; ``size`` is the height and width of the image named ``first``."""
+    if not path.is_file():
+        raise DataError(f"{path}: expected an image file, got a pipe, a device or a broken link.")
     try:
-        with Image.open(path) as image:
-            if image.mode not in PLAIN or "transparency" in image.info:
-                modes = ", ".join(PLAIN)
-                raise DataError(f"{path}: expected an opaque image of 8 bits ({modes}), got mode {image.mode}.")
-            return np.array(image.convert(mode), dtype=np.uint8)
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow raises these for damaged files
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.mode not in PLAIN or "transparency" in image.info:
+                    modes = ", ".join(PLAIN)
+                    raise DataError(f"{path}: expected an opaque image of 8 bits ({modes}), got mode {image.mode}.")
+                if size not in (None, (image.height, image.width)):
+                    wanted, got = (f"{one[0]}×{one[1]}" for one in (size, (image.height, image.width)))  # type: ignore[index]
+                    raise DataError(f"{path}: expected {wanted} pixels (height×width) as {first} has, got {got}.")
+                return np.array(image.convert(mode), dtype=np.uint8)
+    # Pillow raises these for damaged files, and for a header of more pixels than it believes a picture to have.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: expected a complete, readable image; {type(error).__name__}: {error}") from error

@@ -23,6 +23,7 @@ class Part:
         pixels: SHA-256 of the unpacked pixels.
         url: address of the original.
         sha256: SHA-256 of the original, as downloaded.
+        size: number of bytes of the original, as downloaded.
         member: file inside, if the original is an archive.
     """
 
@@ -32,6 +33,7 @@ class Part:
     url: str
     sha256: str
     member: str = ""
+    size: int = 2**28
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,10 @@ class ImageSet:
     splits: dict[str, tuple[tuple[Part, ...], slice]]
 
 
-def _idx_part(base: str, prefix: str, array: str, count: int, pixels: str, sha256: str) -> Part:
+def _idx_part(base: str, prefix: str, array: str, count: int, pixels: str, sha256: str, size: int) -> Part:
     idx = f"{prefix}-images-idx3-ubyte"
     files = (f"{array}.npy", idx, f"{idx}.gz", f"{array}.npy.xz")
-    return Part(files, count, pixels, f"{base}{idx}.gz", sha256)
+    return Part(files, count, pixels, f"{base}{idx}.gz", sha256, size=size)
 
 
 def _idx_set(train: Part, test: Part) -> ImageSet:
@@ -64,7 +66,7 @@ def _cifar_part(array: str, batch: str, pixels: str) -> Part:
     archive, sha256 = "cifar-10-python.tar.gz", "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"
     files = (f"{array}.npy", batch, f"{array}.npy.xz", archive)
     url = f"https://www.cs.toronto.edu/~kriz/{archive}"
-    return Part(files, 10_000, pixels, url, sha256, f"cifar-10-batches-py/{batch}")
+    return Part(files, 10_000, pixels, url, sha256, f"cifar-10-batches-py/{batch}", 170_498_071)
 
 
 _MNIST = "https://ossci-datasets.s3.amazonaws.com/mnist/"
@@ -96,6 +98,7 @@ IMAGE_SETS = {
             60_000,
             pixels="741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
             sha256="440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            size=9_912_422,
         ),
         _idx_part(
             _MNIST,
@@ -104,6 +107,7 @@ IMAGE_SETS = {
             10_000,
             pixels="6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
             sha256="8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            size=1_648_877,
         ),
     ),
     "fashion_mnist": _idx_set(
@@ -114,6 +118,7 @@ IMAGE_SETS = {
             60_000,
             pixels="2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
             sha256="3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            size=26_421_880,
         ),
         _idx_part(
             _FASHION,
@@ -122,6 +127,7 @@ IMAGE_SETS = {
             10_000,
             pixels="c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
             sha256="346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            size=4_422_102,
         ),
     ),
     "cifar10": ImageSet(

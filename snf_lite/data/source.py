@@ -114,10 +114,12 @@ class DataSource:
         if (given := extras.get("weights")) is not None:
             if given.dim() != 1 or bool((given < 0).any()) or not bool((given > 0).any()):
                 low, shape = given.min().item(), tuple(given.shape)
-                wanted = f"expected weights of shape ({self.count},), none negative and not all 0"
+                wanted = f"expected weights of shape ({self.count},), none negative and not all zero"
                 raise ValueError(f"{self}: {wanted}, got shape {shape} from {low:g} to {given.max().item():g}.")
             extras["weights"] = given / given.mean()
-        if (given := extras.get("context")) is not None and given.dim() != 2:
+        if (given := extras.get("context")) is not None and given.dim() == 1:
+            extras["context"] = given = given[:, None]
+        if given is not None and given.dim() != 2:
             raise ValueError(f"{self}: expected context of shape ({self.count}, K), got {tuple(given.shape)}.")
         return replace(self, **extras) if extras else self  # type: ignore[arg-type]
 
@@ -165,7 +167,7 @@ def as_source(data: Data, split: str, name: str = "your data") -> DataSource:
         name: name of data that have none.
 
     Raises:
-        TypeError: data of another kind; the message says what to type.
+        TypeError: data of another kind; the message gives what to type.
         ValueError: an unknown name, or no examples. DataError: a named set cannot be read.
     """
     if isinstance(data, str):
@@ -203,7 +205,7 @@ def training_and_validation(
     fraction = HELD_OUT if validation is None else validation
     if isinstance(fraction, float | int) and not (validation is None and isinstance(data, str)):
         fraction = checks.number_between(fraction, 0, 1, "validation as a fraction", "fit")
-        training, held_out = _split_by_seed(training, fraction, seed)
+        training, held_out = split_by_seed(training, fraction, seed)
         return training.counted(), held_out.counted()
     extras: tuple[Any, ...] = ()
     if validation is None:
@@ -220,7 +222,7 @@ def training_and_validation(
     return training.counted(), held_out.with_extras(*extras, *(None,) * (2 - len(extras))).counted()
 
 
-def _split_by_seed(source: DataSource, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
+def split_by_seed(source: DataSource, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
     """The examples without those held out, and those, each in their order; who is held out depends on the seed."""
     if source.count < 2:
         got = f"at least 2 examples, got {source.count}"

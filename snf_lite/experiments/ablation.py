@@ -6,20 +6,19 @@ difference or changes its weight; its gain over the unchanged variant is the cos
 the name of its folder: ``python -m snf_lite ablate fast-conv-selfnorm-mnist-seed0``.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from snf_lite.analysis.learned_inverse import learned_layers, log_det_gradient_errors, weight_gradients
 from snf_lite.data.source import DataSource, as_source
-from snf_lite.experiments.record import read_record
+from snf_lite.experiments.record import read_record, require_own_checkpoint
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks, provenance, records
 from snf_lite.runtime.devices import choose_device
@@ -97,7 +96,7 @@ class AblationRecord(records.Record):
     weights: str
     seed: int
     lr: float
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], records.SplitEntries]
     steps: list[int]
     validation_nats: list[float]
     test_nats: list[float]
@@ -105,10 +104,8 @@ class AblationRecord(records.Record):
 
     def problems(self) -> list[str]:
         checks = {
-            "its steps and values differ in number": len(self.steps) == len(self.validation_nats),
-            "a value is not finite": all(
-                isinstance(nats, float) and math.isfinite(nats) for nats in (*self.validation_nats, *self.test_nats)
-            ),
+            "its steps and values differ in number": 0 < len(self.steps) == len(self.validation_nats),
+            "it has not two test values": len(self.test_nats) == 2,
         }
         return [problem for problem, holds in checks.items() if not holds]
 
@@ -135,6 +132,7 @@ def continue_run(
     if name not in VARIANTS:
         raise ValueError(f"ablate: expected a variant out of {', '.join(VARIANTS)}, got {name!r}.")
     started, record = time.perf_counter(), read_record(run / "record.json")
+    require_own_checkpoint(record, run / "checkpoint.pt")
     flow = checkpoints.restore(run / "checkpoint.pt").to(choose_device(device))
     if not learned_layers(flow) or any(getattr(layer, "adapted", None) for layer in learned_layers(flow)):
         raise ValueError(f"ablate: expected a run that learns inverses, with a fixed λ, got {record.model}.")

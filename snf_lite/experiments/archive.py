@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from snf_lite.runtime import files
+from snf_lite.runtime.schema import mismatches
 
+#: Name of the manifest, in the folder of the runs.
+INDEX = "index.json"
 #: File names of the records: training, benchmark, preprocessing, prior work, own data, ablations.
 RECORDS = ("record.json", "bench.json", "preprocessing.json", "prior.json", "own-data.json", "fork-*.json")
 
@@ -32,10 +35,18 @@ def record_image(name: str, file: str = "samples.png") -> bytes:
         raise FileNotFoundError(f"{name}: expected an image {file}, got none.")
     image = path.read_bytes()
     found = files.sha256(image)
-    wanted = files.read_json(records_root() / "index.json", "index of runs").get(name, {}).get(file)
+    wanted = read_index(records_root()).get(name, {}).get(file)
     if found != wanted:
         raise ValueError(f"{name}/{file}: expected the image with SHA-256 {wanted}, got one with {found}.")
     return image
+
+
+def read_index(folder: Path) -> dict[str, dict[str, str]]:
+    """The manifest of a folder of runs: SHA-256 by run and file name; raises as ``files.read_json``."""
+    index: dict[str, dict[str, str]] = files.read_json(folder / INDEX, "index of runs")
+    if wrong := list(mismatches(index, dict[str, dict[str, str]], "the index")):
+        raise ValueError(f"{folder / INDEX}: {'; '.join(wrong[:5])}.")
+    return index
 
 
 def records_root() -> Path:

@@ -1,13 +1,18 @@
 """The manifest of the stored runs: SHA-256 of every file, so that a missing or altered file is noticed."""
 
+import re
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from snf_lite.data.datasets import dataset_names
 from snf_lite.experiments import ablation, preprocessing, record
+from snf_lite.experiments.archive import INDEX, read_index
+from snf_lite.experiments.paper_tables import PRESETS, ROWS
+from snf_lite.models import model_names
 from snf_lite.runtime import files
+from snf_lite.training.settings import completed
 
-#: Name of the manifest, in the folder of the runs.
-INDEX = "index.json"
 #: Suffixes of the files that are kept; checkpoints and data are not.
 KEPT = (".json", ".png")
 
@@ -17,7 +22,7 @@ def checksums(folder: Path) -> dict[str, dict[str, str]]:
     index: dict[str, dict[str, str]] = {}
     for path in sorted(folder.glob("*/*")):
         if path.suffix in KEPT and not path.name.startswith("."):
-            index.setdefault(path.parent.name, {})[path.name] = files.sha256(path.read_bytes())
+            index.setdefault(path.parent.name, {})[path.name] = files.sha256(files.read_regular(path, "file of a run"))
     return index
 
 
@@ -31,13 +36,13 @@ def write_index(folder: Path) -> Path:
 def check(folder: Path) -> list[str]:
     """Problems of the runs in a folder; empty if there are none.
 
-    A file may be missing, altered or absent from the manifest; a record of a training run, an ablation or a
-    preprocessing may be unreadable or contradict itself.
+    A file may be missing, altered or absent from the manifest; a record may be unreadable, contradict itself, or lie in
+    a folder that is named after another run.
 
     Raises:
         FileNotFoundError, ValueError: There is no manifest, or it is not JSON.
     """
-    index, found = files.read_json(folder / INDEX, "index of runs"), checksums(folder)
+    index, found = read_index(folder), checksums(folder)
     changed = [problem for name in sorted({*index, *found}) for problem in _changes(name, index, found)]
     return changed + [problem for name in found for problem in _unreadable(folder / name)]
 
@@ -51,13 +56,41 @@ def _changes(name: str, index: dict[str, Any], found: dict[str, Any]) -> list[st
 
 
 def _unreadable(run: Path) -> list[str]:
+    """Problems of the records in the folder of a run: unreadable, contradictory, or those of another run."""
+    wrong = []
     try:
         if (run / "record.json").exists():
-            record.read_record(run / "record.json")
+            wrong += _misplaced(run.name, record.read_record(run / "record.json"))
         if (run / preprocessing.FILE).exists():
-            preprocessing.read(run / preprocessing.FILE)
+            data = preprocessing.read(run / preprocessing.FILE).data["train"]["name"]
+            default = "".join(re.findall(rf"^preprocessing-({'|'.join(dataset_names())})$", run.name))
+            wrong += [f"{run.name}: holds the record of {data}"] if default not in ("", data) else []
         if any(run.glob(ablation.FILE.format("*"))):
-            ablation.read(run)
+            other = next(iter(ablation.read(run).values())).run
+            default = run.name.removeprefix("forks-")
+            wrong += [f"{run.name}: holds ablations of {other}"] if default not in (run.name, other) else []
     except (ValueError, OSError) as error:
         return [str(error)]
+    return wrong
+
+
+def _misplaced(name: str, found: record.TrainingRecord) -> list[str]:
+    """Differences of a record from what the name of its folder says, if that is of the form that commands choose."""
+    models, data, presets = ("|".join(names) for names in (model_names(), dataset_names(), PRESETS))
+    said = re.fullmatch(rf"(?:({presets})-)?.*?({models})(-.*)?-({data})-seed(\d+)", name)
+    if not said:
+        return []
+    holds = f"{found.model['name']} on {found.data['train']['name']} with seed {found.seed}"
+    if holds != f"{said[2]} on {said[4]} with seed {said[5]}":
+        return [f"{name}: holds the record of {holds}"]
+    if said[1] and not said[3] and name == f"{said[1]}-{said[2]}-{said[4]}-seed{said[5]}":
+        settings = completed(found.history["settings"])
+        rows = [row for row in ROWS.values() if row.model == said[2]]
+        wanted = [row.run_config(said[1], said[4], found.seed, settings["epochs"]) for row in rows]
+        same = (
+            asdict(one.training).items() <= settings.items() and one.settings == found.model["settings"]
+            for one in wanted
+        )
+        if not any(same):
+            return [f"{name}: holds a record with other settings than those of the preset {said[1]}; name it otherwise"]
     return []

@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 import torch
 from torch import Tensor
@@ -25,6 +25,20 @@ FILE = "preprocessing.json"
 _BATCH = 1000
 #: Largest distance of the measured sum from that of the level counts, in standard errors of the noise.
 _NOISE = 5.0
+
+
+class _SplitResult(TypedDict):
+    dequantise: float
+    logit: float
+    total: float
+    noise_error: float
+    counts: list[int]
+
+
+class _Results(TypedDict):
+    train: _SplitResult
+    validation: _SplitResult
+    test: _SplitResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +61,8 @@ class PixelRecord(records.Record):
     levels: int
     features: int
     alpha: float
-    data: dict[str, Any]
-    results: dict[str, Any]
+    data: Annotated[dict[str, Any], records.SplitEntries]
+    results: Annotated[dict[str, Any], _Results]
 
     def problems(self) -> list[str]:
         return [f"{split}: {problem}" for split in self.results for problem in _split_problems(self, split)]
@@ -111,6 +125,8 @@ def read(path: str | Path) -> PixelRecord:
 
 def _split_problems(record: PixelRecord, split: str) -> list[str]:
     found, count = record.results[split], record.data[split]["count"]
+    if not (2 <= len(found["counts"]) == record.levels and min(found["counts"]) >= 0 < sum(found["counts"])):
+        return [f"it has {len(found['counts'])} level counts for {record.levels} levels, or negative ones"]
     scaled, total = -record.features * math.log(record.levels), found["dequantise"] + found["logit"]
     checks = {
         "its log-determinant of the scaling is not -D log L": math.isclose(found["dequantise"], scaled, rel_tol=1e-9),

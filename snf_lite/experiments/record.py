@@ -3,14 +3,32 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 from snf_lite.analysis.sampling import SamplePair
 from snf_lite.flow import Flow
 from snf_lite.runtime import records
 from snf_lite.runtime.provenance import provenance
+from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import Evaluation
 from snf_lite.training.history import History
+
+
+class _ModelEntry(TypedDict):
+    name: str
+    settings: dict[str, Any]
+    parameters: int
+
+
+class _SamplingEntry(TypedDict):
+    count: int
+    relative_distance: float
+    learned_ms_per_sample: float
+    exact_ms_per_sample: float
+
+
+class _Results(TypedDict):
+    test: Evaluation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +42,18 @@ class TrainingRecord(records.Record):
         history: ``History.as_dict()``, with the settings of ``fit``.
         results: ``Evaluation`` by split: exact nats and bits/dim.
         sampling: Relative distance of g(z) from f⁻¹(z), and milliseconds per sample.
+        weights: SHA-256 of the best weights (``checkpoints.digest``); None in older records.
     """
 
     kind: ClassVar[str] = "training"
 
-    model: dict[str, Any]
+    model: Annotated[dict[str, Any], _ModelEntry]
     seed: int
-    data: dict[str, Any]
-    history: dict[str, Any]
-    results: dict[str, Any]
-    sampling: dict[str, Any]
+    data: Annotated[dict[str, Any], records.SplitEntries]
+    history: Annotated[dict[str, Any], History]
+    results: Annotated[dict[str, Any], _Results]
+    sampling: Annotated[dict[str, Any], _SamplingEntry]
+    weights: str | None = None
 
     def problems(self) -> list[str]:
         history, test = self.history, self.results["test"]
@@ -71,9 +91,23 @@ def make_record(
         history=history.as_dict(),
         results={"test": asdict(test)},
         sampling=pair.as_dict(),
+        weights=checkpoints.digest(flow.state_dict()),
     )
 
 
 def read_record(path: str | Path) -> TrainingRecord:
     """The record of a training run in a file; raises as ``records.read_record``."""
     return records.read_record(path, TrainingRecord)
+
+
+def require_own_checkpoint(record: TrainingRecord, path: Path) -> None:
+    """Refuse a checkpoint that does not hold the run and the weights of a record, with CheckpointError.
+
+    They differ if a longer run was killed before it wrote its record, or if one of the files was replaced.
+    """
+    content = checkpoints.read(path)
+    checkpoints.require_run(content, record.history, path)
+    if record.weights not in (None, found := checkpoints.digest(content["weights"])):
+        raise checkpoints.CheckpointError(
+            f"{path}: expected the weights with SHA-256 {record.weights} of the record, got {found}."
+        )

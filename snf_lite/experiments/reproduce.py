@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 
@@ -18,6 +18,7 @@ from snf_lite.models import known_settings
 from snf_lite.runtime import checks, files
 from snf_lite.runtime.devices import synchronize
 from snf_lite.runtime.distributed import Process
+from snf_lite.runtime.schema import mismatches
 from snf_lite.training.adam import adam
 from snf_lite.training.data_parallel import DataParallelStep
 from snf_lite.training.evaluation import EVALUATION_BATCH
@@ -27,6 +28,18 @@ from snf_lite.training.step import take_step
 TIMED_STEPS = 5
 #: Fraction of the time for epochs; the rest is for tests, samples and other work of the machine.
 TIME_FRACTION = 0.9
+
+
+class _PlanRow(TypedDict):
+    family: str
+    seconds_per_epoch: float
+    epochs: int
+
+
+class _Plan(TypedDict):
+    wish: dict[str, Any]
+    device: str
+    rows: dict[str, _PlanRow]
 
 
 @dataclass(frozen=True)
@@ -217,14 +230,18 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def read_plan(path: Path, config: ReproduceConfig) -> dict[str, Any]:
-    """The plan in a file; FileExistsError if it was made for another configuration."""
+    """The plan in a file; ValueError if it is none, FileExistsError if it was made for another configuration."""
     plan: dict[str, Any] = files.read_json(path, "plan")
+    if wrong := list(mismatches(plan, _Plan, "the plan")):
+        raise ValueError(f"{path}: {'; '.join(wrong[:5])}.")
     there, here = plan["wish"], config.described()
     differing = [f"{key} {there.get(key)!r}, not {here[key]!r}" for key in here if there.get(key) != here[key]]
     if differing:
         fixed = "; a plan keeps its minutes, which decided its epochs and so its learning rates"
         why = f"{fixed if there['minutes'] != here['minutes'] else ''}. Give the same again to resume it"
         raise FileExistsError(f"{path}: was made for {'; '.join(differing)}{why}, another --out, or --overwrite.")
+    if list(plan["rows"]) != config.chosen:
+        raise ValueError(f"{path}: expected the rows {', '.join(config.chosen)}, got {', '.join(plan['rows'])}.")
     return plan
 
 

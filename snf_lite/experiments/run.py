@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,8 +16,10 @@ from snf_lite.experiments.record import make_record, read_record
 from snf_lite.flow import Flow
 from snf_lite.runtime.distributed import Process
 from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.locks import locked
 from snf_lite.runtime.records import write_record
 from snf_lite.runtime.rng import isolated_rng
+from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import Evaluation, evaluate
 from snf_lite.training.fit import fit
 from snf_lite.training.history import History
@@ -169,13 +172,21 @@ def run(
 
     if not overwrite:
         process.on_main(lambda: _require_same_run(record, config) if not checkpoint.exists() else None)
-    history = fit(
-        flow, parts.train, device=process.device, checkpoint=checkpoint, resume=not overwrite,
-        validation=parts.validation, progress=progress, **vars(config.training),
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fit: interrupted")  # the command line reports it
+        history = fit(
+            flow, parts.train, device=process.device, checkpoint=checkpoint, resume=not overwrite,
+            validation=parts.validation, progress=progress, **vars(config.training),
+        )  # fmt: skip
     if history.interrupted:
         raise KeyboardInterrupt  # of the command; the same command resumes
-    return process.on_main(finished)
+
+    def finished_here() -> RunResult:
+        with locked(checkpoint):  # another process may have begun since
+            checkpoints.require_run(checkpoints.read(checkpoint), history.as_dict(), checkpoint)
+            return finished()
+
+    return process.on_main(finished_here)
 
 
 def _require_same_run(path: Path, config: RunConfig) -> None:

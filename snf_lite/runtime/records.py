@@ -1,19 +1,56 @@
 """Records: results with the command, code and machine behind them, in one JSON format for every kind of study."""
 
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, NotRequired, TypedDict, TypeVar
 
 from snf_lite.runtime import files
+from snf_lite.runtime.schema import mismatches
 
 #: Version of the format. Files of version 1 do not name their kind, and each kind converts its own.
 FORMAT = 2
 
 
+class PackageEntry(TypedDict):
+    """Version and commit of the package, and whether it had uncommitted changes; None outside git."""
+
+    version: str
+    commit: str | None
+    dirty: bool | None
+
+
+class DataEntry(TypedDict):
+    """Identity of the examples of one split, and of the context and weights that came with them."""
+
+    name: str
+    split: str
+    count: int
+    sha256: str
+    context_sha256: NotRequired[str]
+    weights_sha256: NotRequired[str]
+
+
+class RunData(TypedDict):
+    """Identity of the examples of a training run."""
+
+    data: DataEntry
+    validation: DataEntry
+
+
+class SplitEntries(TypedDict):
+    """The splits of a data set."""
+
+    train: DataEntry
+    validation: DataEntry
+    test: DataEntry
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """Provenance of a result; each kind of study adds its result in further fields.
+
+    A file is checked against the types of the fields; ``Annotated[dict[str, Any], Entry]`` says which entries a
+    mapping has.
 
     Attributes:
         kind: Name of the study, in files and messages.
@@ -31,7 +68,7 @@ class Record:
     json_depth: ClassVar[int] = 2
 
     command: str
-    package: dict[str, Any]
+    package: Annotated[dict[str, Any], PackageEntry]
     libraries: dict[str, str | None]
     device: str
     threads: int
@@ -65,7 +102,8 @@ def read_record(path: str | Path, kind: type[AnyRecord]) -> AnyRecord:
 
     Raises:
         FileNotFoundError: There is no such file.
-        RecordError: The file holds something else, entries are missing or unknown, or the record contradicts itself.
+        RecordError: The file holds something else, entries are missing, unknown or of another type, or the record
+            contradicts itself. The message names the file and the problems.
     """
     try:
         stored = files.read_json(path, f"{kind.kind} record")
@@ -76,17 +114,11 @@ def read_record(path: str | Path, kind: type[AnyRecord]) -> AnyRecord:
         raise RecordError(f"{path}: expected a {kind.kind} record of format {FORMAT} or 1, got {found}.")
     try:
         entries = kind.from_format_1(stored) if found == (1, None) else stored
-        if not (wrong := mismatch(entries, [field.name for field in fields(kind)], "the record")):
+        if not (wrong := list(mismatches(entries, kind, "the record"))):
             record = kind(**entries)
             wrong = record.problems()
-    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError) as error:
+    except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RuntimeError) as error:
         wrong = [f"an entry is missing or has another type: {error!r}"]
     if wrong:
-        raise RecordError(f"{path}: {'; '.join(wrong)}.")
+        raise RecordError(f"{path}: {'; '.join(wrong[:5])}{'; …' * (len(wrong) > 5)}.")
     return record
-
-
-def mismatch(found: Collection[str], expected: Collection[str], where: str) -> list[str]:
-    """A message that names the missing and unknown entries, in a list; empty if there are none."""
-    wrong = sorted(set(found) ^ set(expected))
-    return [f"{where}: missing or unknown are {', '.join(wrong)}"] if wrong else []

@@ -7,26 +7,65 @@ import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from snf_lite.data.source import sha256_of
 from snf_lite.flow import Flow
 from snf_lite.latents.base import restored_base
 from snf_lite.layer import FlowLayer
-from snf_lite.runtime.files import atomic_write, sha256
+from snf_lite.runtime.files import atomic_write, read_regular, sha256
+from snf_lite.runtime.records import RunData
 from snf_lite.runtime.rng import isolated_rng
+from snf_lite.runtime.schema import AtLeast, mismatches, require_shallow
+from snf_lite.runtime.unpickle import DTYPES, load_archive
 
 FORMAT = "snf_lite checkpoint"
 #: Version 1 held ``digest`` of its content instead of a digest of the file.
 VERSION = 2
 _CONTENT = ("architecture", "weights", "training")
+#: Bytes that constructors of layers may allocate for each byte of stored weights, and besides.
+_SPARE_FACTOR, _SPARE_BYTES = 16, 2**26
 #: The last record of a zip archive begins with this; its 22 bytes end with the length of the comment that follows.
 _ZIP_END = b"PK\x05\x06"
 #: Length of a SHA-256 in hexadecimal.
 _DIGEST = 64
+
+
+class _Architecture(TypedDict):
+    layers: list[tuple[str, dict[str, Any]]]
+    event_shape: list[int]
+    dtype: str
+    base: NotRequired[Any]
+
+
+class _Clock(TypedDict):
+    seconds: float
+    stepping: float
+    stepped: int
+
+
+class _HistoryEntry(TypedDict):
+    settings: Annotated[dict[str, Any], AtLeast(RunData)]
+
+
+class _RunState(TypedDict):
+    """State of a training run; ``TrainingRun`` says what it holds."""
+
+    epoch: int
+    weights: dict[str, Tensor]
+    optimizer: NotRequired[dict[str, Any]]
+    history: Annotated[dict[str, Any], AtLeast(_HistoryEntry)]
+    clock: Annotated[dict[str, Any], AtLeast(_Clock)]
+
+
+class _Content(TypedDict):
+    architecture: _Architecture
+    weights: dict[str, Tensor]
+    training: Annotated[Any, AtLeast(_RunState)] | None
 
 
 class CheckpointError(ValueError):
@@ -69,29 +108,67 @@ def restore(path: str | Path) -> Flow:
         torch.Size([3, 2])
     """
     stored = read(path)
-    described = stored["architecture"]
+    described, weights = stored["architecture"], stored["weights"]
     layers: list[FlowLayer] = []
-    with isolated_rng("cpu", "restore"):  # constructors draw weights, which the stored ones replace
+    most = _SPARE_BYTES + _SPARE_FACTOR * sum(value.nbytes for value in weights.values())
+    # Constructors draw weights, which the stored ones replace.
+    with isolated_rng("cpu", "restore"), _BoundedFactories(most):
         for name, settings in described["layers"]:
             if name not in FlowLayer.registry:
                 missing = f"needs the layer class {name}, which is not defined here: import its module"
                 raise CheckpointError(f"{path}: {missing}.")
             try:
                 layers.append(FlowLayer.registry[name](**settings))
-            except (TypeError, ValueError, RuntimeError) as error:
+            except Exception as error:  # a constructor may raise anything on settings that nobody checked
                 refused = f"{name} does not take its stored settings {settings}: {error}"
                 raise CheckpointError(f"{path}: {refused}") from error
-    base = described.get("base")
     try:
-        made = None if base is None else restored_base(base, stored["weights"])
-        flow = Flow(layers, described["event_shape"], made).to(getattr(torch, described["dtype"]))
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    try:
-        flow.load_state_dict(stored["weights"], strict=True)
-    except RuntimeError as error:
+        base = described.get("base")
+        made = None if base is None else restored_base(base, weights)
+        flow = Flow(layers, tuple(described["event_shape"]), made).to(getattr(torch, described["dtype"]))
+        require_fitting(weights, flow)
+        flow.load_state_dict(weights, strict=True)
+    except Exception as error:  # likewise the base density
         raise CheckpointError(f"{path}: its weights do not fit its own architecture: {error}") from error
     return flow
+
+
+class _BoundedFactories(TorchDispatchMode):
+    """Within it, new tensors may have ``most`` bytes together: MemoryError before more are allocated."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        arguments = {argument.name for argument in func._schema.arguments}
+        if "device" in arguments:  # a function that makes a tensor from sizes
+            without_values = {"device": "meta", **({"generator": None} if "generator" in arguments else {})}
+            made = func(*args, **{**kwargs, **without_values})
+            self.left -= made.nbytes
+            if self.left < 0:
+                raise MemoryError(f"a tensor of shape {tuple(made.shape)} is far larger than the stored weights")
+        return func(*args, **kwargs)
+
+
+def require_run(content: Mapping[str, Any], history: Mapping[str, Any], path: Path) -> None:
+    """Refuse the content of a checkpoint that another run wrote than the one with a history, with CheckpointError."""
+    there = (content["training"] or {}).get("history", {})
+    if any(there.get(column) != history[column] for column in ("epochs", "seconds", "validation_nats")):
+        epochs = max(there.get("epochs", [0]), default=0)
+        raise CheckpointError(
+            f"{path}: holds another run, of {epochs} epochs, than the one whose history ends at epoch "
+            f"{history['epochs'][-1]}: it was replaced. Run the command of the run again, or choose another --out."
+        )
+
+
+def require_fitting(weights: Mapping[str, Tensor], flow: Flow) -> None:
+    """Refuse weights whose names or shapes are not those of a flow, with ValueError."""
+    there = {name: tuple(value.shape) for name, value in weights.items()}
+    here = {name: tuple(value.shape) for name, value in flow.state_dict().items()}
+    if there != here:
+        raise ValueError(f"{'; '.join(differences(there, here)[:4])}.")
 
 
 def write(path: str | Path, flow: Flow, weights: Mapping[str, Tensor], training: dict[str, Any] | None) -> None:
@@ -116,7 +193,11 @@ def _require_plain(content: Any) -> None:
         elif type(value) in (list, tuple):
             for index, entry in enumerate(value):
                 pending.append((f"{where}[{index}]", entry))
-        elif not (value is None or isinstance(value, Tensor) or type(value) in (str, int, float, bool)):
+        elif isinstance(value, Tensor):
+            if value.layout != torch.strided or value.is_meta or value.dtype not in DTYPES:
+                got = f"one of {value.dtype}, {value.layout}, on {value.device}"
+                raise TypeError(f"Checkpoint: expected dense tensors of numbers, got {got}, at {where}.")
+        elif not (value is None or type(value) in (str, int, float, bool)):
             raise TypeError(f"Checkpoint: expected tensors and plain values, got a {type(value).__name__} at {where}.")
 
 
@@ -132,16 +213,15 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises the errors of ``restore``.
     """
     try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: there is no such checkpoint.") from None
+        data = read_regular(path, "checkpoint")
+    except ValueError as error:
+        raise CheckpointError(str(error)) from None
     try:
-        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        stored = load_archive(data)
         end = data.rfind(_ZIP_END) + 22
         if len(data) - end < int.from_bytes(data[end - 2 : end], "little"):
-            raise EOFError  # torch does not miss the end of the comment
-    except MemoryError:
-        raise
+            raise EOFError  # zipfile does not miss the end of the comment
+        require_shallow(stored, most=4 * len(data))
     # Zip, pickle and torch each raise their own kinds on a damaged file.
     except Exception as error:
         raise CheckpointError(
@@ -163,7 +243,18 @@ def read(path: str | Path) -> dict[str, Any]:
             raise CheckpointError(f"{path}: expected checkpoint format {VERSION} or before, got {version!r}.")
     if not intact:
         raise CheckpointError(f"{path}: its content has been altered since it was written: the SHA-256 digests differ.")
+    described: Any = content["architecture"]
+    wrong = list(mismatches(content, _Content, "the content"))
+    if not wrong and not _is_float_dtype(described["dtype"]):
+        wrong = [f"its dtype is no floating-point dtype of torch: {described['dtype']!r:.40}"]
+    if wrong:
+        raise CheckpointError(f"{path}: {'; '.join(wrong[:4])}.")
     return content
+
+
+def _is_float_dtype(name: str) -> bool:
+    dtype = getattr(torch, name, None)
+    return isinstance(dtype, torch.dtype) and dtype.is_floating_point
 
 
 def architecture(flow: Flow) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 from html import escape
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from snf_lite.flow import Flow
 from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import choose_device
+from snf_lite.runtime.records import DataEntry
 from snf_lite.runtime.rng import isolated_rng, require_seed
 
 #: Number of examples in a batch of an evaluation.
@@ -42,7 +43,7 @@ class Evaluation:
     bits_per_dim: float
     standard_error: float | None
     count: int
-    data: dict[str, Any]
+    data: Annotated[dict[str, Any], DataEntry]
     seed: int
     pixels: bool = True
 
@@ -131,7 +132,7 @@ def unwrapped(flow: Any, owner: str) -> Flow:
     """The flow itself, also of one that ``torch.compile`` or ``DataParallel`` wraps.
 
     Raises:
-        TypeError: something else than a flow; the message says what to give instead.
+        TypeError: something else than a flow; the message names what to give instead.
     """
     inner = getattr(flow, "_orig_mod", flow)
     if isinstance(inner, nn.parallel.DistributedDataParallel):

@@ -3,10 +3,13 @@
 from dataclasses import asdict, dataclass, field, fields
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from snf_lite.runtime.records import RunData
+from snf_lite.runtime.schema import AtLeast, mismatches
 from snf_lite.training import checkpoints
 from snf_lite.training.evaluation import bits_per_dim
+from snf_lite.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +42,7 @@ class History:
         History(1 epochs: best validation 2.00 nats at epoch 1)
     """
 
-    settings: dict[str, Any]
+    settings: Annotated[dict[str, Any], AtLeast(TrainingConfig, RunData)]
     features: int
     epochs: list[int] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
@@ -111,11 +114,17 @@ class History:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "History":
-        """The history that ``as_dict`` gave; ValueError if a column is missing or unknown."""
+        """The history that ``as_dict`` gave; ValueError if a column is missing, unknown, or of another length."""
         wanted = {column.name for column in fields(cls)}
         if not _FIRST <= set(stored) <= wanted:
             got = ", ".join(sorted(stored))
             raise ValueError(f"History: expected the entries {', '.join(sorted(_FIRST))}, got {got}.")
+        if wrong := list(mismatches(stored, cls, "the history")):
+            raise ValueError("; ".join(wrong[:4]))
+        rows = {name: len(stored[name]) for name in ("epochs", "steps", "seconds", "ms_per_step", "validation_nats")}
+        if len(set(rows.values())) > 1 or 0 in rows.values():
+            got = ", ".join(f"{count} {name}" for name, count in rows.items())
+            raise ValueError(f"History: expected columns of one length, at least 1, got {got}.")
         return cls(**stored)
 
 

@@ -1,6 +1,7 @@
 """The state of a training run: start or resume it, validate, write it to its checkpoint, keep the best weights."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -16,16 +17,17 @@ from snf_lite.data.source import DataSource
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.distributed import Process
+from snf_lite.runtime.files import expanded
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training import checkpoints
 from snf_lite.training.checkpoints import CheckpointError
 from snf_lite.training.data_parallel import DataParallelStep
 from snf_lite.training.evaluation import EVALUATION_BATCH, fitted, log_probs, mean_nats
 from snf_lite.training.history import History
+from snf_lite.training.loop.advice import warn_if_poor, warn_if_rate_ends, warn_if_unscaled, warn_of_interrupt
 from snf_lite.training.loop.callbacks import Callback, any_stops, out_of_patience
 from snf_lite.training.loop.objective import Objective
 from snf_lite.training.loop.optimizers import Optimization, OptimizerLike, SchedulerLike
-from snf_lite.training.loop.outcome import warn_if_poor, warn_if_rate_ends, warn_if_unscaled, warn_of_interrupt
 from snf_lite.training.loop.resumption import decay_epochs, other_run
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.step import compiled
@@ -74,7 +76,7 @@ class TrainingRun:
         self.optimizer = self.optimization.optimizer
         self.parallel: DataParallelStep | None = None
         self.full_batch = len(process.shard(torch.arange(config.batch_size, device="cpu"))[0])
-        self.checkpoint = None if checkpoint is None else Path(checkpoint)
+        self.checkpoint = None if checkpoint is None else expanded(checkpoint)
         processes = {} if process.world_size == 1 else {"processes": process.world_size}
         data = {"data": training.identity(), "validation": held_out.identity()}
         other_loss = {} if loss is None else {"loss": getattr(loss, "__qualname__", type(loss).__name__)}
@@ -111,7 +113,10 @@ class TrainingRun:
             self._write()
 
     def _initialise(self) -> None:
-        if not bool(self.flow.initialised):
+        if not bool(self.flow.initialised) and not self.flow.is_fresh and self.config.whiten:
+            message = "fit: whiten=True is left out: the flow's weights were trained or loaded before."
+            warnings.warn(f"{message} flow.initialise(batch, whiten=True) overwrites them.", stacklevel=2)
+        if self.flow.is_fresh:
             with isolated_rng(self.process.device, self.config.seed, "initialise"):
                 chosen = torch.randperm(self.training.count, device="cpu")[:INITIAL_EXAMPLES]
                 given = self.training.extras_at(chosen, self.process.device)
@@ -126,14 +131,7 @@ class TrainingRun:
             )
         if "optimizer" not in state:
             raise CheckpointError(f"{self.checkpoint}: a run of an earlier version, which this one cannot resume.")
-        found = other_run(stored, self.flow, self.history, self.optimization.names)
-        if found:
-            message = f"{self.checkpoint}: belongs to another run: {found}."
-            raise CheckpointError(f"{message} resume=False (--overwrite) starts from scratch.")
-        self.flow.load_state_dict(state["weights"])
-        self.flow.clear_cache()
-        self.optimization.load(state)
-        self.best, self.epoch, self.clock = stored["weights"], state["epoch"], {**self.clock, **state["clock"]}
+        self._load(stored, state)
         self.written, self.step = self.epoch, self.epoch * self.steps_per_epoch
         asked, self.history = self.history.settings, History.from_dict(state["history"])
         self.stopped = out_of_patience(self.history, self.config.patience)
@@ -147,6 +145,27 @@ class TrainingRun:
                 warn_if_rate_ends(self.config, asked["decay_epochs"])
         elif self.epoch < self.history.settings["epochs"] and not self.stopped:  # it ends here
             self.history.settings |= {"epochs": self.epoch, "decay_epochs": horizon}
+
+    def _load(self, stored: dict[str, Any], state: dict[str, Any]) -> None:
+        """Take over a checkpoint, after a check of what it holds: its digest tells of damage, not who wrote it."""
+        try:
+            history = History.from_dict(state["history"])
+            if found := other_run(stored, self.flow, self.history, self.optimization.names):
+                message = f"belongs to another run: {found}. resume=False (--overwrite) starts from scratch."
+                raise CheckpointError(f"{self.checkpoint}: {message}")
+            if not history.epochs[0] == 0 <= history.epochs[-1] <= state["epoch"] < 2**31:
+                raise ValueError(f"its history ends at epoch {history.epochs[-1]}, its epoch is {state['epoch']}")
+            for weights in (stored["weights"], state["weights"]):
+                checkpoints.require_fitting(weights, self.flow)
+            self.optimization.load(state)
+        except CheckpointError:
+            raise
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError, ArithmeticError) as error:
+            raise CheckpointError(f"{self.checkpoint}: its run cannot be resumed: {error}") from error
+        self.flow.load_state_dict(state["weights"])
+        self.flow.clear_cache()
+        self.best, self.epoch = stored["weights"], state["epoch"]
+        self.clock = {name: state["clock"].get(name, value) for name, value in self.clock.items()}
 
     # ---- an epoch ----------------------------------------------------------------------------------------------------
 
@@ -223,7 +242,10 @@ class TrainingRun:
         warn_of_interrupt(self.history, self.epoch + 1, self.checkpoint, self.written)
 
     def finish(self) -> History:
-        """Load the best weights into the flow; the history of the run."""
+        """Load the best weights into the flow; the history of the run. The checkpoint has to be this run's still."""
+        path = self.checkpoint
+        if path is not None and (path.is_file() or not path.exists()):
+            self.process.on_main(lambda: checkpoints.require_run(checkpoints.read(path), self.history.as_dict(), path))
         self.flow.load_state_dict(self.best)
         self.flow.clear_cache()
         self.flow.zero_grad()

@@ -51,8 +51,8 @@ def method_in(stored: Any, name: str) -> Any:
     [
         (lambda r: method_in(r, "exact").update(median=1.0), f"{CASE}', 'exact': its ratio is not that of the medians"),
         (lambda r: method_in(r, "exact").update(ratio=1.0), f"{CASE}', 'exact': its ratio is not that of the medians"),
-        (lambda r: r["cases"][CASE].pop("floor"), f"{CASE}': missing or unknown are floor"),
-        (lambda r: method_in(r, "lu").pop("median"), f"{CASE}', 'lu': missing or unknown are median"),
+        (lambda r: r["cases"][CASE].pop("floor"), f"{CASE}'.: missing or unknown are floor"),
+        (lambda r: method_in(r, "lu").pop("median"), f"{CASE}'., contenders.'lu'.: missing or unknown are median"),
     ],
 )
 def test_an_altered_record_is_refused(

@@ -261,8 +261,8 @@ Change = Callable[[dict[str, Any]], object]
 CHANGES: dict[str, Change] = {
     "MAF: the sum of its image does not match": lambda r: r["systems"]["MAF"]["plane"].update(integral=0.8),
     "expected the systems": lambda r: r["systems"].pop("planar"),
-    "NAF: the plane: missing or unknown are integral": lambda r: r["systems"]["NAF"]["plane"].pop("integral"),
-    "Glow: the digits: missing or unknown are nats": lambda r: r["systems"]["Glow"]["digits"].pop("nats"),
+    "'NAF'., plane: missing or unknown are integral": lambda r: r["systems"]["NAF"]["plane"].pop("integral"),
+    "'Glow'., digits: missing or unknown are nats": lambda r: r["systems"]["Glow"]["digits"].pop("nats"),
     "no digits sample has the ratio 1": lambda r: [
         entry["digits"]["ratios"].update(sample=3.0) for entry in r["systems"].values() if entry["digits"]
     ],
@@ -299,9 +299,9 @@ def test_a_measurement_holds_what_the_reader_wants(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(compare, "DIGITS", Budget(2, 20, 1e-3))
     monkeypatch.setattr(measures, "CELLS", 40)
     entries = {"self-normalizing flow": compare.measure(system_named("self-normalizing flow"), 0)}
-    for part, wanted in (("plane", record.PLANE), ("digits", record.DIGITS)):
+    for part, wanted in (("plane", record.PlaneEntry), ("digits", record.DigitsEntry)):
         record.with_ratios(entries, part)
-        assert set(entries["self-normalizing flow"][part]) == set(wanted)
+        assert set(entries["self-normalizing flow"][part]) == set(wanted.__annotations__)
     print(compare.summary(entries["self-normalizing flow"]))
     assert "integral" in capsys.readouterr().out
 

@@ -193,7 +193,7 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Se
     server = Server(path.parent)
     known = hashlib.sha256(content).hexdigest()
     parts = tuple(
-        Part((), 3, sha256(batch), server.address + path.name, known, name)
+        Part((), 3, sha256(batch), server.address + path.name, known, name, len(content))
         for batch, name in zip(batches, names, strict=True)
     )
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -104,11 +104,11 @@ DAMAGED: dict[str, list[tuple[str, bytes, str]]] = {
         ("t10k-images-idx3-ubyte", idx(SMALL) + b"\0", "7841 pixel bytes, wanted 10 x 28 x 28"),
         ("t10k-images-idx3-ubyte", idx(SMALL[:, 1:]), "(10, 27, 28), wanted uint8 of shape"),
         ("t10k-images-idx3-ubyte", idx(SMALL), "10 images, wanted 10000"),
-        ("test_images.npy", npy(SMALL)[:-1], "ValueError"),
+        ("test_images.npy", npy(SMALL)[:-1], "7839 pixel bytes, wanted 10 x 28 x 28"),
         ("test_images.npy", npy(SMALL)[:5], "ValueError"),
         ("test_images.npy", npy(SMALL.astype(np.float32)), "float32 of shape (10, 28, 28), wanted uint8"),
         ("test_images.npy", npy(np.array(7, np.uint8)), "shape ()"),
-        ("test_images.npy", npy(np.array([{}], dtype=object)), "Object arrays cannot be loaded"),
+        ("test_images.npy", npy(np.array([{}], dtype=object)), "object of shape (1,), wanted uint8"),
         ("test_images.npy.xz", lzma.compress(npy(pixels_of(10, 28, 28)))[:4000], "EOFError"),
         ("test_images.npy.xz", npy(SMALL), "LZMAError"),
     ],
@@ -132,7 +132,7 @@ DAMAGED: dict[str, list[tuple[str, bytes, str]]] = {
             archive({"cifar-10-batches-py/test_batch": pixels_of(9).tobytes()})[:90],
             "on reading",
         ),
-        ("cifar-10-python.tar.gz", b"<html>", "ReadError"),
+        ("cifar-10-python.tar.gz", b"<html>", "on reading"),
     ],
     "imagenet32": [
         ("val_data", pickle.dumps({"data": pixels_of(3, 12288)}), "(3, 12288), wanted uint8 of shape"),
@@ -171,7 +171,7 @@ def test_out_of_memory_is_not_called_a_damaged_file(monkeypatch: pytest.MonkeyPa
         raise MemoryError
 
     put(tmp_path / "mnist", "test_images.npy", npy(SMALL))
-    monkeypatch.setattr(np.lib.format, "read_array", exhausted)
+    monkeypatch.setattr(np.lib.format, "read_magic", exhausted)
     with pytest.raises(MemoryError):
         load("mnist", "test", root=tmp_path)
 
@@ -208,5 +208,5 @@ def test_imagenet32_npz_with_objects_is_refused(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, data=np.array([Intruder(tmp_path / "trace")], dtype=object))
     put(tmp_path / "imagenet32", "val_data.npz", buffer.getvalue())
-    assert "allow_pickle=False" in refusal("imagenet32", "test", tmp_path)
+    assert "got object of shape (1,)" in refusal("imagenet32", "test", tmp_path)
     assert not (tmp_path / "trace").exists()

@@ -188,7 +188,7 @@ def test_altered_forks_are_noticed_even_when_sealed(folder: Path) -> None:
     stored = json.loads(path.read_text("utf-8"))
     for key, value, words in (
         ("seed", 1, "share their seed"),
-        ("test_nats", [1.0, None], "not finite"),
+        ("test_nats", [1.0, None], "expected a number, got nothing"),
         ("branch", "exact", "expected the variant 'own', got 'exact'"),
     ):
         path.write_text(json.dumps({**stored, key: value}), "utf-8")

@@ -4,7 +4,7 @@ import base64
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, TypedDict
 
 import numpy as np
 import torch
@@ -13,21 +13,62 @@ from torch import Tensor
 from snf_book.prior_work.measures import PICTURE_CELLS, WINDOW
 from snf_book.prior_work.systems import EIGHTEEN, SYSTEMS
 from snf_lite.runtime import records
-from snf_lite.runtime.records import mismatch
 
 FILE = "prior.json"
-#: Entries of a system and of its two measurements.
-SYSTEM = ("year", "library", "code", "plane", "digits")
-PLANE = (
-    "steps", "train_seconds", "parameters", "log_prob", "standard_error", "integral", "log_det_error", "round_trip",
-    "pattern", "layer_pattern", "seconds", "ratios", "brightest", "density",
-)  # fmt: skip
-DIGITS = (
-    "steps", "train_seconds", "parameters", "nats", "standard_error", "log_det_error", "pattern", "layer_pattern",
-    "seconds", "ratios", "samples",
-)  # fmt: skip
 #: Tolerance of the sum of a stored image, which is rounded, coarse, and covers less than the integral.
 IMAGE_TOLERANCE = 0.06
+
+
+class Speed(TypedDict):
+    """Seconds of a density and of a sample, or their ratios to the fastest system's."""
+
+    density: float
+    sample: float
+
+
+class PlaneEntry(TypedDict):
+    """Measurements of a system in the plane."""
+
+    steps: int
+    train_seconds: float
+    parameters: int
+    log_prob: float
+    standard_error: float
+    integral: float
+    log_det_error: float | None
+    round_trip: float
+    pattern: list[list[float]]
+    layer_pattern: list[list[float]]
+    seconds: Speed
+    ratios: Speed
+    brightest: float
+    density: str
+
+
+class DigitsEntry(TypedDict):
+    """Measurements of a system on the digits."""
+
+    steps: int
+    train_seconds: float
+    parameters: int
+    nats: float
+    standard_error: float
+    log_det_error: float | None
+    pattern: str
+    layer_pattern: str
+    seconds: Speed
+    ratios: Speed
+    samples: str
+
+
+class SystemEntry(TypedDict):
+    """A system and its measurements."""
+
+    year: int
+    library: str
+    code: str
+    plane: PlaneEntry
+    digits: DigitsEntry | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +91,7 @@ class PriorRecord(records.Record):
     seed: int
     data: dict[str, Any]
     truth: float
-    systems: dict[str, dict[str, Any]]
+    systems: Annotated[dict[str, dict[str, Any]], dict[str, SystemEntry]]
     candidates: list[dict[str, Any]]
     impostor: dict[str, Any]
     series: dict[str, Any]
@@ -111,14 +152,9 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def _system_problems(entry: dict[str, Any]) -> list[str]:
-    found = mismatch(entry, SYSTEM, "the entry") or mismatch(entry["plane"], PLANE, "the plane")
-    if entry.get("digits"):
-        found += mismatch(entry["digits"], DIGITS, "the digits")
-    if not found:
-        mass = float(density_of(entry).sum()) * (2 * WINDOW / PICTURE_CELLS) ** 2
-        if abs(mass - entry["plane"]["integral"]) >= IMAGE_TOLERANCE:
-            return ["the sum of its image does not match its integral"]
-    return found
+    mass = float(density_of(entry).sum()) * (2 * WINDOW / PICTURE_CELLS) ** 2
+    matches = abs(mass - entry["plane"]["integral"]) < IMAGE_TOLERANCE
+    return [] if matches else ["the sum of its image does not match its integral"]
 
 
 def eighteen_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from snf_lite.training.adam import adam
+from snf_lite.training.adam import adam, require_moments
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.step import set_learning_rate
 
@@ -50,7 +50,7 @@ class Optimization:
             self.optimizer: Optimizer = adam(list(trained.values()), config.lr, capturable=config.cuda_graph)
         else:
             self.optimizer = _made(optimizer, list(trained.values()), Optimizer, "optimizer", "the parameters")
-            self.names = _names(self.optimizer, trained)
+            self.names = parameter_names(self.optimizer, trained)
             self.description["optimizer"] = _described(self.optimizer)
             if config.lr != TrainingConfig.lr:
                 raise ValueError(f"fit: lr={config.lr} is Adam's; an optimizer of your own has its rate in itself.")
@@ -100,13 +100,14 @@ class Optimization:
         return {"optimizer": _plain(self.optimizer.state_dict()), "trained": self.names, **scheduler}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a checkpoint, whose parameters have been compared."""
-        group = self.optimizer.param_groups[0]
-        own = {} if self.own else {name: group[name] for name in ("lr", "capturable")}
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.scheduler is None:  # else the rate is part of the state
-            self.optimizer.param_groups[0].update(own)  # not those of the process that wrote the state
-        else:
+        """Take over the state of a checkpoint, whose parameters have been compared; fit's own settings stay its own."""
+        stored = state["optimizer"]
+        if isinstance(self.optimizer, torch.optim.Adam) and not self.own:
+            require_moments(self.optimizer, stored, trained=state["epoch"] > 0)
+            if self.scheduler is None:  # else the rate is part of the state
+                stored = {**stored, "param_groups": self.optimizer.state_dict()["param_groups"]}
+        self.optimizer.load_state_dict(stored)
+        if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
 
 
@@ -123,13 +124,13 @@ def _made(given: Any, argument: Any, kind: Any, name: str, of: str) -> Any:
     return made
 
 
-def _names(optimizer: Optimizer, trained: dict[str, nn.Parameter]) -> list[str]:
+def parameter_names(optimizer: Optimizer, trained: dict[str, nn.Parameter]) -> list[str]:
     """The names of an optimizer's parameters, in its order."""
     by_id = {id(weight): name for name, weight in trained.items()}
     held = [weight for group in optimizer.param_groups for weight in group["params"]]
-    foreign = [weight for weight in held if id(weight) not in by_id]
-    if foreign:
-        got = f"{len(foreign)} of {len(held)} that are not, the first of shape {tuple(foreign[0].shape)}"
+    other = [weight for weight in held if id(weight) not in by_id]
+    if other:
+        got = f"{len(other)} of {len(held)} that are not, the first of shape {tuple(other[0].shape)}"
         raise ValueError(f"fit: expected an optimizer of parameters that the flow trains, got {got}.")
     return [by_id[id(weight)] for weight in held]
 
