@@ -22,6 +22,7 @@ from snf_lite.experiments.arguments import (
     add_old_name,
     add_output,
     add_settings,
+    expand_paths,
     values_of,
 )  # fmt: skip
 from snf_lite.experiments.paper_tables import PRESETS, ROWS
@@ -54,6 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     tune_malloc()
     try:
+        expand_paths(args)
         if distributed.launched() and args.run not in (train, reproduce_rows):
             raise ValueError(f"torchrun is for train and reproduce; {args.parser.prog.split()[-1]} takes one process.")
         args.run(args)

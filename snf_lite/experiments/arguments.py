@@ -7,6 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from snf_lite.runtime.files import expanded
+
+#: Characters of a value of ``--set``, such as a list of sizes.
+LONGEST_VALUE = 1000
+
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Appends the default to an option's help unless the help names it or there is none."""
@@ -65,10 +70,21 @@ def setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not (key.isidentifier() and equals):
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    if len(value) > LONGEST_VALUE:
+        raise argparse.ArgumentTypeError(f"expected a value of at most {LONGEST_VALUE} characters, got {len(value)}")
     try:
         return key, ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
     except (ValueError, SyntaxError):
         return key, value
+    except (RecursionError, MemoryError):  # so Python's parser says that it is nested too deeply
+        raise argparse.ArgumentTypeError(f"expected a value, got one that is nested too deeply: {text[:40]}…") from None
+
+
+def expand_paths(args: argparse.Namespace) -> None:
+    """Replace ``~`` in the paths among the arguments, which a shell leaves alone in ``--out=~/runs``."""
+    for name, value in vars(args).items():
+        if isinstance(value, Path):
+            setattr(args, name, expanded(value))
 
 
 def add_output(parser: argparse.ArgumentParser, name: str, overwrite: str) -> None:
