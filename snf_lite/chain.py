@@ -9,8 +9,8 @@ each term at that layer's own input. The training pass replaces a term by the la
 learns its inverse, and adds the reconstruction penalties λ ‖g_k(f_k(x)) − x‖². A penalty stays local to its layer: its
 input is treated as a constant there, so that no gradient reaches the layers before it (eq-objective).
 
-Inputs are checked once, by ``Flow`` or by a layer that is called directly. Inside the chain the layers' unchecked
-methods are called, and only their results are checked, so that an error names the layer in which it arises.
+Inputs are checked once, by ``Flow`` or by a layer that is called directly. Inside the chain only the results of layers
+are checked (``FlowLayer.checked_transform`` and its sisters), so that an error names the layer in which it arises.
 """
 
 from collections.abc import Hashable, Iterator
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from snf_lite.layer import FlowLayer
-from snf_lite.runtime import checks
+from snf_lite.runtime import checks, hooks
 
 
 class Chain(nn.Module):
@@ -59,6 +59,7 @@ class Chain(nn.Module):
                 raise TypeError(f"{label}: expected layers[{index}] to be a FlowLayer, got {type(layer).__name__}.")
             layer.label = f"{prefix}layers[{index}] {type(layer).__name__}"
             event_shape = layer.bind(event_shape)
+            layer.remember_first_weights()
             if (key := layer.log_det_group()) is not None:
                 groups.setdefault((type(layer), key), []).append(index)
         self._groups = tuple((key, positions) for (_, key), positions in groups.items())
@@ -68,20 +69,32 @@ class Chain(nn.Module):
         """z, and the sum of the layers' exact log|det|, (B,) in nats."""
         total = torch.zeros(len(x), dtype=dtype, device=x.device)
         for layer in self.bijections:
-            # torch runs hooks, such as those of pruning, where a layer is called; then it checks its input again.
-            own = layer.own(context)
-            x, log_det = layer(x, *own) if layer.has_hooks else layer.transform(x, *own)
-            checks.require_finite_output(x, layer.label, "z")
-            checks.require_finite_output(log_det, layer.label, "the log-determinant")
+            x, log_det = layer.checked_transform(x, dtype, *layer.own(context))
             total = total + log_det
         return x, total
 
     def inverse_layers(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
         """x from z, layer by layer."""
+        dtype = z.dtype
         for layer in reversed(self.bijections):
-            z = layer.invert(z, exact, *layer.own(context))
-            checks.require_finite_output(z, layer.label, "the inverse")
+            z = layer.checked_invert(z, exact, dtype, *layer.own(context))
         return z
+
+    @torch.no_grad()
+    def learned_inverse_errors(
+        self, z: Tensor, event_shape: tuple[int, ...], context: Tensor | None = None
+    ) -> dict[str, float]:
+        """‖f_k(g_k(z_k)) − z_k‖ / ‖z_k‖ by layer that learns its inverse, z_k the latents that come to it from z."""
+        layers = [layer for layer, _ in self.iter_layers(event_shape) if layer.learned_inverse]
+        learned = [layer for layer in layers if not isinstance(layer, Chain)]
+        for layer in learned:
+            layer.inverse_error = 0.0
+        try:
+            self.inverse_layers(z, False, context)
+            return {layer.label: cast(float, layer.inverse_error) for layer in learned}
+        finally:
+            for layer in learned:
+                layer.inverse_error = None
 
     def training_pass(
         self, x: Tensor, dtype: torch.dtype, context: Tensor | None = None
@@ -91,15 +104,17 @@ class Chain(nn.Module):
         layers = self.bijections
         log_dets: dict[int, Tensor] = {}
         for key, positions in self._groups:
-            group = [layers[index] for index in positions]
-            values = type(group[0]).grouped_log_dets(group, key).to(x.device, dtype)
-            log_dets.update(zip(positions, values, strict=True))
+            # hooks have to run before a weight is read, around the layer's own pass
+            plain = [i for i in positions if not (hooks.runs_hooks(layers[i]) or hooks.computes_weights(layers[i]))]
+            if plain:
+                group = [layers[index] for index in plain]
+                values = type(group[0]).grouped_log_dets(group, key).to(x.device, dtype)
+                log_dets.update(zip(plain, values, strict=True))
         for index, layer in enumerate(layers):
             if index in log_dets:
-                x, term, cost = layer.map(x), log_dets[index], None
+                x, term, cost = layer.map(x).to(dtype), log_dets[index], None
             else:
-                x, term, cost = layer.surrogate(x, *layer.own(context))
-            x = x.to(dtype)  # under autocast a product may come out in half precision
+                x, term, cost = layer.checked_surrogate(x, dtype, *layer.own(context))
             total = total + term
             if cost is not None:
                 penalty = cost if penalty is None else penalty + cost
@@ -113,7 +128,7 @@ class Chain(nn.Module):
         """
         largest = (0.0, "Flow")
         for layer in self.bijections:
-            results = layer.surrogate(x, *layer.own(context))
+            results = layer.checked_surrogate(x, None, *layer.own(context))
             if isinstance(layer, Chain) and not all(result is None or checks.all_finite(result) for result in results):
                 layer.name_non_finite(x, *layer.own(context))
             for result, what in zip(results, ("z", "the log-determinant", "the reconstruction penalty"), strict=True):
@@ -123,19 +138,22 @@ class Chain(nn.Module):
             largest = max(largest, (float(x.abs().max()), layer.label))
         return largest
 
-    def initialise_layers(self, x: Tensor, whiten: bool, context: Tensor | None = None) -> None:
+    def initialise_layers(self, x: Tensor, whiten: bool, dtype: torch.dtype, context: Tensor | None = None) -> None:
         """Initialize layer after layer, each from its own inputs for the batch x."""
         for index, layer in enumerate(self.bijections):
             if index:
                 before = self.bijections[index - 1]
-                x = before.surrogate(x, *before.own(context))[0]
-            layer.initialise(x, whiten, *layer.own(context) if isinstance(layer, Chain) else ())
+                x = before.checked_surrogate(x, dtype, *before.own(context))[0]
+            layer.checked_initialise(x, whiten, *layer.own(context) if isinstance(layer, Chain) else ())
 
     @torch.no_grad()
     def after_step(self) -> None:
         """Update what the layers adapt without a gradient; ``fit`` calls it after each training step."""
         for layer in self.bijections:
-            layer.after_step()
+            if hooks.computes_weights(layer):
+                hooks.call_with_weights(layer, layer.label, layer.after_step)
+            else:
+                layer.after_step()
 
     def clear_cache(self) -> None:
         """Drop what the layers cached from their weights; ``fit`` calls it after each training step."""

@@ -154,7 +154,8 @@ class ExactConv2d(ConvLayer):
 class SelfNormConv2d(ReconstructionPenalty, ConvLayer):
     """Convolution with a learned inverse r, whose flipped taps replace T(w)⁻ᵀ in the gradient (eq-conv-gradients).
 
-    Trained through ``Flow.loss``: six convolutions, no matrix, determinant, inverse or solve. ``log_prob`` stays exact.
+    Trained by ``Flow.loss``: six convolutions, no matrix, determinant, inverse or solve. ``log_prob`` stays exact;
+    its gradients train the weight alone and leave the learned inverse behind, which ``Flow.sample`` then says.
 
     Args:
         channels: C, the number of channels.

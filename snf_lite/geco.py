@@ -14,6 +14,7 @@ tolerance, so that λ does not move before it has seen errors.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +62,10 @@ class AdaptiveWeight(nn.Module):
         self.register_buffer("average", torch.tensor(self.tolerance))
         # the mean error of the last training pass; a resumed run needs the average alone
         self.register_buffer("latest", torch.tensor(self.tolerance), persistent=False)
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.latest = self.average.clone()  # not in the state dict; on the loaded device
 
     def weigh(self, errors: Tensor) -> Tensor:
         """λ times the errors (B,) of a training pass, whose mean is kept for ``after_step``."""

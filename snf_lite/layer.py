@@ -18,10 +18,11 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from snf_lite.runtime import checks
+from snf_lite.passes import CheckedPasses
+from snf_lite.runtime import checks, hooks
 
 
-class FlowLayer(nn.Module):
+class FlowLayer(CheckedPasses):
     """A bijection x → z of single data points, and the log-determinant of its Jacobian (eq-change).
 
     Subclasses implement ``transform`` and ``invert``; where needed ``output_shape`` (which shapes are accepted), and
@@ -46,8 +47,6 @@ class FlowLayer(nn.Module):
     registered_name: ClassVar[str]
     #: Whether ``inverse(z, exact=False)`` differs from the exact inverse.
     learned_inverse: bool = False
-    #: The name of this layer in messages; a flow adds the layer's position.
-    label: str
     #: The only event shape that the layer accepts; None: ``output_shape`` decides.
     accepted_shape: tuple[int, ...] | None = None
     #: K, for a layer conditioned on a context (B, K); its transform, invert and surrogate take it as last argument.
@@ -88,7 +87,7 @@ class FlowLayer(nn.Module):
 
         For most layers the term is the exact log-determinant and there is no penalty. The input is not checked.
         """
-        z, log_det = self.transform(x, *context)
+        z, log_det = self.require_parts(self.transform(x, *context), "transform", ("z", "log_det"))
         return z, log_det, None
 
     def log_det_group(self) -> Hashable | None:
@@ -174,12 +173,6 @@ class FlowLayer(nn.Module):
         if x.is_floating_point():
             checks.require_finite_input(x, self.label)
 
-    @property
-    def has_hooks(self) -> bool:
-        """Whether ``torch.nn.Module.__call__`` does more than ``forward``."""
-        hooks = (self._forward_hooks, self._forward_pre_hooks, self._backward_hooks, self._backward_pre_hooks)
-        return any(hooks)
-
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map a batch forward, exactly.
 
@@ -199,10 +192,9 @@ class FlowLayer(nn.Module):
         self._check(x, self.output_shape)
         self.check_dtype(x)
         context = checks.context_of(context, self.context_features, len(x), self.dtype, self.label)
-        z, log_det = self.transform(x, *self.own(context))
-        checks.require_finite_output(z, self.label, "z")
-        checks.require_finite_output(log_det, self.label, "the log-determinant")
-        return z, log_det
+        with hooks.one_weight(self):
+            dtype = self.dtype or (x.dtype if x.is_floating_point() else None)
+            return self.exact_result(x, self.transform(x, *self.own(context)), dtype)
 
     def inverse(self, z: Tensor, exact: bool = True, context: Tensor | None = None) -> Tensor:
         """Map latents back: exactly, or (``exact=False``) through the learned inverse where the layer has one.
@@ -220,6 +212,4 @@ class FlowLayer(nn.Module):
         self._check(z, self.input_shape)
         checks.require_dtype(z, self.dtype, self.label)
         context = checks.context_of(context, self.context_features, len(z), self.dtype, self.label)
-        x = self.invert(z, exact, *self.own(context))
-        checks.require_finite_output(x, self.label, "the inverse")
-        return x
+        return self.checked_invert(z, exact, self.dtype or z.dtype, *self.own(context))

@@ -27,12 +27,13 @@ from typing import Any, NamedTuple
 import torch
 
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
-from snf_lite.data.source import Data, DataSource, as_source
+from snf_lite.data.source import Data, as_source
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.activations import SmoothLeakyReLU
 from snf_lite.layers.conv_exponential import ConvExponential2d
+from snf_lite.layers.coupling import AffineVectorCoupling, SplineVectorCoupling
 from snf_lite.layers.emerging import EmergingConv2d
 from snf_lite.layers.glow import ActNorm, AffineCoupling, init_orthogonal_
 from snf_lite.layers.lu import LULinear
@@ -130,6 +131,27 @@ def spline(
     return Flow([*layers, layer(features, **options)], event_shape)
 
 
+def coupling(
+    layer: Callable[..., FlowLayer], event_shape: Shape, levels: int | None,
+    *, depth: int, mixing: str | None = "selfnorm", recon_weight: float = 1.0, standardize: bool = True,
+    context_features: int | None = None, **options: Any,
+) -> Flow:  # fmt: skip
+    """``depth`` couplings, every second one flipped, and a dense layer behind each pair; standardized data in front.
+
+    ``mixing`` is the kind of the dense layers: "selfnorm", with ``recon_weight``; "exact"; or None for no such layers.
+    ``options`` are passed to each coupling.
+    """
+    checks.positive_integer(depth, "depth", "build")
+    layers, features = _flat_and_standardized(event_shape, levels, standardize)
+    if mixing not in ("selfnorm", "exact", None):
+        raise ValueError(f"build: expected mixing to be 'selfnorm', 'exact' or None, got {mixing!r}.")
+    for index in range(depth):
+        if index and index % 2 == 0 and mixing is not None:
+            layers.append(SelfNormLinear(features, recon_weight) if mixing == "selfnorm" else ExactLinear(features))
+        layers.append(layer(features, flip=index % 2 == 1, context_features=context_features, **options))
+    return Flow(layers, event_shape)
+
+
 def _flat_and_standardized(event_shape: Shape, levels: int | None, standardize: bool) -> tuple[list[FlowLayer], int]:
     """Layers from the data to standardized vectors (a table's rows pass ``Flatten`` by), and their features D."""
     layers = preprocessing(levels)
@@ -142,10 +164,7 @@ def _flat_and_standardized(event_shape: Shape, levels: int | None, standardize: 
 
 
 class Model(NamedTuple):
-    """A model's place in the paper, its architecture, its layer, and the settings of that layer with their defaults.
-
-    ``data`` names the data for which it is made.
-    """
+    """Its place in the paper, architecture, layer, defaults beside the architecture's, and data it is made for."""
 
     description: str
     architecture: Callable[..., Flow]
@@ -155,7 +174,10 @@ class Model(NamedTuple):
 
 
 PENALTY = {"recon_weight": 1.0, "tolerance": None}
-POINTS = "points, tables"
+CONTEXT: dict[str, Any] = {"context_features": None}
+NETWORK: dict[str, Any] = {"depth": 6, "hidden_features": (48, 48)}
+CURVE: dict[str, Any] = {"depth": 4, "bins": 16, "bound": 5.0}
+POINTS = "points and tables"
 MODELS: dict[str, Model] = {
     "dense-selfnorm": Model('Table 1, "SNF FC 2-Layer".', dense, SelfNormLinear, PENALTY),
     "dense-exact": Model('Table 1, "Exact Gradient FC 2-Layer".', dense, ExactLinear, {}),
@@ -170,8 +192,10 @@ MODELS: dict[str, Model] = {
         {**PENALTY, "recon_weight": 100.0},
     ),
     "glow-exact": Model('Table 1, "Glow-like 32-Layer"; table 2, "Glow".', glow, ExactConv2d, {}),
-    "spline-selfnorm": Model("Not in the paper: splines between SNF layers.", spline, SelfNormLinear, PENALTY, POINTS),
-    "spline-exact": Model("Not in the paper: splines between exact layers.", spline, ExactLinear, {}, POINTS),
+    "spline-selfnorm": Model("Splines between SNF layers.", spline, SelfNormLinear, {**PENALTY, **CONTEXT}, POINTS),
+    "spline-exact": Model("Splines between exact dense layers.", spline, ExactLinear, CONTEXT, POINTS),
+    "coupling-affine": Model("Affine couplings (Real NVP).", coupling, AffineVectorCoupling, NETWORK, POINTS),
+    "coupling-spline": Model("Spline couplings (NSF).", coupling, SplineVectorCoupling, {**NETWORK, **CURVE}, POINTS),
 }  # fmt: skip
 
 
@@ -224,17 +248,28 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
     return model.architecture(model.layer, shape, levels, **{**model.options, **settings})
 
 
+def choose(shape: Shape, levels: int | None) -> tuple[str, dict[str, Any]] | None:
+    """Name and settings of the model that ``build_for`` takes for examples of a shape; None if there is none."""
+    if len(shape) == 1:
+        if shape[0] == 2:
+            return "coupling-spline", {}
+        return "spline-exact", {"depth": 3, "bins": 8}  # tables have fewer rows than plane densities have points
+    halvings = [count for count in (2, 1) if len(shape) == 3 and shape[1] % 2**count == shape[2] % 2**count == 0]
+    fitting = ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})
+    return fitting if len(shape) == 3 and levels is not None else None
+
+
 def build_for(data: Data, name: str | None = None, *, levels: int | None = None, **settings: Any) -> Flow:
     """Make a fresh flow for data: of the shape of an example, of its dtype, with its levels.
 
     Without a name the model is
 
-        "spline-exact" for rows (N, D) of real numbers;
-        "conv-selfnorm" for pixels (N, C, H, W), with a block less where H and W cannot be halved twice, and
-        "dense-selfnorm" where they cannot be halved.
+        "coupling-spline" for points (N, 2), "spline-exact" for other rows (N, D) of real numbers;
+        "conv-selfnorm" for pixels (N, C, H, W), with a block less where H and W cannot be halved twice;
+        "dense-selfnorm" for pixels where they cannot be halved.
 
-    Points and tables are standardized inside. They need a higher learning rate than ``fit``'s default: 1e-2 with
-    ``decay="cosine"`` for points, 3e-3 for a small table.
+    Points and tables are standardized inside. They learn faster than by ``fit``'s defaults with ``decay="cosine"`` and
+    ``lr=5e-3`` (points) or ``lr=3e-3`` (a table).
 
     Args:
         data: Data as for ``fit``.
@@ -255,23 +290,13 @@ def build_for(data: Data, name: str | None = None, *, levels: int | None = None,
     """
     source = as_source(data, "train")
     example = source.item(0)
-    shape, pixels = tuple(example.shape), example.dtype == torch.uint8
-    if levels is None and pixels:
+    shape = tuple(example.shape)
+    if levels is None and example.dtype == torch.uint8:
         levels = source.levels or 256
-    if name is None:
-        name, chosen = _chosen(shape, source, pixels, levels)
-        settings = {**chosen, **settings}
-    flow = build(name, shape, levels, **settings)
+    picked = choose(shape, levels) if name is None else (name, {})
+    if picked is None:
+        wanted, names = "rows (N, D) of real numbers, or pixels (N, C, H, W) as torch.uint8", ", ".join(MODELS)
+        got = f"{example.dtype} examples of shape {shape}"
+        raise ValueError(f"build_for: expected {wanted}, got {source}: {got}. Give name=, one of {names}.")
+    flow = build(picked[0], shape, levels, **{**picked[1], **settings})
     return flow.double() if example.dtype == torch.float64 else flow
-
-
-def _chosen(shape: Shape, source: DataSource, pixels: bool, levels: int | None) -> tuple[str, dict[str, Any]]:
-    """The model for examples of a shape, and the settings that the shape asks for."""
-    if len(shape) == 1 and shape[0] > 0:
-        return "spline-exact", {}
-    if len(shape) == 3 and levels is not None:
-        halvings = [n for n in (2, 1) if shape[1] % 2**n == shape[2] % 2**n == 0]
-        return ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})
-    wanted = "rows (N, D) of real numbers, or pixels (N, C, H, W) as torch.uint8"
-    got = f"examples of shape {shape}{'' if pixels else ' that are no uint8'}"
-    raise ValueError(f"build_for: expected {wanted}, got {source} with {got}. Give name=, one of {', '.join(MODELS)}.")

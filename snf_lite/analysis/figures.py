@@ -31,8 +31,13 @@ class SampleFigure(Figure):
 
     def png(self) -> bytes:
         """The figure as a PNG on opaque white."""
+        return self.image("png")
+
+    def image(self, kind: str) -> bytes:
+        """The figure in a format of matplotlib: "png", "jpg", "pdf", "svg" …, without software and date."""
+        unwanted = {"png": ["Software"], "pdf": ["CreationDate", "Creator"], "svg": ["Date"]}
         file = io.BytesIO()
-        self.savefig(file, format="png", dpi=150, metadata={"Software": None})
+        self.savefig(file, format=kind, dpi=150, metadata=dict.fromkeys(unwanted.get(kind, [])) or None)
         return file.getvalue()
 
     # pyplot does not manage this figure, so a notebook shows it through this method.
@@ -49,7 +54,8 @@ def sample_grid(flow: Flow, n: int | None = None, seed: int = 0) -> SampleFigure
     """Samples of the learned and the exact inverse for the same latents z: images in two rows, points side by side.
 
     Args:
-        flow: flow on images (1, H, W) or (3, H, W), or on points (2,).
+        flow: flow on images (C, H, W), or on points (D,). Of more than two features the first two are drawn; of images
+            whose channels are neither 1 nor 3, the first channel.
         n: number of samples; None: ``IMAGES`` images or ``POINTS`` points.
         seed: seed of the latents.
 
@@ -59,11 +65,15 @@ def sample_grid(flow: Flow, n: int | None = None, seed: int = 0) -> SampleFigure
     Raises:
         ValueError: another event shape, n < 1, or a singular layer (``NotInvertibleError``).
     """
-    points = flow.event_shape == (2,)
-    if not points and (len(flow.event_shape) != 3 or flow.event_shape[0] not in (1, 3)):
-        raise ValueError(f"sample_grid: expected event shape (2,), (1, H, W) or (3, H, W), got {flow.event_shape}.")
-    count = (POINTS if points else IMAGES) if n is None else n
+    count = default_count(flow) if n is None else n
     return sample_figure(sample_pair(flow, count, seed), flow.levels, count)
+
+
+def default_count(flow: Flow) -> int:
+    """The number of samples in a figure; ValueError for an event shape that has none."""
+    if len(flow.event_shape) not in (1, 3):
+        raise ValueError(f"sample_grid: expected event shape (D,) or (C, H, W), got {flow.event_shape}.")
+    return POINTS if len(flow.event_shape) == 1 else IMAGES
 
 
 def sample_figure(pair: SamplePair, levels: int | None, count: int = IMAGES) -> SampleFigure:
@@ -81,6 +91,8 @@ def sample_figure(pair: SamplePair, levels: int | None, count: int = IMAGES) -> 
 
 def _strips(pair: SamplePair, levels: int | None) -> SampleFigure:
     """Two rows of images; black is the lowest value, white the highest."""
+    if pair.exact.shape[1] not in (1, 3):
+        pair = replace(pair, learned=pair.learned[:, :1], exact=pair.exact[:, :1])
     figure = SampleFigure(pair, max(4.0, 0.9 * len(pair.exact)), 2.6)
     low, high = (float(pair.exact.min()), float(pair.exact.max())) if levels is None else (0.0, levels - 1.0)
     for axes, images, title in figure.panels():
@@ -98,13 +110,21 @@ def _strips(pair: SamplePair, levels: int | None) -> SampleFigure:
 
 
 def _clouds(pair: SamplePair) -> SampleFigure:
-    """Two scatter plots side by side, on axes of the same range."""
+    """Two scatter plots side by side, on axes of the same range: of points, or of the first two features of more."""
     figure = SampleFigure(pair, 6.4, 3.3)
+    features = pair.exact.shape[1]
     for axes, points, title in figure.panels():
-        across, up = points.cpu().numpy().T
-        axes.scatter(across, up, s=3, color="black", linewidths=0)
+        columns = points.cpu().numpy().T
+        if features == 1:
+            axes.hist(columns[0], bins=50, color="black")
+        else:
+            axes.scatter(columns[0], columns[1], s=3, color="black", linewidths=0)
         axes.set_title(title, fontsize=9)
-        axes.set_aspect("equal")
+        if features == 2:
+            axes.set_aspect("equal")
+        elif features > 2:
+            axes.set_xlabel("feature 1", fontsize=9)
+            axes.set_ylabel("feature 2", fontsize=9)
     return figure
 
 

@@ -63,8 +63,10 @@ def relative_distance(x: Tensor, reference: Tensor) -> float:
 
 
 @torch.no_grad()
-def sample_pair(flow: Flow, n: int, seed: int = 0) -> SamplePair:
+def sample_pair(flow: Flow, n: int, seed: int = 0, temperature: float = 1.0) -> SamplePair:
     """Draw n ≥ 1 latents, which depend on the seed alone, and pass them through both inverses.
+
+    ``temperature`` is that of ``Flow.sample``.
 
     Raises:
         ValueError: n < 1, seed is not an integer, or a layer is singular (``NotInvertibleError``).
@@ -72,7 +74,7 @@ def sample_pair(flow: Flow, n: int, seed: int = 0) -> SamplePair:
     if n == 0:
         raise ValueError("sample_pair: expected at least 1 sample, got 0.")
     with isolated_rng(flow.device, require_seed(seed, "sample_pair"), "sample"):
-        z = flow.sample_base(n)
+        z = flow.sample_base(n, temperature=temperature)
     flow.inverse(z[:1], exact=False)  # warm-up: the first call in a process loads kernels
     learned, learned_seconds = _timed(flow, z, exact=False)
     flow.clear_cache()

@@ -1,6 +1,7 @@
 """``python -m snf_lite bench``: run the suites, print the table of each case, and write the record and figures."""
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +24,16 @@ def run_bench(args: argparse.Namespace) -> None:
     options = SuiteOptions(args.features, args.shapes, args.batch, device, args.seed, args.compile)
     folder = args.out / (args.name or default_name(args, device))
     if (folder / "bench.json").exists() and not args.overwrite:
-        raise ValueError(f"{folder}: holds a record already. Give another --name, or --overwrite to replace it.")
+        raise FileExistsError(f"{folder}: holds a record already. Give another --name, or --overwrite to replace it.")
     started = time.perf_counter()
     with threads(args.threads):
-        print(f"{device_name(device)}, threads: {torch.get_num_threads()}; ratios are to each table's first row")
+        machine = f"{device_name(device)}, threads: {torch.get_num_threads()}"
+        print(f"{machine}; ratios are to each table's first row", flush=True)
         cases = []
-        for suite in args.suite:
+        for number, suite in enumerate(args.suite, start=1):
+            if args.progress is not False:  # also where stderr is no terminal: a suite takes a minute
+                where = f"suite {suite}, {number} of {len(args.suite)}"
+                print(f"{where}: about {args.seconds:g} s, at least 3 rounds …", file=sys.stderr, flush=True)
             for case in run_comparisons(SUITES[suite](options), args.seconds):
                 print(f"\n{table(case)}", flush=True)
                 cases.append(case)
@@ -82,25 +87,24 @@ def threads(count: int | None) -> Iterator[None]:
 
 # ---- the table -------------------------------------------------------------------------------------------------------
 
-COLUMNS = f"  {'':<24}{'ratio':>9}{'in one round':>17}{'median':>12}{'products':>10}{'multiply-adds':>15}{'saved':>10}"
+COLUMNS = f"  {'':<20}{'ratio':>7}{'in one round':>13}{'ms':>10}{'products':>9}{'mult-adds':>10}{'saved MB':>9}"
 
 
 def table(entry: dict[str, Any]) -> str:
     """Table of one case: ratio of medians, quartiles of the ratio within a round, time and counts."""
     head = f"{case_name(entry)}, {entry['rounds']} rounds"
     rows = [_row(name, result) for name, result in entry["contenders"].items()]
-    skipped = [f"  {name:<24}skipped: {reason}" for name, reason in entry["skipped"].items()]
+    skipped = [f"  {name:<20} skipped: {reason}" for name, reason in entry["skipped"].items()]
     return "\n".join([head, COLUMNS, *rows, *skipped])
 
 
 def _row(name: str, result: dict[str, Any]) -> str:
     ratio = f"{result['ratio']:.2f}" if result["ratio"] else "–"
     spread = "–".join(f"{quartile:.2f}" for quartile in result["ratio_quartiles"] or ())
-    time_shown = f"{1000 * result['median']:.3f} ms"
     products = "–" if result["products"] is None else result["products"]
-    adds, saved = _millions(result["multiply_adds"], "M"), _millions(result["saved_bytes"], "MB")
-    return f"  {name:<24}{ratio:>9}{spread:>17}{time_shown:>12}{products:>10}{adds:>15}{saved:>10}"
+    adds, saved = _millions(result["multiply_adds"], " M"), _millions(result["saved_bytes"], "")
+    return f"  {name:<20}{ratio:>7}{spread:>13}{1000 * result['median']:>10.3f}{products:>9}{adds:>10}{saved:>9}"
 
 
 def _millions(value: int | None, unit: str) -> str:
-    return "–" if value is None else f"{value / 1e6:.1f} {unit}"
+    return "–" if value is None else f"{value / 1e6:.1f}{unit}"

@@ -27,10 +27,10 @@ def as_examples(data: Any) -> tuple[Tensor | MapStyle, tuple[str, ...]]:
         The examples, and the names of the columns where the data are a frame (else none).
 
     Raises:
-        TypeError: data of another kind; the message says what to type.
+        TypeError: data of another kind; the message gives what to type.
     """
     if isinstance(data, DataLoader):
-        return as_examples(_dataset_of(data))
+        return as_examples(dataset_of(data))
     kind = type(data).__name__
     if isinstance(data, Tensor):
         return _dense(data), ()
@@ -52,7 +52,7 @@ def as_examples(data: Any) -> tuple[Tensor | MapStyle, tuple[str, ...]]:
     if isinstance(data, str | bytes | type) or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise TypeError(f"Expected data as {_KINDS}, got {kind}.")
     if isinstance(data, list | tuple) and len(data) > 0 and not isinstance(data[0], Mapping):
-        return _stacked(data), ()
+        return stacked(data), ()
     return data, ()
 
 
@@ -114,7 +114,7 @@ def _dense(values: Tensor) -> Tensor:
     return values.detach()  # nothing flows to what computed them, such as an encoder
 
 
-def _dataset_of(loader: "DataLoader[Any]") -> Any:
+def dataset_of(loader: "DataLoader[Any]") -> Any:
     """The Dataset of a DataLoader, whose items ``fit`` batches and shuffles itself."""
     if isinstance(loader.dataset, IterableDataset):
         return loader.dataset
@@ -144,7 +144,7 @@ def _table(frame: Any) -> tuple[Tensor, tuple[str, ...]]:
     return torch.from_numpy(np.stack(columns, 1).astype(np.float64)), tuple(names)
 
 
-def _stacked(items: list[Any] | tuple[Any, ...]) -> Tensor | MapStyle:
+def stacked(items: list[Any] | tuple[Any, ...]) -> Tensor | MapStyle:
     """A list of examples as one tensor; as it is if its items are tuples (example, …), images or of several shapes."""
     first = items[0]
     while isinstance(first, list) and first:

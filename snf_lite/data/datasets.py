@@ -18,9 +18,10 @@ are first permuted by numpy's `RandomState(0)`, whose numbers never change; then
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ _HELD_OUT = 10_000  # ImageNet32's validation images: the last of its training i
 
 
 class DataTensor(torch.Tensor):
-    """A tensor with the name and split of its data set. Indexing examples keeps them; operations give plain tensors.
+    """A tensor with the name and split of its data set. Indexing images keeps them; operations give plain tensors.
 
     `torch.save` writes it as a plain tensor, which `torch.load` takes.
 
@@ -62,6 +63,7 @@ class DataTensor(torch.Tensor):
     Attributes:
         name, split_name: as given to `load`.
         levels: number of values that a pixel can take; None for a 2-D density.
+        origin: of own data, what else a record keeps: SHA-256 of the file, seed of the split.
     """
 
     # As in torch.nn.Parameter: operations give plain tensors, at no cost.
@@ -69,6 +71,7 @@ class DataTensor(torch.Tensor):
     name: str = ""
     split_name: str = ""
     levels: int | None = None
+    origin: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def sha256(self) -> str:
@@ -79,14 +82,16 @@ class DataTensor(torch.Tensor):
         part = super().__getitem__(index)
         if part.shape[1:] != self.shape[1:] or part.dim() != self.dim():
             return part
-        return _described(part, self.name, f"a part of {self.split_name}", self.levels)
+        if self.levels is None:
+            return part.as_subclass(torch.Tensor)  # no levels to keep, and torch.compile takes plain tensors alone
+        return described(part, self.name, f"a part of {self.split_name}", self.levels)
 
     def __reduce_ex__(self, protocol: int) -> Any:  # type: ignore[override]
         # torch.save writes protocol 2, and torch.load takes plain tensors alone; pickle and workers keep the name.
         return (self.as_subclass(torch.Tensor) if protocol == 2 else super()).__reduce_ex__(protocol)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "DataTensor":
-        return _described(self.clone(), self.name, self.split_name, self.levels)
+        return described(self.clone(), self.name, self.split_name, self.levels)
 
 
 def dataset_names() -> list[str]:
@@ -102,6 +107,13 @@ def dataset_names() -> list[str]:
 def image_set_names() -> list[str]:
     """Names of the image sets."""
     return ["digits", *IMAGE_SETS, "imagenet32"]
+
+
+def shape_of(name: str) -> tuple[tuple[int, ...], int | None]:
+    """Shape of one example of a data set, and the number of values of a pixel; None for points."""
+    if name in density_names():
+        return (2,), None
+    return {"digits": ((1, 8, 8), 17), "imagenet32": ((3, 32, 32), 256)}.get(name) or (IMAGE_SETS[name].shape, 256)
 
 
 def load(name: str, split: str = "train", root: str | Path | None = None) -> DataTensor:
@@ -130,19 +142,20 @@ def load(name: str, split: str = "train", root: str | Path | None = None) -> Dat
     if name not in dataset_names():
         raise ValueError(f"Expected a data set out of {', '.join(dataset_names())}; got {name!r}.")
     if name in density_names():
-        return _described(sample_density(name, *_DENSITY_SPLITS[split]), name, split, None)
+        return described(sample_density(name, *_DENSITY_SPLITS[split]), name, split, None)
     if name == "digits":
         from sklearn.datasets import load_digits  # imported here: it takes a second
 
         images = load_digits().images.astype(np.uint8)[:, None]
         pixels = images[np.random.RandomState(0).permutation(len(images))[_DIGITS_SPLITS[split]]]
-        return _described(torch.from_numpy(pixels), name, split, 17)
+        return described(torch.from_numpy(pixels), name, split, 17)
     folder = _folder(name, root)
     pixels = _imagenet32(split, folder) if name == "imagenet32" else _images(name, split, folder)
-    return _described(torch.from_numpy(pixels), name, split, 256)
+    return described(torch.from_numpy(pixels), name, split, 256)
 
 
-def _described(values: torch.Tensor, name: str, split: str, levels: int | None) -> DataTensor:
+def described(values: torch.Tensor, name: str, split: str, levels: int | None) -> DataTensor:
+    """The values as a ``DataTensor`` with these attributes."""
     data = values.as_subclass(DataTensor)
     data.name, data.split_name, data.levels = name, split, levels
     return data

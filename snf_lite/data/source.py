@@ -1,7 +1,8 @@
 """Examples by index, for training and evaluation: from a data set's name or from own data of any accepted kind."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -40,6 +41,7 @@ class DataSource:
         rows: index of each example in the data of which this is a part; None if it is all of them.
         context: what each example is conditioned on, (N, K); None without.
         weights: weight of each example, (N,), with a mean of 1 over all data; None: all count alike.
+        origin: what else a record keeps of own data that were read from a file.
     """
 
     source: Tensor | MapStyle
@@ -52,6 +54,7 @@ class DataSource:
     rows: Tensor | None = None
     context: Tensor | None = None
     weights: Tensor | None = None
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def count(self) -> int:
@@ -111,10 +114,12 @@ class DataSource:
         if (given := extras.get("weights")) is not None:
             if given.dim() != 1 or bool((given < 0).any()) or not bool((given > 0).any()):
                 low, shape = given.min().item(), tuple(given.shape)
-                wanted = f"expected weights of shape ({self.count},), none negative and not all 0"
+                wanted = f"expected weights of shape ({self.count},), none negative and not all zero"
                 raise ValueError(f"{self}: {wanted}, got shape {shape} from {low:g} to {given.max().item():g}.")
             extras["weights"] = given / given.mean()
-        if (given := extras.get("context")) is not None and given.dim() != 2:
+        if (given := extras.get("context")) is not None and given.dim() == 1:
+            extras["context"] = given = given[:, None]
+        if given is not None and given.dim() != 2:
             raise ValueError(f"{self}: expected context of shape ({self.count}, K), got {tuple(given.shape)}.")
         return replace(self, **extras) if extras else self  # type: ignore[arg-type]
 
@@ -128,11 +133,12 @@ class DataSource:
         return replace(self.part(chosen, self.split), rows=chosen if self.rows is None else self.rows[chosen])
 
     def identity(self) -> dict[str, Any]:
-        """Name, split, count and SHA-256 of the values (of context and weights too), for a record."""
+        """Name, split, count and SHA-256 of the values (of context and weights too), and the origin, for a record."""
         extras = {
             f"{key}_sha256": sha256_of(v) for key in ("context", "weights") if (v := getattr(self, key)) is not None
         }
-        return {"name": self.name, "split": self.split, "count": self.count, "sha256": self.sha256(), **extras}
+        own = {"name": self.name, "split": self.split, "count": self.count, "sha256": self.sha256()}
+        return {**own, **extras, **self.origin}
 
     def sha256(self) -> str:
         """SHA-256 of a tensor's bytes in row-major order, or of ``HASHED_ITEMS`` items of a Dataset."""
@@ -161,7 +167,7 @@ def as_source(data: Data, split: str, name: str = "your data") -> DataSource:
         name: name of data that have none.
 
     Raises:
-        TypeError: data of another kind; the message says what to type.
+        TypeError: data of another kind; the message gives what to type.
         ValueError: an unknown name, or no examples. DataError: a named set cannot be read.
     """
     if isinstance(data, str):
@@ -174,7 +180,8 @@ def as_source(data: Data, split: str, name: str = "your data") -> DataSource:
     own = getattr(owner, "name", None)  # torch defines ``name`` on a plain tensor, as None; a Series has one too
     known = hasattr(owner, "levels") and not columns
     if isinstance(own, str) and hasattr(owner, "split_name"):
-        return DataSource(examples, own, str(owner.split_name), owner.levels, known)
+        origin = getattr(owner, "origin", {})
+        return DataSource(examples, own, str(owner.split_name), owner.levels, known, origin=origin)
     levels = getattr(owner, "levels", None) if known else None
     return DataSource(examples, name, "all", levels, known, columns=columns)
 
@@ -198,7 +205,7 @@ def training_and_validation(
     fraction = HELD_OUT if validation is None else validation
     if isinstance(fraction, float | int) and not (validation is None and isinstance(data, str)):
         fraction = checks.number_between(fraction, 0, 1, "validation as a fraction", "fit")
-        training, held_out = _split_by_seed(training, fraction, seed)
+        training, held_out = split_by_seed(training, fraction, seed)
         return training.counted(), held_out.counted()
     extras: tuple[Any, ...] = ()
     if validation is None:
@@ -215,7 +222,7 @@ def training_and_validation(
     return training.counted(), held_out.with_extras(*extras, *(None,) * (2 - len(extras))).counted()
 
 
-def _split_by_seed(source: DataSource, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
+def split_by_seed(source: DataSource, fraction: float, seed: int) -> tuple[DataSource, DataSource]:
     """The examples without those held out, and those, each in their order; who is held out depends on the seed."""
     if source.count < 2:
         got = f"at least 2 examples, got {source.count}"

@@ -222,6 +222,7 @@ def ablate(
         steps, lr, seed, device: Arguments of ``continue_run``.
 
     Raises:
+        FileExistsError: There are records of other settings.
         FloatingPointError: Variants diverged; the message names them.
     """
     folder, failed = run.parent / f"forks-{run.name}", []
@@ -229,7 +230,7 @@ def ablate(
     for name, made in stored.items():
         if (made.steps[-1], made.lr, made.seed) != (steps, lr, seed):
             there = f"{made.steps[-1]} steps, lr {made.lr:g} and seed {made.seed}"
-            raise ValueError(f"{folder}: expected the settings of its variant {name!r}, {there}; got others.")
+            raise FileExistsError(f"{folder}: expected the settings of its variant {name!r}, {there}; got others.")
     chosen = [variant] if variant else [name for name in VARIANTS if name not in stored]
     for name in chosen:
         try:

@@ -1,4 +1,4 @@
-"""Command-line arguments that are derived from the fields of a dataclass, and those that several commands share."""
+"""Command-line options that are derived from the fields of a dataclass, and the words that give them again."""
 
 import argparse
 import ast
@@ -11,15 +11,6 @@ from snf_lite.runtime.files import expanded
 
 #: Characters of a value of ``--set``, such as a list of sizes.
 LONGEST_VALUE = 1000
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Appends the default to an option's help unless the help names it or there is none."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        named = action.help is not None and "(default" in action.help
-        has_default = action.default is not None and action.default is not False and action.default != []
-        return super()._get_help_string(action) if has_default and not named else action.help
 
 
 def add_fields(parser: argparse.ArgumentParser, config: type, skip: Iterable[str] = ()) -> None:
@@ -60,11 +51,6 @@ def words_of(config: Any) -> tuple[list[str], list[str]]:
     return valued, [flag for flag, value in given.items() if value is True]
 
 
-def add_settings(parser: argparse.ArgumentParser, text: str) -> None:
-    """Add ``--set KEY=VALUE``, which may be given several times."""
-    parser.add_argument("--set", type=setting, action="append", default=[], metavar="KEY=VALUE", help=text)
-
-
 def setting(text: str) -> tuple[str, Any]:
     """KEY=VALUE; the value is a Python literal, true or false as in a shell, else the text itself."""
     key, equals, value = text.partition("=")
@@ -74,10 +60,8 @@ def setting(text: str) -> tuple[str, Any]:
         raise argparse.ArgumentTypeError(f"expected a value of at most {LONGEST_VALUE} characters, got {len(value)}")
     try:
         return key, ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two from thousands of signs or brackets
         return key, value
-    except (RecursionError, MemoryError):  # so Python's parser says that it is nested too deeply
-        raise argparse.ArgumentTypeError(f"expected a value, got one that is nested too deeply: {text[:40]}…") from None
 
 
 def expand_paths(args: argparse.Namespace) -> None:
@@ -85,16 +69,3 @@ def expand_paths(args: argparse.Namespace) -> None:
     for name, value in vars(args).items():
         if isinstance(value, Path):
             setattr(args, name, expanded(value))
-
-
-def add_output(parser: argparse.ArgumentParser, name: str, overwrite: str) -> None:
-    """Add ``--out``, ``--name`` and ``--overwrite``."""
-    parser.add_argument("--out", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--name", help=name)
-    parser.add_argument("--overwrite", action="store_true", help=overwrite)
-    add_old_name(parser, "--restart", "overwrite", action="store_true")
-
-
-def add_old_name(parser: argparse.ArgumentParser, flag: str, dest: str, **options: Any) -> None:
-    """Accept the former name of an option, which the commands in old records use; the help does not show it."""
-    parser.add_argument(flag, dest=dest, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **options)

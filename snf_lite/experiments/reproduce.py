@@ -91,8 +91,9 @@ def _knows(row: str, setting: str) -> bool:
 
 
 def reproduce(
-    config: ReproduceConfig, out: Path, name: str, process: Process, overwrite: bool, show: Callable[[str], None]
-) -> None:
+    config: ReproduceConfig, out: Path, name: str, process: Process, overwrite: bool, show: Callable[[str], None],
+    progress: bool | None = None,
+) -> None:  # fmt: skip
     """Make the plan, or read the one in ``out/name``, and run what is not finished yet.
 
     Args:
@@ -102,9 +103,11 @@ def reproduce(
         process: This process, with the device to train on.
         overwrite: Whether to make a new plan and to remove the runs of the old one.
         show: Function that is called with each line of the report.
+        progress: Argument of ``fit``.
 
     Raises:
-        ValueError: a configuration that cannot be run, or another one than that of the plan.
+        ValueError: a configuration that cannot be run.
+        FileExistsError: the plan was made for another configuration.
         FloatingPointError: some run diverged; raised after the others are finished.
     """
     _require_possible(config)
@@ -121,14 +124,14 @@ def reproduce(
         files.write_json(plan, path, depth=3)
 
     process.on_main(start_plan)
-    show(f"{path}: {len(jobs)} runs, {_minutes(plan)}")
-    failed, train_set = [], process.local_main_first(lambda: load(config.data, "train"))
+    show(f"{path}: {len(jobs)} runs, {_planned(plan)}")
+    failed, parts = [], process.local_main_first(config.run_config(config.chosen[0], 1).parts)
     for number, (row, seed) in enumerate(jobs, start=1):
         own = config.run_config(row, plan["rows"][row]["epochs"], seed)
         show(f"\n{number} of {len(jobs)}: {row}, {own.training.epochs} epochs, seed {seed}")
-        flow = own.fresh_flow(train_set)
+        flow = own.fresh_flow(parts.train)
         try:
-            show(str(run(own, flow, train_set, out / run_name(config, row, seed), process)))
+            show(str(run(own, flow, parts, out / run_name(config, row, seed), process, False, progress)))
         except (FloatingPointError, checks.NotInvertibleError) as error:  # diverged; the others continue
             show(f"failed: {error}")
             failed.append(f"{row} with seed {seed}")
@@ -227,26 +230,34 @@ def _seconds(work: Callable[[], object], device: torch.device) -> float:
 
 
 def read_plan(path: Path, config: ReproduceConfig) -> dict[str, Any]:
-    """The plan in a file; ValueError if it is none, or was made for another configuration."""
+    """The plan in a file; ValueError if it is none, FileExistsError if it was made for another configuration."""
     plan: dict[str, Any] = files.read_json(path, "plan")
     if wrong := list(mismatches(plan, _Plan, "the plan")):
         raise ValueError(f"{path}: {'; '.join(wrong[:5])}.")
     there, here = plan["wish"], config.described()
     differing = [f"{key} {there.get(key)!r}, not {here[key]!r}" for key in here if there.get(key) != here[key]]
     if differing:
-        raise ValueError(f"{path}: was made for {'; '.join(differing)}. Give another --out, or --overwrite.")
+        fixed = "; a plan keeps its minutes, which decided its epochs and so its learning rates"
+        why = f"{fixed if there['minutes'] != here['minutes'] else ''}. Give the same again to resume it"
+        raise FileExistsError(f"{path}: was made for {'; '.join(differing)}{why}, another --out, or --overwrite.")
     if list(plan["rows"]) != config.chosen:
         raise ValueError(f"{path}: expected the rows {', '.join(config.chosen)}, got {', '.join(plan['rows'])}.")
     return plan
 
 
-def _minutes(plan: dict[str, Any]) -> str:
+def _planned(plan: dict[str, Any]) -> str:
     """The duration of a plan by its own timings, in words."""
-    seconds = sum(row["epochs"] * row["seconds_per_epoch"] for row in plan["rows"].values())
-    minutes, repeats = plan["wish"]["minutes"], plan["wish"]["repeats"]
-    found = seconds * repeats / 60
-    late = f", more than the {minutes:g} asked for" if found > minutes and plan["wish"]["epochs"] is None else ""
-    return f"about {found:.3g} minutes{late}"
+    asked = plan["wish"]
+    seconds = asked["repeats"] * sum(row["epochs"] * row["seconds_per_epoch"] for row in plan["rows"].values())
+    late = seconds > 60 * asked["minutes"] and asked["epochs"] is None
+    return f"about {duration(seconds)}" + (f", more than the {asked['minutes']:g} minutes asked for" if late else "")
+
+
+def duration(seconds: float) -> str:
+    """A duration in the unit that a reader would choose: 4 s, 2.5 minutes, 7 hours."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    return f"{seconds / 60:.2g} minutes" if seconds < 5400 else f"{seconds / 3600:.2g} hours"
 
 
 def default_minutes(data: str) -> float:

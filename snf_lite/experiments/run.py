@@ -2,15 +2,15 @@
 
 import json
 import shlex
+import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
+from typing import Any, NamedTuple
 
 from snf_lite import models
 from snf_lite.analysis.sampling import SamplePair, sample_pair
-from snf_lite.data.datasets import DataTensor, load
+from snf_lite.data.datasets import DataTensor, dataset_names, load
+from snf_lite.data.own_data import read_data, split_by_seed
 from snf_lite.experiments.arguments import words_of
 from snf_lite.experiments.record import make_record, read_record
 from snf_lite.flow import Flow
@@ -29,33 +29,62 @@ from snf_lite.training.settings import TrainingConfig, completed
 RECORDED_SAMPLES = 100
 
 
+class Parts(NamedTuple):
+    """The examples to train on, and what ``fit`` and ``evaluate`` take for the others: a name or examples."""
+
+    train: DataTensor
+    validation: str | DataTensor
+    test: str | DataTensor
+
+
 @dataclass(frozen=True)
 class RunConfig:
-    """All that decides a run on a named data set; on one machine two runs of one configuration are the same run.
+    """All that decides a run; on one machine two runs of one configuration are the same run.
 
     Attributes:
         model: Name of the model.
-        data: Name of the data set.
+        data: Name of the data set, or path of own data.
         settings: Arguments of the model's builder.
         training: Settings of ``fit``.
+        channels: Number of channels of own images; None: as the first of them.
+        split_seed: Seed of the parts into which own data are split.
+        imports: Modules that define the model or its layers.
     """
 
     model: str
     data: str = "digits"
     settings: dict[str, Any] = field(default_factory=dict)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    channels: int | None = None
+    split_seed: int = 0
+    imports: tuple[str, ...] = ()
+
+    @property
+    def named(self) -> bool:
+        """Whether the data are a set with a name, and not a path."""
+        return self.data in dataset_names()
 
     @property
     def command(self) -> str:
-        """The command that repeats the run, without paths; every option is written out, since defaults may change."""
+        """The command that repeats the run, with no path but that of own data; every option is written out."""
+        own = [] if self.named else [f"--split-seed {self.split_seed}"]
+        own += [] if self.channels is None else [f"--channels {self.channels}"]
+        own += [f"--import {shlex.quote(module)}" for module in self.imports]
         valued, flags = words_of(self.training)
         settings = [f"--set {shlex.quote(f'{key}={value!r}')}" for key, value in self.settings.items()]
-        return " ".join([f"python -m snf_lite train {self.model} --data {self.data}", *valued, *settings, *flags])
+        start = f"python -m snf_lite train {self.model} --data {shlex.quote(self.data)}"
+        return " ".join([start, *own, *valued, *settings, *flags])
 
     @property
     def name(self) -> str:
         """The default name of the run's folder."""
-        return f"{self.model}-{self.data}-seed{self.training.seed}"
+        return f"{self.model}-{self.data if self.named else Path(self.data).stem}-seed{self.training.seed}"
+
+    def parts(self) -> Parts:
+        """The parts of the data; raises as ``load`` and ``read_data``."""
+        if self.named:
+            return Parts(load(self.data, "train"), self.data, self.data)
+        return Parts(**split_by_seed(read_data(self.data, self.channels), self.split_seed))
 
     def fresh_flow(self, train_set: DataTensor | None = None) -> Flow:
         """The model for the data, with weights that depend on the seed alone.
@@ -66,9 +95,16 @@ class RunConfig:
         Raises:
             ValueError, TypeError: a setting that the model does not accept, or data that it cannot model.
         """
-        examples = load(self.data, "train") if train_set is None else train_set
-        with isolated_rng("cpu", self.training.seed, "weights"):
-            return models.build(self.model, tuple(examples.shape[1:]), examples.levels, **self.settings)
+        examples = self.parts().train if train_set is None else train_set
+        shape = tuple(examples.shape[1:])
+        try:
+            with isolated_rng("cpu", self.training.seed, "weights"):
+                return models.build(self.model, shape, examples.levels, **self.settings)
+        except (ValueError, TypeError) as error:
+            kind = "images" if len(shape) == 3 else "points"
+            others = [name for name, model in models.MODELS.items() if kind in model.data]
+            known = "" if self.model in others else f" Models for {kind}: {', '.join(others)}."
+            raise type(error)(f"{self.model} for {self.data}, of shape {shape}: {error}{known}") from error
 
 
 @dataclass(frozen=True)
@@ -94,8 +130,9 @@ class RunResult:
 
 
 def run(
-    config: RunConfig, flow: Flow, train_set: Tensor, folder: Path, process: Process, overwrite: bool = False
-) -> RunResult:
+    config: RunConfig, flow: Flow, parts: Parts, folder: Path, process: Process,
+    overwrite: bool = False, progress: bool | None = None,
+) -> RunResult:  # fmt: skip
     """Train as configured, or resume the run in the folder; write its checkpoint, record and figure there.
 
     With several processes the main one evaluates, samples and writes; all return the result.
@@ -103,18 +140,19 @@ def run(
     Args:
         config: Configuration of the run.
         flow: Flow that ``config.fresh_flow`` returned.
-        train_set: Training split of ``config.data``.
+        parts: What ``config.parts`` returned.
         folder: Folder of the run.
         process: This process, with the device to train on.
         overwrite: Whether to replace the run in the folder.
+        progress: Argument of ``fit``.
 
     Raises:
-        ValueError: the folder holds a record of another configuration, and no checkpoint. Else the errors of ``fit``.
+        FileExistsError: the folder holds a record of another configuration, and no checkpoint. Else as ``fit``.
     """
     record, checkpoint = folder / "record.json", folder / "checkpoint.pt"
 
     def finished() -> RunResult:
-        test = evaluate(flow, config.data, "test", seed=config.training.seed)
+        test = evaluate(flow, parts.test, "test", seed=config.training.seed)
         pair = sample_pair(flow, RECORDED_SAMPLES, config.training.seed)
         pair = replace(pair, learned=pair.learned.cpu(), exact=pair.exact.cpu())
         # The run may have ended early, or been longer before.
@@ -131,10 +169,12 @@ def run(
 
     if not overwrite:
         process.on_main(lambda: _require_same_run(record, config) if not checkpoint.exists() else None)
-    history = fit(
-        flow, train_set, device=process.device, checkpoint=checkpoint, resume=not overwrite, validation=config.data,
-        **vars(config.training),
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fit: interrupted")  # the command line reports it
+        history = fit(
+            flow, parts.train, device=process.device, checkpoint=checkpoint, resume=not overwrite,
+            validation=parts.validation, progress=progress, **vars(config.training),
+        )  # fmt: skip
     if history.interrupted:
         raise KeyboardInterrupt  # of the command; the same command resumes
 
@@ -144,15 +184,6 @@ def run(
             return finished()
 
     return process.on_main(finished_here)
-
-
-def draw(flow: Flow, seed: int, path: Path, count: int | None = None) -> float:
-    """Draw samples through both inverses into a figure; their relative distance."""
-    from snf_lite.analysis.figures import sample_grid  # imports matplotlib, which takes a second
-
-    figure = sample_grid(flow, count, seed)
-    atomic_write(path, figure.png())
-    return figure.relative_distance
 
 
 def _require_same_run(path: Path, config: RunConfig) -> None:
@@ -165,4 +196,4 @@ def _require_same_run(path: Path, config: RunConfig) -> None:
     recorded = [there.model["name"], there.data["train"]["name"], there.model["settings"], settings]
     if recorded != json.loads(json.dumps([config.model, config.data, config.settings, asdict(config.training)])):
         other = f"comes from '{there.command}', not from '{config.command}'"
-        raise ValueError(f"{path}: {other}. Give another --out, or --overwrite.")
+        raise FileExistsError(f"{path}: {other}. Give another --out, or --overwrite.")

@@ -7,6 +7,7 @@ with a density use the exact one.
 """
 
 import math
+import warnings
 from typing import cast
 
 import torch
@@ -15,6 +16,9 @@ from torch import Tensor
 from snf_lite.chain import Chain
 from snf_lite.latents.base import BaseDensity
 from snf_lite.runtime import checks
+
+#: Largest number of samples on which the learned inverse is measured.
+INVERSE_SAMPLES = 64
 
 
 class Sampler(Chain):
@@ -27,6 +31,9 @@ class Sampler(Chain):
     #: The base density; None: N(0, I).
     base: BaseDensity | None
     _anchor: Tensor
+    # Error of g from which its next use warns, None if g need not be measured; whether ``loss`` was ever called.
+    _inverse_tolerance: float | None = None
+    _loss_called = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -53,13 +60,33 @@ class Sampler(Chain):
     def inverse(self, z: Tensor, exact: bool = True, context: Tensor | None = None) -> Tensor:
         """x with f(x) = z, layer by layer; ``exact=False`` applies the learned inverses in one pass.
 
-        z: (B, *z_shape), finite. A flow whose first layer dequantizes gives uint8 pixels.
+        z: (B, *z_shape), finite. A flow whose first layer dequantizes gives uint8 pixels. A learned inverse that was
+        left untrained is noticed as in ``sample``.
         """
         checks.require_tensor(z, "Flow.inverse")
         checks.require_dtype(z, self.dtype, "Flow.inverse")
         checks.require_batch_of(z, self.z_shape, "Flow.inverse")
+        checks.require_on_device(z, self.device, "Flow.inverse")
         checks.require_finite_input(z, "Flow.inverse")
-        return self.inverse_layers(z, exact, self.context_of(context, len(z)))
+        context = self.context_of(context, len(z))
+        with checks.without_autocast(z):
+            if self._inverse_tolerance is not None and not exact and len(z) and checks.is_eager(z):
+                some = None if context is None else context[:INVERSE_SAMPLES]
+                self._check_learned_inverse(z[:INVERSE_SAMPLES], some, self._inverse_tolerance)
+            return self.inverse_layers(z, exact, context)
+
+    def _check_learned_inverse(self, z: Tensor, context: Tensor | None, tolerance: float) -> None:
+        """Warn if the learned inverse of a layer is far off on latents z; once for each state of the weights."""
+        self._inverse_tolerance = None
+        errors = self.learned_inverse_errors(z, self.event_shape, context)
+        label = max(errors, key=errors.__getitem__, default="")
+        if errors and not errors[label] <= tolerance:
+            warnings.warn(
+                f"{label}: f(g(z)) differs from z by {errors[label]:.0%} of its length: the learned inverse g, which "
+                "sample, reconstruct and inverse(exact=False) use, does not belong to f. Gradients of log_prob do not "
+                "train g: train by flow.loss(x), or use exact=True.",
+                stacklevel=3,
+            )
 
     def context_of(self, context: Tensor | None, batch: int) -> Tensor | None:
         """The context (B, K) of a batch, checked; None for a flow without conditioned layers."""
@@ -73,8 +100,9 @@ class Sampler(Chain):
         """Draw n samples: z ~ p(z), then g(z) in one pass, or f⁻¹(z) with ``exact=True``; without a gradient.
 
         ``log_prob`` is the density of the exact samples alone; where a layer learns its inverse, the others have
-        another one. For samples with a gradient see ``rsample``, for samples with their density
-        ``sample_and_log_prob``.
+        another one. g is as good an inverse as ``loss`` has made it: if gradients of ``log_prob`` were taken since, or
+        weights were loaded, its error is measured once, and a UserWarning gives it if it is large. For samples with a
+        gradient see ``rsample``, for samples with their density ``sample_and_log_prob``.
 
         Args:
             n: Number of samples.
@@ -133,7 +161,8 @@ class Sampler(Chain):
         checks.number_between(temperature, 0, math.inf, "temperature", "Flow.sample_and_log_prob")
         z = self.sample_base(n, generator, seed=seed, temperature=temperature, differentiable=True)
         log_prob = self.base_log_prob(z / temperature) - math.prod(self.z_shape) * math.log(temperature)
-        x, log_det = self._inverse_and_log_det(z, self.context_of(context, len(z)))
+        with checks.without_autocast(z):
+            x, log_det = self._inverse_and_log_det(z, self.context_of(context, len(z)))
         return x, log_prob + log_det
 
     def _inverse_and_log_det(self, z: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -141,10 +170,9 @@ class Sampler(Chain):
         total = torch.zeros(len(z), dtype=self.dtype, device=self.device)
         for layer in reversed(self.bijections):
             own = layer.own(context)
-            x = layer.invert(z, True, *own)
-            checks.require_finite_output(x, layer.label, "the inverse")
+            x = layer.checked_invert(z, True, self.dtype, *own)
             if x.is_floating_point():
-                total = total + (layer(x, *own) if layer.has_hooks else layer.transform(x, *own))[1]
+                total = total + layer.checked_transform(x, self.dtype, *own)[1]
             elif self.levels is not None:  # pixels, rounded from the point z · levels
                 total = total - math.prod(self.event_shape) * math.log(self.levels)
             else:

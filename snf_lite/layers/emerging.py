@@ -51,6 +51,9 @@ class EmergingConv2d(ImageConv):
         self.flipped_weight = nn.Parameter(self._fresh().flip(0, 1, 2, 3))
         self.bias = nn.Parameter(torch.zeros(channels))
 
+    def restore_constants(self, like: Tensor) -> None:
+        self.mask = causal_mask(self.channels, self.mask.shape[-1]).to(like.device)
+
     def _fresh(self) -> Tensor:
         noise = initial_noise(self.channels, self.mask.shape[-1]) * self.mask
         noise[:, :, -1, -1] += torch.eye(self.channels)

@@ -8,6 +8,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 from torch.nn.functional import linear
 
 from snf_lite.layer import FlowLayer
@@ -48,6 +49,9 @@ class Dequantize(FlowLayer):
         # A buffer only to follow .to(): noisy pixels have its dtype.
         self.register_buffer("scale", torch.tensor(1.0 / levels), persistent=False)
 
+    def restore_constants(self, like: Tensor) -> None:
+        self.scale = torch.full((), 1.0 / self.levels, dtype=like.dtype, device=like.device)
+
     def check_dtype(self, x: Tensor) -> None:
         if x.dtype != torch.uint8 and x.dtype != self.scale.dtype:
             raise TypeError(f"{self.label}: expected uint8 pixels, or {self.scale.dtype} points, got {x.dtype}.")
@@ -85,6 +89,9 @@ class Logit(FlowLayer):
     References:
         Dinh et al., Density estimation using Real NVP, ICLR 2017, section 4.1 (https://arxiv.org/abs/1605.08803).
     """
+
+    #: The numbers that the layer takes, for ``Flow.distribution``.
+    support = constraints.unit_interval
 
     def __init__(self, alpha: float = 1e-6) -> None:
         super().__init__()

@@ -126,7 +126,7 @@ class SplitPrior(Chain, ChannelSplit):
 
     def initialise(self, x: Tensor, whiten: bool, context: Tensor | None = None) -> None:
         """Initialize the layers, each from its own inputs."""
-        self.initialise_layers(self.halves(x)[0], whiten, context)
+        self.initialise_layers(self.halves(x)[0], whiten, x.dtype, context)
 
     def iter_layers(self, event_shape: tuple[int, ...]) -> Iterator[tuple[FlowLayer, tuple[int, ...]]]:
         return super().iter_layers((self.given, *event_shape[1:]))

@@ -4,6 +4,7 @@ import math
 import operator
 import sys
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, SupportsIndex
 
 import torch
@@ -48,6 +49,25 @@ def under_functorch() -> bool:
     return not torch.compiler.is_compiling() and torch._C._functorch.peek_interpreter_stack() is not None
 
 
+def under_autocast(x: Tensor) -> bool:
+    """Whether products with x may come out in half precision."""
+    return not x.is_meta and torch.is_autocast_enabled(x.device.type)
+
+
+def without_autocast(x: Tensor) -> AbstractContextManager[Any]:
+    """Within the block products with x keep its dtype."""
+    return torch.autocast(x.device.type, enabled=False) if under_autocast(x) else nullcontext()
+
+
+def described(value: Any) -> str:
+    """A value in a message: a tensor by shape and dtype, a tuple by what it holds, all else by type."""
+    if isinstance(value, Tensor):
+        return f"a tensor of shape {tuple(value.shape)} and {value.dtype}"
+    if isinstance(value, tuple | list):
+        return f"a {type(value).__name__} of {len(value)}: {', '.join(map(described, value))}"
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
 def all_finite(x: Tensor) -> bool:
     """Whether x holds neither NaN nor infinity; True where values cannot be read."""
     return not is_eager(x) or bool(torch.isfinite(x).all())
@@ -68,9 +88,46 @@ def require_finite_output(y: Tensor, label: str, what: str) -> None:
         )
 
 
-def require_tensor(x: Any, label: str) -> None:
+def require_tensor(x: Any, label: str, dtype: torch.dtype | None = None) -> None:
+    """Refuse anything but a dense tensor; the message converts arrays and lists to ``dtype``."""
     if not isinstance(x, Tensor):
-        raise TypeError(f"{label}: expected a torch.Tensor, got {type(x).__name__}.")
+        as_dtype = "" if dtype is None else f", dtype={dtype}"
+        way = f": type torch.as_tensor(x{as_dtype})" if hasattr(x, "__array__") or isinstance(x, list) else ""
+        raise TypeError(f"{label}: expected a torch.Tensor, got {type(x).__name__}{way}.")
+    if x.is_nested or x.layout != torch.strided:
+        kind = "nested" if x.is_nested else str(x.layout)
+        raise TypeError(f"{label}: expected a dense tensor, got a {kind} one: type x.to_dense().")
+
+
+def require_on_device(x: Tensor, device: torch.device, label: str) -> None:
+    """Refuse x on ``meta`` where the parameters have values, or on another device than they."""
+    if x.device != device:
+        way = "a tensor on meta has no values" if x.is_meta else f"move it by .to({str(device)!r})"
+        raise ValueError(f"{label}: expected input on {device}, where the flow is, got it on {x.device}: {way}.")
+
+
+def require_single_or_double(dtype: torch.dtype, label: str) -> None:
+    """Refuse parameters of half precision, in which no log-determinant can be computed."""
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(
+            f"{label}: expected parameters of torch.float32 or torch.float64, got {dtype}: type flow.float(); for "
+            "training in half precision keep float32 and use torch.autocast, or fit(..., precision='bf16')."
+        )
+
+
+def require_points(x: Tensor, levels: int, label: str) -> None:
+    """Refuse pixels given as floats: ``Dequantize`` adds no noise to floats, so the density would have no bound."""
+    if not x.numel() or not is_eager(x):
+        return
+    x = x.detach()
+    top = float(x.max())
+    whole = bool((x == x.round()).all())
+    if whole or (0 <= float(x.min()) and top <= 1):
+        got = f"whole numbers as {x.dtype}" if whole and top > 1 else f"{x.dtype} up to {top:g}, as if scaled to [0, 1]"
+        way = "x.to(torch.uint8)" if whole and top > 1 else f"(x * {levels - 1}).round().to(torch.uint8)"
+        raise TypeError(
+            f"{label}: expected pixels as torch.uint8, or points from 0 to {levels}, got {got}: type {way}."
+        )
 
 
 def require_batch(x: Any, label: str) -> None:
@@ -85,7 +142,20 @@ def require_batch(x: Any, label: str) -> None:
 def require_dtype(x: Tensor, dtype: torch.dtype | None, label: str) -> None:
     """Refuse integers, and floats that differ from the parameters' dtype (None: any float)."""
     if not x.is_floating_point() or (dtype is not None and x.dtype != dtype):
-        raise TypeError(f"{label}: expected {dtype or 'floating-point'} input, got {x.dtype}.")
+        raise TypeError(f"{label}: expected {dtype or 'floating-point'} input, got {x.dtype}{_way_to(x, dtype)}.")
+
+
+def _way_to(x: Tensor, dtype: torch.dtype | None) -> str:
+    """What to type so that x has the dtype of the parameters."""
+    if dtype not in (torch.float32, torch.float64) or x.is_complex() or x.dtype == dtype:
+        return ""
+    if x.dtype == torch.uint8:
+        return ": for pixels build the flow with levels=256 (Dequantize(256) in front), for other numbers type x." + (
+            "float()" if dtype == torch.float32 else "double()"
+        )
+    if dtype == torch.float32:
+        return ": type x.float()" + (", or flow.double()" if x.dtype == torch.float64 else "")
+    return ": type x.double()"
 
 
 def require_batch_of(x: Tensor, event_shape: tuple[int, ...], label: str) -> None:

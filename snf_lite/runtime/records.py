@@ -85,6 +85,10 @@ class Record:
         return entries
 
 
+class RecordError(ValueError):
+    """A record is damaged, incomplete or contradicts itself; the message names the file and each problem."""
+
+
 AnyRecord = TypeVar("AnyRecord", bound=Record)
 
 
@@ -98,13 +102,16 @@ def read_record(path: str | Path, kind: type[AnyRecord]) -> AnyRecord:
 
     Raises:
         FileNotFoundError: There is no such file.
-        ValueError: The file holds something else, entries are missing, unknown or of another type, or the record
+        RecordError: The file holds something else, entries are missing, unknown or of another type, or the record
             contradicts itself. The message names the file and the problems.
     """
-    stored = files.read_json(path, f"{kind.kind} record")
+    try:
+        stored = files.read_json(path, f"{kind.kind} record")
+    except ValueError as error:
+        raise RecordError(str(error)) from error
     found = (stored.pop("format", 1), stored.pop("kind", None)) if isinstance(stored, dict) else type(stored).__name__
     if found not in ((FORMAT, kind.kind), (1, None)):
-        raise ValueError(f"{path}: expected a {kind.kind} record of format {FORMAT} or 1, got {found}.")
+        raise RecordError(f"{path}: expected a {kind.kind} record of format {FORMAT} or 1, got {found}.")
     try:
         entries = kind.from_format_1(stored) if found == (1, None) else stored
         if not (wrong := list(mismatches(entries, kind, "the record"))):
@@ -113,5 +120,5 @@ def read_record(path: str | Path, kind: type[AnyRecord]) -> AnyRecord:
     except (LookupError, TypeError, AttributeError, ArithmeticError, ValueError, RuntimeError) as error:
         wrong = [f"an entry is missing or has another type: {error!r}"]
     if wrong:
-        raise ValueError(f"{path}: {'; '.join(wrong[:5])}{'; …' * (len(wrong) > 5)}.")
+        raise RecordError(f"{path}: {'; '.join(wrong[:5])}{'; …' * (len(wrong) > 5)}.")
     return record

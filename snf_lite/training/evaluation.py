@@ -132,7 +132,7 @@ def unwrapped(flow: Any, owner: str) -> Flow:
     """The flow itself, also of one that ``torch.compile`` or ``DataParallel`` wraps.
 
     Raises:
-        TypeError: something else than a flow; the message says what to give instead.
+        TypeError: something else than a flow; the message names what to give instead.
     """
     inner = getattr(flow, "_orig_mod", flow)
     if isinstance(inner, nn.parallel.DistributedDataParallel):

@@ -59,7 +59,7 @@ def fit(
 ) -> History:
     """Train a flow by Adam on its loss; afterwards it holds the weights of the best exact validation likelihood.
 
-    So it does where Ctrl-C ends the training, and the history says ``interrupted``; a checkpoint resumes it.
+    So it does where Ctrl-C ends the training, and ``interrupted`` of the history is True; a checkpoint resumes it.
 
     A fresh flow is first initialized from up to ``INITIAL_EXAMPLES`` training examples. Order and noise of an epoch
     depend on the seed and the epoch alone, and torch's global generators are left as they were: a run that is killed
@@ -98,8 +98,8 @@ def fit(
         evaluate_every: Epochs between two validations; the last epoch is always validated.
         patience: Epochs without a better validation value after which training ends. None: it does not end early.
         callbacks: Functions of the history so far and the flow, called after each validation but the first. True or
-            StopIteration ends the training. TensorBoard:
-            ``lambda h, flow: writer.add_scalar("nats", h.validation_nats[-1], h.epochs[-1])``.
+            StopIteration ends the training. To TensorBoard, with ``board = SummaryWriter()`` of torch:
+            ``lambda h, flow: board.add_scalar("nats", h.validation_nats[-1], h.epochs[-1])``.
         optimizer: Function of the list of parameters, such as ``lambda p: torch.optim.AdamW(p, 1e-3)``, or torch
             optimizer of them, in place of Adam. Its learning rates are multiplied by warm-up and decay.
         scheduler: Function of the optimizer, or torch scheduler, in place of warm-up and decay. It is stepped after
@@ -155,7 +155,7 @@ def fit(
         run.start(resume)
         with Progress(config.epochs * run.steps_per_epoch, run.step, progress if process.is_main else False) as shown:
             if run.began:
-                shown.say(f"going on from epoch {run.began}")
+                shown.note(f"going on from epoch {run.began}")
             try:
                 for epoch in run.remaining_epochs():
                     with run.seeded_epoch(epoch) as order:

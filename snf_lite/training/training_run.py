@@ -1,6 +1,7 @@
 """The state of a training run: start or resume it, validate, write it to its checkpoint, keep the best weights."""
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -23,10 +24,10 @@ from snf_lite.training.checkpoints import CheckpointError
 from snf_lite.training.data_parallel import DataParallelStep
 from snf_lite.training.evaluation import EVALUATION_BATCH, fitted, log_probs, mean_nats
 from snf_lite.training.history import History
+from snf_lite.training.loop.advice import warn_if_poor, warn_if_rate_ends, warn_if_unscaled, warn_of_interrupt
 from snf_lite.training.loop.callbacks import Callback, any_stops, out_of_patience
 from snf_lite.training.loop.objective import Objective
 from snf_lite.training.loop.optimizers import Optimization, OptimizerLike, SchedulerLike
-from snf_lite.training.loop.outcome import warn_if_poor, warn_if_rate_ends, warn_if_unscaled, warn_of_interrupt
 from snf_lite.training.loop.resumption import decay_epochs, other_run
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.step import compiled
@@ -112,7 +113,10 @@ class TrainingRun:
             self._write()
 
     def _initialise(self) -> None:
-        if not bool(self.flow.initialised):
+        if not bool(self.flow.initialised) and not self.flow.is_fresh and self.config.whiten:
+            message = "fit: whiten=True is left out: the flow's weights were trained or loaded before."
+            warnings.warn(f"{message} flow.initialise(batch, whiten=True) overwrites them.", stacklevel=2)
+        if self.flow.is_fresh:
             with isolated_rng(self.process.device, self.config.seed, "initialise"):
                 chosen = torch.randperm(self.training.count, device="cpu")[:INITIAL_EXAMPLES]
                 given = self.training.extras_at(chosen, self.process.device)

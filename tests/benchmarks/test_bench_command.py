@@ -25,6 +25,8 @@ def test_the_command_runs_every_suite_and_writes_record_and_figures(
     )
     for suite in suites.SUITES:
         assert Path(f"runs/bench/{suite}.png").read_bytes().startswith(b"\x89PNG")
+    tables = [line for line in out.splitlines() if line.startswith("  ") and "skipped" not in line]
+    assert tables and max(map(len, tables)) <= 81, "one more, for the longest name of a method"
     for name, case in record["cases"].items():
         assert f"\n{name}, {case['rounds']} rounds\n" in out
         assert (case["rounds"] >= timing.MIN_ROUNDS) == bool(case["contenders"])
@@ -55,7 +57,7 @@ def test_one_suite_goes_to_a_folder_of_its_name(tmp_path: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--suite", "speed"], "invalid choice: 'speed' .*dense.*models"),
+        (["--suite", "speed"], "expected one of dense.*models; got 'speed'"),
         (["--features", "0"], "--features: expected a positive integer, got '0'"),
         (["--shapes", "4x4"], "--shapes: expected CxHxW such as 12x16x16, got '4x4'"),
         (["--shapes", "1x0x4"], "--shapes: expected a positive integer, got '0'"),
@@ -70,9 +72,10 @@ def test_wrong_usage_ends_with_2(words: list[str], message: str, capsys: pytest.
 
 
 def test_a_shape_that_a_model_does_not_take_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--suite", "models", "--shapes", "1x5x5", "--seconds", "1", "--out", str(tmp_path)]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        main(["bench", "--suite", "models", "--shapes", "1x5x5", "--seconds", "1", "--quiet", "--out", str(tmp_path)])
     error = capsys.readouterr().err
-    assert error.startswith("snf_lite: ") and error.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert error.startswith("snf_lite bench: ") and "got (1, 5, 5)" in error and not list(tmp_path.iterdir())
 
 
 def test_an_interrupt_leaves_nothing(
@@ -83,7 +86,11 @@ def test_an_interrupt_leaves_nothing(
 
     monkeypatch.setattr("snf_lite.benchmarks.timing.interleave", interrupted)
     assert main([*TINY, "--out", str(tmp_path)]) == 130
-    assert capsys.readouterr().err == "snf_lite: interrupted. Nothing was written.\n" and not list(tmp_path.iterdir())
+    *shown, last = capsys.readouterr().err.splitlines()
+    assert last == "snf_lite: interrupted. Nothing was written." and not list(tmp_path.iterdir())
+    assert len(shown) == 1 and re.match(r"suite \w+, 1 of \d: about", shown[0]), (
+        "a suite does not name itself at its start"
+    )
 
 
 @pytest.mark.gpu

@@ -220,6 +220,13 @@ def test_a_variant_with_other_settings_leaves_the_records_as_they_are(
     assert (folder / "fork-own.json").read_bytes() == before
 
 
+def test_the_folder_of_a_run_is_taken_as_well_as_its_name(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "a")
+    assert command_line(["ablate", str(tmp_path / "a"), "--variant", "own", "--steps", "1"]) == 0
+    assert (tmp_path / "forks-a" / "fork-own.json").exists()
+
+
 def test_a_device_that_is_not_there_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert command_line([*ABLATE, str(run.parent), "--variant", "own", "--device", "nowhere"]) == 1
+    with pytest.raises(SystemExit, match="2"):
+        command_line([*ABLATE, str(run.parent), "--variant", "own", "--device", "nowhere"])
     assert "nowhere" in capsys.readouterr().err

@@ -183,5 +183,18 @@ def test_points_lie_beside_points_on_equal_axes() -> None:
 
 
 def test_events_that_are_no_picture_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(2,\), \(1, H, W\) or \(3, H, W\), got \(5,\)"):
-        sample_grid(snf.build("dense-selfnorm", (5,)))
+    with pytest.raises(ValueError, match=r"\(D,\) or \(C, H, W\), got \(2, 2\)"):
+        sample_grid(snf.Flow([snf.Flatten((2, 2)), snf.ExactLinear(4)], (2, 2)))
+
+
+@pytest.mark.parametrize("features", [1, 2, 5])
+def test_points_of_any_dimension_have_a_figure(features: int) -> None:
+    figure = sample_grid(snf.build("dense-selfnorm", (features,)), n=20)
+    assert figure.pair.exact.shape == (20, features)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["feature 1" if features > 2 else ""] * 2
+
+
+def test_images_of_two_channels_show_the_first() -> None:
+    figure = sample_grid(snf.build("dense-selfnorm", (2, 4, 4), levels=17), n=3)
+    shown = np.asarray(figure.axes[1].get_images()[0].get_array())
+    assert np.allclose(shown[:, 5:9] * 16, figure.pair.exact[1, 0].numpy())

@@ -178,6 +178,22 @@ def test_another_wish_under_the_same_name_is_refused(somewhere_else: Path, capsy
     assert {record.history["epochs"][-1] for record in records(somewhere_else).values()} == {2}
 
 
+def test_other_minutes_are_refused_with_the_reason(somewhere_else: Path, capsys: Any) -> None:
+    assert main([*PAIR, "--minutes", "0.02"]) == 0
+    assert main([*PAIR, "--minutes", "0.01"]) == 1
+    error = capsys.readouterr().err
+    assert "was made for minutes 0.02, not 0.01; a plan keeps its minutes, which decided its epochs" in error
+    assert "Give the same again to resume it, another --out, or --overwrite" in error
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(0.2, "1 s"), (4.04, "4 s"), (89, "89 s"), (90, "1.5 minutes"), (3000, "50 minutes"), (9000, "2.5 hours")],
+)
+def test_a_duration_has_the_unit_of_its_size(seconds: float, words: str) -> None:
+    assert reproduce.duration(seconds) == words
+
+
 def test_a_run_that_fails_does_not_stop_the_others(somewhere_else: Path, capsys: Any, monkeypatch: Any) -> None:
     real = reproduce.run
 
@@ -196,12 +212,12 @@ def test_a_run_that_fails_does_not_stop_the_others(somewhere_else: Path, capsys:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["--rows", "dense"], 2, "invalid choice: 'dense'"),
-        (["--data", "moons"], 2, "invalid choice: 'moons'"),
+        (["--rows", "dense"], 2, "got 'dense'. Did you mean dense-"),
+        (["--data", "moons"], 2, "got 'moons'"),
         (["--minutes", "0"], 2, "expected minutes in (0, inf), got 0.0"),
-        (["--preset", "slow"], 2, "invalid choice: 'slow'"),
-        (["--set", "colour=red"], 1, "has a setting 'colour'"),
-        (["--rows", "glow-exact", "cifar10-glow-exact"], 1, "glow-exact and cifar10-glow-exact would share a folder"),
+        (["--preset", "slow"], 2, "expected one of paper, fast; got 'slow'"),
+        (["--set", "colour=red"], 2, "has a setting 'colour'"),
+        (["--rows", "glow-exact", "cifar10-glow-exact"], 2, "glow-exact and cifar10-glow-exact would share a folder"),
         (["--data", "imagenet32", "--epochs", "1"], 1, "imagenet32"),
     ],
 )

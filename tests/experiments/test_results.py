@@ -112,19 +112,50 @@ def test_the_tables_show_runs_and_how_to_run_the_others(like: runs.TrainingRecor
     put(tmp_path, "three", fast("dense-exact", 0, "fashion_mnist"), 1600.0, like)
     assert main(["results", "--runs", str(tmp_path)]) == 0
     shown = capsys.readouterr().out
-    assert re.search(r"self-normalizing, dense 2-layer +947\.1 ± 0\.2 +951\.2 +1 +60 +18\.7 / 12\.5 +38\.6 / ", shown)
-    assert re.search(r"on fashion_mnist, test nats\n.*\nexact gradient, dense 2-layer +– +1600\.0", shown)
-    assert "dense-selfnorm on mnist, 60 epochs" in shown and "+1.23 nats (by seed: +1.23; one)" in shown
+    row = r"self-normalizing, dense 2-layer +947\.1 ± 0\.2 +951\.23\n +1 seed, 60 epochs; "
+    assert re.search(rf"{row}ms a batch 18\.7 / 12\.5, a sample", shown)
+    assert re.search(r"on fashion_mnist, test nats .*\nexact gradient, dense 2-layer +– +1600\.00\n", shown)
+    assert re.search(r"dense-selfnorm on mnist, 60 epochs +\+1\.23 nats\n +by seed: \+1\.23; one\n", shown)
     for row in ROWS.values():
-        command = f"reproduce --rows {row.name} --data {row.data} --preset paper"
-        assert (command in shown) == (row.name not in ("dense-selfnorm", "dense-exact")), row.name
+        command = f"reproduce --rows {row.name} --data {row.data} --preset paper --out {tmp_path}"
+        assert (command in " ".join(shown.split())) == (row.name not in ("dense-selfnorm", "dense-exact")), row.name
     assert shown.count("not those of the paper") == 2  # ImageNet32's two rows
 
 
 def test_bits_per_dim_where_the_paper_has_them(like: runs.TrainingRecord, tmp_path: Path, capsys: Any) -> None:
     put(tmp_path, "cifar", fast("cifar10-glow-exact"), 7000.0, like)
     assert main(["results", "--runs", str(tmp_path)]) == 0
-    assert re.search(r"Glow, 3 scales of 32 steps +3\.360 ± 0\.002 +3\.287 +1 ", capsys.readouterr().out)
+    assert re.search(r"Glow, 3 scales of 32 steps +3\.360 ± 0\.002 +3\.287\d\n", capsys.readouterr().out)
+
+
+def test_a_deviation_is_shown_where_there_are_several_seeds(
+    like: runs.TrainingRecord, tmp_path: Path, capsys: Any
+) -> None:
+    for seed in (0, 1):
+        put(tmp_path, f"seed{seed}", fast("dense-exact", seed), 950.0 + seed / 20, like)
+    assert main(["results", "--runs", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out
+    assert re.search(r"exact gradient, dense 2-layer +947\.6 ± 0\.2 +950\.02 ± 0\.04\n +2 seeds", shown)
+    wide = [line for line in shown.splitlines() if len(line) > 80 and str(tmp_path) not in line]
+    assert not wide, "a folder's path may be longer; nothing else may"
+
+
+def test_own_runs_are_found_beside_the_records(
+    like: runs.TrainingRecord, tmp_path: Path, capsys: Any, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["results"]) == 0
+    records = capsys.readouterr().out
+    assert "Runs in runs" not in records and max(map(len, records.splitlines())) <= 80
+    own = put(Path("runs"), "mine", RunConfig("dense-exact", "own.csv"), 3.337, like)
+    assert main(["results"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(records.rstrip()) and re.search(
+        r"Runs in runs.*\nmine 3\.34 ± .* nats, epoch \d+ of 100\n$", shown
+    )
+    assert main(["results", "--runs", str(own.parent.parent)]) == 0
+    alone = capsys.readouterr().out
+    assert "mine 3.34" in alone and "Table 1" not in alone
 
 
 def test_every_row_of_the_paper_is_there() -> None:

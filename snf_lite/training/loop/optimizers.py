@@ -50,7 +50,7 @@ class Optimization:
             self.optimizer: Optimizer = adam(list(trained.values()), config.lr, capturable=config.cuda_graph)
         else:
             self.optimizer = _made(optimizer, list(trained.values()), Optimizer, "optimizer", "the parameters")
-            self.names = _names(self.optimizer, trained)
+            self.names = parameter_names(self.optimizer, trained)
             self.description["optimizer"] = _described(self.optimizer)
             if config.lr != TrainingConfig.lr:
                 raise ValueError(f"fit: lr={config.lr} is Adam's; an optimizer of your own has its rate in itself.")
@@ -124,13 +124,13 @@ def _made(given: Any, argument: Any, kind: Any, name: str, of: str) -> Any:
     return made
 
 
-def _names(optimizer: Optimizer, trained: dict[str, nn.Parameter]) -> list[str]:
+def parameter_names(optimizer: Optimizer, trained: dict[str, nn.Parameter]) -> list[str]:
     """The names of an optimizer's parameters, in its order."""
     by_id = {id(weight): name for name, weight in trained.items()}
     held = [weight for group in optimizer.param_groups for weight in group["params"]]
-    foreign = [weight for weight in held if id(weight) not in by_id]
-    if foreign:
-        got = f"{len(foreign)} of {len(held)} that are not, the first of shape {tuple(foreign[0].shape)}"
+    other = [weight for weight in held if id(weight) not in by_id]
+    if other:
+        got = f"{len(other)} of {len(held)} that are not, the first of shape {tuple(other[0].shape)}"
         raise ValueError(f"fit: expected an optimizer of parameters that the flow trains, got {got}.")
     return [by_id[id(weight)] for weight in held]
 

@@ -24,7 +24,7 @@ class Progress:
         self.bar: Any = None
         self.lines = shown is None and not os.environ.get("TQDM_DISABLE")
         self.last, self.waiting = time.monotonic(), ""
-        if shown or (self.lines and (sys.stderr.isatty() or _in_notebook())):
+        if shown or (self.lines and (sys.stderr.isatty() or in_notebook())):
             from tqdm.auto import tqdm  # looks for a notebook at its first import
 
             self.bar = tqdm(total=total, initial=initial, unit="step", disable=False)
@@ -40,7 +40,7 @@ class Progress:
         if self.bar is not None:
             self.bar.update()
 
-    def say(self, line: str) -> None:
+    def note(self, line: str) -> None:
         """Show a line now above the bar, or with the next line."""
         if self.bar is not None:
             self.bar.write(line, file=sys.stderr)
@@ -56,7 +56,7 @@ class Progress:
             self.last, self.waiting = time.monotonic(), ""
 
 
-def _in_notebook() -> bool:
+def in_notebook() -> bool:
     """Whether this is a kernel of Jupyter or Colab that can show tqdm's bar."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return "IPKernelApp" in getattr(shell, "config", {}) and importlib.util.find_spec("ipywidgets") is not None

@@ -25,7 +25,7 @@ def other_run(stored: dict[str, Any], flow: Flow, history: History, trained: lis
     found = checkpoints.described_differences(stored["architecture"], checkpoints.architecture(flow))
     found += checkpoints.differences(_comparable(there), _comparable(here))
     if not found:
-        found = _trained_differences(state, flow, trained)
+        found = trained_differences(state, flow, trained)
     elif there["validation"]["split"].startswith("train["):  # of versions that held out the end of the data
         n = there["data"]["count"]
         found.append(f"it held out the end of the data, and resumes with data[:{n}] and validation=data[{n}:]")
@@ -41,8 +41,8 @@ def decay_epochs(history: History, config: TrainingConfig) -> int | None:
     return None if horizon == config.epochs else horizon
 
 
-def _trained_differences(state: dict[str, Any], flow: Flow, here: list[str]) -> list[str]:
-    """A phrase if other parameters were trained there than here; of runs of earlier versions their sizes tell."""
+def trained_differences(state: dict[str, Any], flow: Flow, here: list[str]) -> list[str]:
+    """A phrase if other parameters were trained there than here; of runs of earlier versions their sizes count."""
     there = state.get("trained")
     if there is None:
         moments = state["optimizer"]["state"]

@@ -13,7 +13,7 @@ from snf_lite.training.settings import TrainingConfig
 
 #: Nats per dimension by which a fresh flow may be worse than independent normal densities of the columns.
 UNSCALED = 100.0
-#: Validations after which a run that never improved is said to.
+#: Validations after which a run that never improved is warned of.
 MANY = 3
 #: Nats by which the validation value has to end above its start, or its best, to be called worse.
 WORSE, DIVERGED = 0.01, 10.0
@@ -36,7 +36,7 @@ def warn_if_unscaled(flow: Flow, source: DataSource, nats: float) -> None:
     if nats - normal > UNSCALED * table.shape[1]:
         low, high, far = float(deviations.min()), float(deviations.max()), float(means.abs().max())
         _warn(
-            f"the columns of {source} have deviations from {low:.2g} to {high:.2g} and means up to {far:.2g}, and the "
+            f"the columns of {source} have deviations from {low:.3g} to {high:.3g} and means up to {far:.3g}, and the "
             "flow begins far from them: put snf.Standardize in front, or pass whiten=True, or build the flow with "
             "standardize=True where its builder has that setting."
         )
@@ -69,11 +69,11 @@ def warn_if_rate_ends(config: TrainingConfig, asked: int | None) -> None:
 
 
 def warn_of_interrupt(history: History, epoch: int, checkpoint: Path | None, written: int | None) -> None:
-    """Say what the flow holds after Ctrl-C in an epoch, and what the checkpoint."""
+    """Warn what the flow holds after Ctrl-C in an epoch, and what the checkpoint."""
     kept = "" if checkpoint is None else f"; {checkpoint} resumes after epoch {written}"
     best = f"epoch {history.best_epoch}, {history.best_nats:.2f} nats"
     _warn(f"interrupted in epoch {epoch}; the flow holds the weights of {best}{kept}.")
 
 
 def _warn(text: str) -> None:
-    warnings.warn(f"fit: {text}", UserWarning, stacklevel=4)
+    warnings.warn(f"fit: {text}", UserWarning, stacklevel=5)
