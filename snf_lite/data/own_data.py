@@ -16,7 +16,7 @@ from snf_lite.data.datasets import DataTensor, described
 from snf_lite.data.image_files import DataError
 from snf_lite.data.image_folder import read_folder
 from snf_lite.data.registry import SPLITS
-from snf_lite.runtime.files import sha256
+from snf_lite.runtime.files import expanded, sha256
 from snf_lite.runtime.rng import isolated_rng
 
 #: Fraction of the examples that go to validation, and to test, at least one each; the rest is trained on.
@@ -47,9 +47,11 @@ def read_data(path: str | Path, channels: int | None = None) -> DataTensor:
         DataError: The content is damaged, or not numbers; the message names the place.
         ValueError: The suffix is of another format; the message lists the known ones.
     """
-    home = Path(path).expanduser()
+    home = expanded(path)
     if not home.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder.")
+    if not (home.is_dir() or home.is_file()):
+        raise DataError(f"{path}: expected a folder of images or a file of arrays, got a pipe, a device or a socket.")
     origin: dict[str, Any] = {}
     if home.is_dir():
         values, origin = _read_images(home, channels)
@@ -114,12 +116,12 @@ def _channels_of(path: Path) -> int:
 
 def _read_npy(path: Path) -> tuple[NDArray[Any], list[str]]:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the header with the length of the file
     except (ValueError, EOFError, SyntaxError) as error:
         raise DataError(f"{path}: expected an array of numbers as numpy.save writes it: {error}") from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: expected one array, got an archive; name it .npz.")
-    return array, []
+    return np.array(array), []
 
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], list[str]]:
@@ -127,6 +129,12 @@ def _read_npz(path: Path) -> tuple[NDArray[Any], list[str]]:
         with np.load(path, allow_pickle=False) as archive:
             names = list(archive)
             if len(names) == 1:
+                member = archive.zip.infolist()[0]
+                with archive.zip.open(member) as file:
+                    np.lib.format.read_magic(file)
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                if math.prod(shape) * dtype.itemsize > member.file_size:
+                    raise ValueError(f"its header asks for the shape {shape}, which the file does not have")
                 return archive[names[0]], []
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise DataError(f"{path}: expected arrays as numpy.savez writes them: {error}") from error
