@@ -141,13 +141,13 @@ def test_name_levels_settings_and_dtype_are_passed_on() -> None:
     pixels = torch.randint(0, 17, (9, 1, 8, 8), dtype=torch.uint8)
     assert snf.build_for(pixels, levels=17).levels == 17
     assert snf.build_for(x.half()).dtype == torch.float32
+    assert snf.build_for(x[:, 0]).event_shape == (1,), "numbers are examples of one feature"
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (torch.rand(9, 1, 8, 8), r"rows \(N, D\).*uint8.*got .*\(1, 8, 8\).*Give name=, one of dense-selfnorm"),
-        (torch.randn(9), r"rows \(N, D\).*shape \(\)"),
         (torch.randn(9, 4, 5), r"shape \(4, 5\)"),
     ],
 )
