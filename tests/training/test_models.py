@@ -1,5 +1,9 @@
 """Models for points and tables, and the choice of a model for data."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -120,6 +124,14 @@ def test_the_model_chosen_takes_the_data(
     assert wanted in kinds(flow)
     x = snf.load(data)[:9] if isinstance(data, str) else data
     assert flow.log_prob(x).shape == (len(x),)
+
+
+@pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist, torch.from_numpy])
+def test_arrays_and_lists_get_a_flow_that_fits_them(make: Callable[[np.ndarray], Any]) -> None:
+    data = make(moons(200).double().numpy())
+    flow = snf.build_for(data)
+    snf.fit(flow, data, epochs=1, progress=False)
+    assert flow.event_shape == (2,) and snf.evaluate(flow, data).count == 200
 
 
 def test_name_levels_settings_and_dtype_are_passed_on() -> None:
