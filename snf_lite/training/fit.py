@@ -154,7 +154,7 @@ def fit(
         step = GraphedStep(run.full_batch) if config.cuda_graph else step
         run.start(resume)
         with Progress(config.epochs * run.steps_per_epoch, run.step, progress if process.is_main else False) as shown:
-            if run.began:
+            if 0 < run.began < config.epochs:
                 shown.note(f"going on from epoch {run.began}")
             try:
                 for epoch in run.remaining_epochs():
