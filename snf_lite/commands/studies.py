@@ -127,14 +127,6 @@ def add_preprocessing(commands: Any) -> None:
     options.add_runs(parser)
 
 
-def add_own_data(commands: Any) -> None:
-    """Add the command ``own-data``."""
-    parser = options.add_command(commands, "own-data", own_data.run_own_data)
-    own_data.add_options(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first training")
-    options.add_ignored(parser, "--device")
-
-
 def measure_preprocessing(args: argparse.Namespace) -> None:
     """Measure what the preprocessing of images adds to their log-likelihood, and write a record."""
     record = preprocessing.measure(args.data, args.alpha, args.seed, choose_device(args.device))
