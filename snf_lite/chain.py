@@ -19,8 +19,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from snf_lite import hooks
 from snf_lite.layer import FlowLayer
-from snf_lite.runtime import checks, hooks
+from snf_lite.runtime import checks
 
 
 class Chain(nn.Module):

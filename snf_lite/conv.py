@@ -185,7 +185,7 @@ class SelfNormConv2d(ReconstructionPenalty, ConvLayer):
     ) -> None:
         super().__init__(channels, kernel_size)
         self.set_penalty(recon_weight, tolerance)
-        self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).clone())
+        self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).contiguous())
         self._counts: tuple[Any, Tensor] | None = None
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:

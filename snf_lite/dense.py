@@ -149,7 +149,7 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
         context_features: K, the number of features of a context c (B, K): z = W x + b + A c; None: no context.
 
     Attributes:
-        inverse_weight: R (D, D), at first Wᵀ. Its memory holds Rᵀ row by row, so that the step adds it without a copy.
+        inverse_weight: R (D, D), at first Wᵀ.
 
     Raises:
         NotInvertibleError: W is singular, in ``log_prob`` or an exact inverse; ``loss`` needs neither.
@@ -171,7 +171,7 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
     ) -> None:  # fmt: skip
         super().__init__(features, context_features)
         self.set_penalty(recon_weight, tolerance)
-        self.inverse_weight = nn.Parameter(self.weight.detach().clone().T)
+        self.inverse_weight = nn.Parameter(self.weight.detach().T.clone(memory_format=torch.contiguous_format))
 
     def surrogate(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, a term with the gradients of eq-dense-gradients, and the penalty, from the fused pass."""

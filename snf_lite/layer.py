@@ -18,8 +18,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from snf_lite import hooks
 from snf_lite.passes import CheckedPasses
-from snf_lite.runtime import checks, hooks
+from snf_lite.runtime import checks
 
 
 class FlowLayer(CheckedPasses):
@@ -132,6 +133,13 @@ class FlowLayer(CheckedPasses):
         return found
 
     # ---- what every layer has ----------------------------------------------------------------------------------------
+
+    def extra_repr(self) -> str:
+        """The settings, in ``print(flow)``."""
+        try:
+            return ", ".join(f"{name}={value!r}" for name, value in self.settings().items() if name != "layers")
+        except TypeError:
+            return ""
 
     def bind(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Called once by the flow with the event shape of x; returns that of z."""

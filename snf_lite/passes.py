@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snf_lite import hooks
 from snf_lite.linalg import dense_matrix
-from snf_lite.runtime import checks, hooks
+from snf_lite.runtime import checks
 
 
 class CheckedPasses(nn.Module):

@@ -264,10 +264,17 @@ def _summarized(methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
 
 
 def rows_of(results: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of ``densities`` or ``tables`` of a record, heading first: data, and by method nats ± standard error."""
+    """Rows of ``densities`` or ``tables`` of a record, heading first: data, and by method nats ± standard error.
+
+    A single repetition has no standard error.
+    """
+
+    def cell(result: Mapping[str, Any]) -> str:
+        error = f" ± {result['standard_error']:.2f}" if len(result["nats"]) > 1 else ""
+        return f"{result['mean']:.2f}{error}"
+
     methods = list(next(iter(results.values()))["methods"]) if results else []
-    found = [(name, [entry["methods"][method] for method in methods]) for name, entry in results.items()]
-    lines = [[name, *[f"{r['mean']:.2f} ± {r['standard_error']:.2f}" for r in cells]] for name, cells in found]
+    lines = [[name, *[cell(entry["methods"][method]) for method in methods]] for name, entry in results.items()]
     return [["", *methods], *lines]
 
 

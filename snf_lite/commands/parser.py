@@ -12,7 +12,6 @@ from snf_lite.data.datasets import dataset_names
 from snf_lite.experiments.arguments import setting
 from snf_lite.models import known_settings, model_names
 from snf_lite.runtime import checks
-from snf_lite.runtime.files import expanded
 
 #: Width of help and tables.
 WIDTH = 80
@@ -95,7 +94,7 @@ def require_model(name: str) -> str:
 
 def require_data(name: str) -> str:
     """Refuse what is neither a data set's name nor, by its looks, a path."""
-    if name not in dataset_names() and not expanded(name).exists() and not re.search(r"[./\\~]", name):
+    if name not in dataset_names() and not Path(name).expanduser().exists() and not re.search(r"[./\\~]", name):
         raise ValueError(f"--data: {unknown(name, dataset_names(), 'a path, or a name out')}")
     return name
 
@@ -145,7 +144,7 @@ def add_settings(parser: argparse.ArgumentParser, text: str) -> None:
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
     """Add ``--out``, the folder of the runs."""
-    parser.add_argument("--out", type=folder, default=Path("runs"), metavar="FOLDER", help="folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of the runs")
 
 
 def add_output(parser: argparse.ArgumentParser, name: str, overwrite: str) -> None:
@@ -177,14 +176,6 @@ def add_imports(parser: argparse.ArgumentParser) -> None:
 
 
 # ---- types of values -------------------------------------------------------------------------------------------------
-
-
-def folder(text: str) -> Path:
-    """A path; ~ is the home folder."""
-    try:
-        return expanded(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def size(text: str) -> int:

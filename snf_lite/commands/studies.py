@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from snf_lite.benchmarks import own_data
@@ -95,7 +96,7 @@ def add_ablate(commands: Any) -> None:
     missing = "Run the same command again for the variants that are missing."
     parser = options.add_command(commands, "ablate", ablate, missing, "RUN")
     add = parser.add_argument
-    add("run_name", metavar="RUN", help="folder of a run with its checkpoint, or its name in --out")
+    add("run_name", metavar="RUN", type=Path, help="folder of a run with its checkpoint, or its name in --out")
     variants = f"variant to train: {', '.join(ablation.VARIANTS)} (default: all that have no record)"
     add("--variant", choices=ablation.VARIANTS, metavar="NAME", help=variants)
     add("--steps", type=int, default=1000, metavar="N", help=f"steps of {ablation.BATCH} examples each")
@@ -106,8 +107,8 @@ def add_ablate(commands: Any) -> None:
 
 def ablate(args: argparse.Namespace) -> None:
     """Continue a trained run with other gradients, and write a record of each variant that has none."""
-    named = options.folder(args.run_name)
-    run = named if (named / CHECKPOINT).exists() else args.out / args.run_name
+    named = (args.run_name / CHECKPOINT).exists()
+    run = args.run_name if named else args.out / args.run_name
     ablation.ablate(run, args.variant, args.steps, args.lr, args.seed, args.device)
 
 

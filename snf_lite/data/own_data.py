@@ -23,6 +23,8 @@ from snf_lite.runtime.rng import isolated_rng
 HELD_OUT = 0.1
 #: Suffixes of the images that are looked for in a folder.
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+#: Fewest steps of float32 between the lowest and the highest value of a column.
+FEWEST_STEPS = 1000
 #: Number of values of a pixel.
 LEVELS = 256
 
@@ -163,6 +165,12 @@ def _as_tensor(array: NDArray[Any], name: str) -> Tensor:
     if not np.isfinite(values).all():
         row, *place = np.argwhere(~np.isfinite(values))[0].tolist()
         raise DataError(f"{name}: expected finite float32 numbers, got {array[(row, *place)]} at {[row, *place]}.")
+    rows, kept = array.reshape(len(array), -1), values.reshape(len(array), -1)
+    spread = np.ptp(rows, axis=0)
+    steps = spread / np.spacing(np.abs(kept).max(axis=0))
+    for index in np.flatnonzero((spread > 0) & (steps < FEWEST_STEPS) & (rows != kept).any(axis=0)):
+        where = f"number {index + 1} of each row spreads over {spread[index]:g} around {rows[0, index]:g}"
+        raise DataError(f"{name}: {where}, too narrow for the 7 digits of float32; subtract a constant from it.")
     return torch.from_numpy(values)
 
 

@@ -104,6 +104,9 @@ class RunConfig:
             kind = "images" if len(shape) == 3 else "points"
             others = [name for name, model in models.MODELS.items() if kind in model.data]
             known = "" if self.model in others else f" Models for {kind}: {', '.join(others)}."
+            blocks = (models.choose(shape, examples.levels) or ("", {}))[1].get("blocks")
+            if blocks and "blocks" in models.known_settings(self.model) and "even H and W" in str(error):
+                known += f" It fits with --set blocks={blocks}."
             raise type(error)(f"{self.model} for {self.data}, of shape {shape}: {error}{known}") from error
 
 

@@ -155,4 +155,5 @@ class Piece(NamedTuple):
         b = (self.y1 - self.y0) * self.slope0 - height * bend
         c = -mean * height
         root = (b.square() - 4 * a * c).clamp_min(0).sqrt()
-        return self.x0 + (self.x1 - self.x0) * (-2 * c / (b + root))
+        # rounding may leave [0, 1], where the neighboring bin has another curve
+        return self.x0 + (self.x1 - self.x0) * (-2 * c / (b + root)).clamp(0, 1)

@@ -94,6 +94,6 @@ class SelfNormConvStep(torch.autograd.Function):
         grad_wx = convolve(pull, r_flipped.to(dtype), functorch).add_(delta, alpha=0.5)
         grad_rwx = pull.add_(grad_x, alpha=-0.5)
         counts = 0.5 * grad_log_det.sum() * counts
-        grad_w = tap_gradient(x.to(dtype), grad_wx, w, functorch).to(own).addcmul_(counts, r_flipped)
-        grad_r = tap_gradient(wx, grad_rwx, r, functorch).to(own).addcmul_(counts, w_flipped, value=-1)
+        grad_w = tap_gradient(x.to(dtype), grad_wx, w, functorch).to(own).contiguous().addcmul_(counts, r_flipped)
+        grad_r = tap_gradient(wx, grad_rwx, r, functorch).to(own).contiguous().addcmul_(counts, w_flipped, value=-1)
         return grad_x.to(own), grad_w, grad_r, grad_z.sum((0, 2, 3)), None, None

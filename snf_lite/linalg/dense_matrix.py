@@ -8,8 +8,10 @@ solve. For a small change dM, det(M + dM) = det M · det(I + M⁻¹ dM) ≈ det 
 and the gradient with respect to M is M⁻ᵀ (eq-jacobi), which the same factors give.
 """
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Generic, TypeVar, cast
 
 import torch
@@ -48,7 +50,7 @@ def require_regular(matrix: Tensor, lu: Tensor, pivots: Tensor, label: str) -> N
         return
     again = lu if lu.dtype == torch.float64 else torch.linalg.lu_factor_ex(precise(matrix.detach()))[0]
     above = clearance(again)
-    if above < NOISE_PIVOT:
+    if above < (NOISE_PIVOT if again.dtype == torch.float64 else 1):
         raise singular(label, f"a pivot of its LU factorization is {above:.1g} roundings above zero")
 
 
@@ -131,8 +133,25 @@ def product_dtype(x: Tensor) -> torch.dtype:
 
 
 def precise(x: Tensor) -> Tensor:
-    """x in float64, on the CPU if its device has no float64, so that results are as accurate there."""
-    return x.to("cpu", torch.float64) if x.device.type in WITHOUT_FLOAT64 else x.double()
+    """x in float64, on the CPU if its device has no float64, so that results are as accurate there.
+
+    Where float64 is refused altogether x stays in float32, and one UserWarning says so.
+    """
+    try:
+        return x.to("cpu", torch.float64) if x.device.type in WITHOUT_FLOAT64 else x.double()
+    except TypeError:
+        _warn_of_float32(str(x.device))
+        return x.float()
+
+
+@cache
+def _warn_of_float32(device: str) -> None:
+    """Warn, once for a device."""
+    warnings.warn(
+        f"{device} has no float64: log-determinants, exact inverses and whitening are computed in float32 there, with "
+        "about 7 digits in place of 16; compute on the CPU where that matters.",
+        stacklevel=3,
+    )
 
 
 def gradient_wanted(*tensors: Tensor) -> bool:

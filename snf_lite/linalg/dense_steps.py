@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from snf_lite.linalg.dense_matrix import product_dtype
+from snf_lite.runtime import checks
 
 
 class SelfNormLinearStep(torch.autograd.Function):
@@ -40,9 +41,17 @@ class SelfNormLinearStep(torch.autograd.Function):
         grad_Wx = torch.addmm(delta, pull, R.to(dtype), beta=0.5)
         grad_RWx = torch.add(pull, grad_x, alpha=-0.5)
         half = 0.5 * grad_log_det.sum()
-        grad_W = (grad_Wx.T @ x.to(dtype)).to(own).addcmul_(half, R.T)
-        grad_R = (Wx.T @ grad_RWx).to(own).addcmul_(half, W, value=-1).T
+        grad_W = _product_and_transpose(grad_Wx, x.to(dtype), half, R)
+        grad_R = _product_and_transpose(grad_RWx, Wx, -half, W)
         return grad_x.to(own), grad_W, grad_R, grad_z.sum(0)
+
+
+def _product_and_transpose(left: Tensor, right: Tensor, factor: Tensor, matrix: Tensor) -> Tensor:
+    """leftᵀ right + factor · matrixᵀ, (D, D) of the dtype of ``matrix``, stored by rows."""
+    if checks.is_eager(left) and left.device.type == "cpu" and left.dtype == matrix.dtype:
+        # in place on the transpose, which is copied block by block: faster than one more pass in its order
+        return matrix.T.contiguous().addmm_(left.T, right, beta=factor.item())
+    return (left.T @ right).to(matrix.dtype).addcmul_(factor, matrix.T)
 
 
 class RelativeGradientStep(torch.autograd.Function):

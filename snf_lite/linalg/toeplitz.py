@@ -30,6 +30,8 @@ from snf_lite.runtime import checks
 
 #: Largest relative residual of a solve at which the elimination without exchanges between blocks is accepted.
 RESIDUAL_BOUND = 1e-11
+#: The same where a device has no float64.
+RESIDUAL_BOUND_FLOAT32 = 1e-4
 #: If even the pivoted elimination leaves such a residual, no digit of a solve is right: T(w) is singular.
 HOPELESS_RESIDUAL = 1e-3
 #: A pivot of the pivoted elimination below this share of the largest tap is rounding noise: T(w) is singular.
@@ -120,7 +122,7 @@ def eliminate(weight: Tensor, height: int, width: int, label: str = "toeplitz") 
         return OnePixel(dense_matrix.factor(dense_matrix.precise(weight[:, :, 0, 0]), label), height * width)
     plan = layout(weight, height, width)
     quick = CyclicReduction(bands(dense_matrix.precise(weight), plan), plan)
-    if not checks.is_eager(weight) or residual(quick, weight[None], height, width) < RESIDUAL_BOUND:
+    if not checks.is_eager(weight) or _accepted(quick, weight[None], height, width):
         return quick
     return factorize_pivoted(weight, height, width, label)
 
@@ -130,12 +132,19 @@ def factorize_pivoted(weight: Tensor, height: int, width: int, label: str) -> Pi
     plan = layout(weight, height, width)
     careful = PivotedElimination(bands(dense_matrix.precise(weight), plan), plan)
     pivots, scale = careful.pivots().detach().abs(), dense_matrix.precise(weight.detach()).abs().max()
-    regular = bool((pivots > NOISE_PIVOT * scale).all())
+    noise = NOISE_PIVOT * torch.finfo(pivots.dtype).eps / torch.finfo(torch.float64).eps
+    regular = bool((pivots > noise * scale).all())
     if not regular or residual(careful, weight[None], height, width) > HOPELESS_RESIDUAL:
         raise dense_matrix.singular(
             label, f"a pivot of its matrix is {pivots.min():.1g} where its taps reach {scale:.1g}"
         )
     return careful
+
+
+def _accepted(factors: Factors, weights: Tensor, height: int, width: int) -> bool:
+    """Whether solves are as accurate as their dtype allows."""
+    double = dense_matrix.precise(weights[:0]).dtype == torch.float64
+    return residual(factors, weights, height, width) < (RESIDUAL_BOUND if double else RESIDUAL_BOUND_FLOAT32)
 
 
 @torch.no_grad()
@@ -184,7 +193,7 @@ def log_abs_dets(weights: Tensor, height: int, width: int, labels: Sequence[str]
         return torch.stack([log_abs_det(w, height, width, label) for w, label in zip(weights, labels, strict=True)])
     with torch.no_grad():
         factors, gradients = factors_and_gradient(dense_matrix.precise(weights), height, width)
-    if checks.is_eager(weights) and residual(factors, weights, height, width) >= RESIDUAL_BOUND:
+    if checks.is_eager(weights) and not _accepted(factors, weights, height, width):
         if len(weights) == 1:
             return factorize_pivoted(weights[0], height, width, labels[0]).log_abs_det[None]
         pairs = zip(weights, labels, strict=True)  # one by one, because not all of them need pivoting

@@ -22,6 +22,7 @@ from snf_lite.runtime.records import RunData
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.runtime.schema import AtLeast, mismatches, require_shallow
 from snf_lite.runtime.unpickle import DTYPES, load_archive
+from snf_lite.training.restorable import require_restorable
 
 FORMAT = "snf_lite checkpoint"
 #: Version 1 held ``digest`` of its content instead of a digest of the file.
@@ -84,7 +85,9 @@ def save(flow: Flow, path: str | Path) -> None:
     """Write a flow: its architecture, dtype and weights. ``restore`` reads it in any process that has its layers.
 
     Raises:
-        TypeError: a layer's settings hold a value that a checkpoint cannot (a function, an array).
+        TypeError: a layer's settings hold a value that a checkpoint cannot (a function, an array), or ``restore`` could
+            not give the flow back: a layer made anew from its settings would be another, a weight is pruned, normed or
+            parametrized, something was added to the flow, or it is a subclass of Flow.
         OSError: the file cannot be written; one that was there is intact.
 
     Example:
@@ -177,8 +180,10 @@ def write(path: str | Path, flow: Flow, weights: Mapping[str, Tensor], training:
 
     Raises the errors of ``save``.
     """
-    content = {"architecture": architecture(flow), "weights": dict(weights), "training": training}
+    described = architecture(flow)
+    content = {"architecture": described, "weights": dict(weights), "training": training}
     _require_plain(content)
+    require_restorable(flow, described)
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION, **content}, buffer)
     atomic_write(path, signed(buffer.getvalue()))

@@ -75,7 +75,7 @@ def test_a_user_that_is_not_there_is_named(home: Path) -> None:
             TAKES[name]("~nosuchuser/x")
 
     check_each(TAKES, check)
-    with pytest.raises(SystemExit):
+    with pytest.raises(SystemExit, match="2"):
         main(["results", "--runs=~nosuchuser/x"])
     assert os.listdir(".") == []
 

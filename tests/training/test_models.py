@@ -1,5 +1,9 @@
 """Models for points and tables, and the choice of a model for data."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -122,6 +126,14 @@ def test_the_model_chosen_takes_the_data(
     assert flow.log_prob(x).shape == (len(x),)
 
 
+@pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist, torch.from_numpy])
+def test_arrays_and_lists_get_a_flow_that_fits_them(make: Callable[[np.ndarray], Any]) -> None:
+    data = make(moons(200).double().numpy())
+    flow = snf.build_for(data)
+    snf.fit(flow, data, epochs=1, progress=False)
+    assert flow.event_shape == (2,) and snf.evaluate(flow, data).count == 200
+
+
 def test_name_levels_settings_and_dtype_are_passed_on() -> None:
     x = torch.randn(40, 3, dtype=torch.float64)
     flow = snf.build_for(x, "spline-selfnorm", depth=2, bins=4, recon_weight=3.0)
@@ -129,13 +141,13 @@ def test_name_levels_settings_and_dtype_are_passed_on() -> None:
     pixels = torch.randint(0, 17, (9, 1, 8, 8), dtype=torch.uint8)
     assert snf.build_for(pixels, levels=17).levels == 17
     assert snf.build_for(x.half()).dtype == torch.float32
+    assert snf.build_for(x[:, 0]).event_shape == (1,), "numbers are examples of one feature"
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (torch.rand(9, 1, 8, 8), r"rows \(N, D\).*uint8.*got .*\(1, 8, 8\).*Give name=, one of dense-selfnorm"),
-        (torch.randn(9), r"rows \(N, D\).*shape \(\)"),
         (torch.randn(9, 4, 5), r"shape \(4, 5\)"),
     ],
 )

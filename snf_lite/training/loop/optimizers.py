@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
-from snf_lite.training.adam import adam, require_moments
+from snf_lite.training.adam import adam, moments_by_rows, require_moments
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.step import set_learning_rate
 
@@ -104,6 +104,7 @@ class Optimization:
         stored = state["optimizer"]
         if isinstance(self.optimizer, torch.optim.Adam) and not self.own:
             require_moments(self.optimizer, stored, trained=state["epoch"] > 0)
+            moments_by_rows(stored, state["weights"], self.names)
             if self.scheduler is None:  # else the rate is part of the state
                 stored = {**stored, "param_groups": self.optimizer.state_dict()["param_groups"]}
         self.optimizer.load_state_dict(stored)

@@ -1,0 +1,103 @@
+"""``save`` refuses at once what ``restore`` could not give back."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_models import small
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations, prune, spectral_norm, weight_norm
+
+import snf_lite as snf
+
+
+class Scaled(snf.FlowLayer):
+    """A layer whose settings() is as complete as each test makes it."""
+
+    given: dict[str, Any] | None = None
+
+    def __init__(self, features: int, power: float = 1.0) -> None:
+        super().__init__()
+        self.features, self.power = features, power
+        self.log_scale = nn.Parameter(torch.zeros(features))
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * (self.power * self.log_scale).exp(), (self.power * self.log_scale).sum().expand(len(x))
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        return z * (-self.power * self.log_scale).exp()
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() if self.given is None else self.given
+
+
+class Shifted(snf.Flow):
+    """Another likelihood than a plain flow of the same layers."""
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        return super().log_prob(x, context) - 1
+
+
+def flow_of(given: dict[str, Any] | None, power: float = 1.0) -> snf.Flow:
+    layer = Scaled(2, power)
+    layer.given = given
+    return snf.Flow([layer], (2,))
+
+
+def changed(way: Callable[[snf.Flow], object]) -> snf.Flow:
+    flow = snf.build("dense-exact", (2,))
+    way(flow)
+    return flow
+
+
+REFUSED: dict[str, tuple[Callable[[], snf.Flow], str]] = {
+    "pruned": (lambda: changed(lambda f: prune.random_unstructured(f.layers[1], "weight", amount=1)), "prune.remove"),
+    "old weight_norm": (lambda: changed(lambda f: weight_norm(f.layers[1])), "remove_weight_norm"),
+    "old spectral_norm": (lambda: changed(lambda f: spectral_norm(f.layers[1])), "remove_spectral_norm"),
+    "weight_norm": (lambda: changed(lambda f: parametrizations.weight_norm(f.layers[1])), "remove_parametrizations"),
+    "orthogonal": (lambda: changed(lambda f: parametrizations.orthogonal(f.layers[1])), "remove_parametrizations"),
+    "a module more": (lambda: changed(lambda f: f.add_module("encoder", nn.Linear(3, 2))), "encoder.weight"),
+    "a parameter more": (
+        lambda: changed(lambda f: f.layers[1].register_parameter("extra", nn.Parameter(torch.zeros(1)))),
+        r"layers\[1\] .*other tensors: extra",
+    ),
+    "a subclass": (lambda: Shifted([snf.ExactLinear(2)], (2,)), "Flow, got its subclass Shifted"),
+    "no settings": (lambda: flow_of({}), r"layers\[0\] Scaled: settings\(\) must give .*'features'"),
+    "a wrong setting": (lambda: flow_of({"features": 3}), r"layers\[0\] Scaled: .*other tensors: log_scale"),
+    "an unknown setting": (lambda: flow_of({"features": 2, "p": 1}), "fails: .*unexpected keyword argument 'p'"),
+    "an option left out": (lambda: flow_of({"features": 2}, 2.0), r"leaves out power=2.0.*come back with 1.0"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*_norm.* is deprecated")
+@pytest.mark.parametrize("kind", REFUSED)
+def test_what_cannot_be_restored_is_refused(kind: str, tmp_path: Path) -> None:
+    make, message = REFUSED[kind]
+    path = tmp_path / "flow.pt"
+    with pytest.raises(TypeError, match=message):
+        snf.save(make(), path)
+    assert not path.exists()
+    with pytest.raises(TypeError, match=message):
+        snf.fit(make(), torch.randn(50, 2), epochs=1, checkpoint=path, progress=False)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("name", snf.model_names())
+def test_every_model_is_saved_and_restored(name: str, tmp_path: Path) -> None:
+    shape = (1, 8, 8) if name.partition("-")[0] in ("dense", "conv", "glow") else (4,)
+    flow = small(name, shape)
+    snf.save(flow, tmp_path / "flow.pt")
+    snf.save(flow, tmp_path / "flow.pt")
+    again = snf.restore(tmp_path / "flow.pt")
+    assert all(torch.equal(a, b) for a, b in zip(flow.parameters(), again.parameters(), strict=True))
+
+
+def test_folded_weights_and_a_default_left_out_are_saved(tmp_path: Path) -> None:
+    flow = snf.build("dense-exact", (2,))
+    prune.random_unstructured(flow.layers[1], "weight", amount=1)
+    prune.remove(flow.layers[1], "weight")
+    snf.save(flow, tmp_path / "flow.pt")
+    assert torch.equal(snf.restore(tmp_path / "flow.pt").layers[1].weight, flow.layers[1].weight)
+    snf.save(flow_of({"features": 2}), tmp_path / "other.pt")
