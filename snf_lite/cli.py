@@ -14,6 +14,7 @@ from snf_lite import __version__
 from snf_lite.commands import flows, results, studies, train
 from snf_lite.commands.parser import Parser, program
 from snf_lite.data.image_files import DataError
+from snf_lite.experiments.arguments import expand_paths
 from snf_lite.runtime import distributed
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.runtime.devices import tune_malloc
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     tune_malloc()
     try:
+        expand_paths(args)
         if distributed.launched() and args.run not in (train.train, studies.reproduce_rows):
             raise ValueError(f"torchrun is for train and reproduce; {args.parser.prog.split()[-1]} takes one process.")
         with warnings.catch_warnings():
