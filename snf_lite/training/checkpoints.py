@@ -47,6 +47,7 @@ class _Clock(TypedDict):
     seconds: float
     stepping: float
     stepped: int
+    objective: NotRequired[float]
 
 
 class _HistoryEntry(TypedDict):
@@ -233,19 +234,21 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{path}: expected a checkpoint, got {len(data)} bytes that cannot be read as one "
             f"({type(error).__name__}): the file is truncated, damaged or something else."
         ) from error
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+    named = isinstance(stored, dict) and isinstance(stored.get("format"), str) and stored["format"] == FORMAT
+    if not named:
         kind = f"a {type(stored).__name__}"
         if isinstance(stored, dict):
             kind = f"a dict with {', '.join(map(repr, list(stored)[:4])) or 'nothing in it'}"
         raise CheckpointError(f"{path}: expected a checkpoint of snf_lite, got something else ({kind}).")
     content = {key: stored.get(key) for key in _CONTENT}
-    match stored.get("version"):
+    version = stored.get("version")
+    match version if type(version) is int else repr(version)[:40]:
         case 1:
             intact = stored.get("digest") == digest(content)
         case 2:
             intact = data == signed(data[: -2 - _DIGEST] + b"\0\0")
-        case version:
-            raise CheckpointError(f"{path}: expected checkpoint format {VERSION} or before, got {version!r}.")
+        case other:
+            raise CheckpointError(f"{path}: expected checkpoint format {VERSION} or before, got {other}.")
     if not intact:
         raise CheckpointError(f"{path}: its content has been altered since it was written: the SHA-256 digests differ.")
     described: Any = content["architecture"]
