@@ -58,7 +58,7 @@ def call_with_weights(module: nn.Module, label: str, run: Callable[..., Any], *i
         for key, hook in module._forward_pre_hooks.items():
             if not inputs and _computed_by(hook) is None:
                 continue  # there is no input to show it
-            arguments = ({},) if key in module._forward_pre_hooks_with_kwargs else ()
+            arguments: tuple[dict[str, Any], ...] = ({},) if key in module._forward_pre_hooks_with_kwargs else ()
             if hook(module, inputs, *arguments) is not None:
                 raise TypeError(f"{label}: expected forward_pre_hooks that leave the input as it is, got {hook!r}.")
         with one_weight(module):

@@ -157,7 +157,7 @@ class AffineCoupling(ChannelSplit):
         super().__init__(channels)
         self.set_context(context_features)
         self.width = checks.positive_integer(width, "width", self.label)
-        self.checkpointing = checkpointing
+        self.checkpointing = checks.boolean(checkpointing, "checkpointing", self.label)
         self.net = nn.Sequential(
             nn.Conv2d(self.given + (context_features or 0), width, 3, padding=1), nn.ReLU(inplace=True),
             nn.Conv2d(width, width, 1), nn.ReLU(inplace=True),

@@ -1,7 +1,7 @@
 """The split prior of multi-scale flows: half of the channels leaves the chain early, standardized by the other half."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -47,13 +47,18 @@ class SplitPrior(Chain, ChannelSplit):
     ) -> None:
         super().__init__(channels)
         self.prior = ZeroConv2d(self.given, 2 * self.changed)
+        if isinstance(layers, str | Mapping) or not isinstance(layers, Iterable):
+            raise TypeError(f"{self.label}: expected layers to be a list of FlowLayer objects, got {layers!r}.")
         inner = [_layer(described, self.label) for described in layers]
         self.layers = nn.ModuleList(inner)
         self.learned_inverse = any(layer.learned_inverse for layer in inner)
         self.context_features = next((layer.context_features for layer in inner if layer.context_features), None)
         self.image_size: tuple[int, ...] | None = None
         if image_size is not None:
-            self.bind((channels, *checks.shape_tuple(image_size, "image_size", self.label)))
+            size = checks.shape_tuple(image_size, "image_size", self.label)
+            if len(size) != 2:
+                raise ValueError(f"{self.label}: expected image_size to be (H, W), got {image_size!r}.")
+            self.bind((channels, *size))
 
     # ---- shapes ------------------------------------------------------------------------------------------------------
 

@@ -50,7 +50,8 @@ def _product_and_transpose(left: Tensor, right: Tensor, factor: Tensor, matrix: 
     """leftᵀ right + factor · matrixᵀ, (D, D) of the dtype of ``matrix``, stored by rows."""
     if checks.is_eager(left) and left.device.type == "cpu" and left.dtype == matrix.dtype:
         # in place on the transpose, which is copied block by block: faster than one more pass in its order
-        return matrix.T.contiguous().addmm_(left.T, right, beta=factor.item())
+        copy = matrix.T.clone(memory_format=torch.contiguous_format)  # ``contiguous`` copies no 1×1 matrix
+        return copy.addmm_(left.T, right, beta=factor.item())
     return (left.T @ right).to(matrix.dtype).addcmul_(factor, matrix.T)
 
 

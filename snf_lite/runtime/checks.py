@@ -3,7 +3,7 @@
 import math
 import operator
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, SupportsIndex
 
@@ -202,9 +202,16 @@ def positive_integer(value: Any, name: str, label: str) -> int:
     return integer(value, name, label, at_least=1, wanted="to be a positive integer")
 
 
+def boolean(value: Any, name: str, label: str) -> bool:
+    """Refuse anything but True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{label}: expected {name} to be True or False, got {value!r}.")
+    return value
+
+
 def shape_tuple(value: Any, name: str, label: str) -> tuple[int, ...]:
     """Refuse anything but a sequence of positive integers."""
-    if isinstance(value, str) or not isinstance(value, Iterable):
+    if isinstance(value, str | Mapping | Set) or not isinstance(value, Iterable):
         raise TypeError(f"{label}: expected {name} to be a tuple of sizes, got {value!r}.")
     return tuple(positive_integer(size, f"each size in {name}", label) for size in value)
 

@@ -119,3 +119,21 @@ def test_a_layer_with_output_shape_is_taken_and_a_shape_changing_inverse_too() -
     x = torch.randn(5, 4)
     assert flow.z_shape == (2, 2) and torch.allclose(flow.inverse(flow(x)[0]), x, atol=1e-5)
     assert flow.layers[1].inverse(flow.layers[1](x)[0]).equal(x)
+
+
+BAD_SETTINGS: dict[str, tuple[Callable[[], object], str]] = {
+    "layers of SplitPrior": (lambda: snf.SplitPrior(2, None), "SplitPrior: expected layers to be a list"),
+    "a number in layers": (lambda: snf.SplitPrior(2, [1]), "SplitPrior: expected a FlowLayer"),
+    "image_size of SplitPrior": (lambda: snf.SplitPrior(2, [], [1]), r"SplitPrior: expected image_size to be \(H, W\)"),
+    "checkpointing": (lambda: snf.AffineCoupling(2, checkpointing="no"), "AffineCoupling: expected checkpointing"),
+    "a dict for a shape": (lambda: snf.Standardize({}), "Standardize: expected event_shape to be a tuple"),
+    "points for Squeeze": (lambda: snf.build("conv-selfnorm", (2,)), "for points build a dense"),
+    "odd images": (lambda: snf.build("conv-selfnorm", (3, 10, 14), 256), "conv-... with blocks=2"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_SETTINGS)
+def test_bad_settings_are_refused_by_name(kind: str) -> None:
+    make, message = BAD_SETTINGS[kind]
+    with pytest.raises((TypeError, ValueError), match=message):
+        make()

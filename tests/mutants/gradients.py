@@ -5,14 +5,14 @@ from mutation import Mutant
 MUTANTS: dict[str, Mutant] = {
     "dense: sign of the log-det's gradient": Mutant(
         "snf_lite/linalg/dense_steps.py",
-        "addcmul_(half, R.T)",
-        "addcmul_(-half, R.T)",
+        "x.to(dtype), half, R)",
+        "x.to(dtype), -half, R)",
         "theory/test_surrogate_gradients.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-1]",
     ),
     "dense: R in place of its transpose": Mutant(
         "snf_lite/linalg/dense_steps.py",
-        "addcmul_(half, R.T)",
-        "addcmul_(half, R)",
+        "x.to(dtype), half, R)",
+        "x.to(dtype), half, R.T)",
         "theory/test_surrogate_gradients.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-gaussian]",
     ),
     "dense: missing half of the log-det": Mutant(
@@ -35,8 +35,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "dense: sign of R's log-det": Mutant(
         "snf_lite/linalg/dense_steps.py",
-        "addcmul_(half, W, value=-1)",
-        "addcmul_(half, W, value=1)",
+        "Wx, -half, W)",
+        "Wx, half, W)",
         "theory/test_surrogate_gradients.py::test_fused_step_equals_the_readable_lines[SelfNormLinear-gaussian]",
     ),
     "dense: missing 2 of the reconstruction": Mutant(

@@ -64,9 +64,9 @@ def step_of_one_layer(name: str) -> Operators:
 @pytest.mark.parametrize("name", [name for name in LEARNED if "Linear" in name])
 def test_a_dense_step_is_six_matrix_products(name: str) -> None:
     names = step_of_one_layer(name).names
-    assert names["mm"] + names["addmm"] == 6
-    assert names["bmm"] == names["matmul"] == names["clone"] == 0
-    assert names["copy_"] == ("tolerance" in name)  # of one number, the batch's error
+    assert names["mm"] + names["addmm"] + names["addmm_"] == 6
+    assert names["bmm"] == names["matmul"] == 0 and names["clone"] == 2  # the transposes of W and R
+    assert names["copy_"] == 2 + ("tolerance" in name)  # and of one number, the batch's error
 
 
 @pytest.mark.parametrize("name", [name for name in LEARNED if "Conv" in name])
@@ -76,11 +76,13 @@ def test_a_convolutional_step_is_six_convolutions(name: str) -> None:
     assert names["mm"] + names["addmm"] + names["bmm"] == 0
 
 
-def test_weight_and_learned_inverse_are_stored_so_that_nothing_is_copied() -> None:
-    layer = snf.SelfNormLinear(5)
-    layer.surrogate(torch.randn(3, 5))[0].sum().backward()
-    assert layer.weight.is_contiguous() and layer.inverse_weight.T.is_contiguous()
-    assert layer.inverse_weight.grad.T.is_contiguous()
+@pytest.mark.parametrize("name", LEARNED)
+def test_parameters_and_gradients_are_stored_by_rows(name: str) -> None:
+    layer, x = CASES[name].layer(), CASES[name].events()
+    z, term, penalty = layer.surrogate(x)
+    loss = z.sum() + term.sum() + (0 if penalty is None else penalty.sum())
+    weights = list(layer.parameters())
+    assert all(tensor.is_contiguous() for tensor in (*weights, *torch.autograd.grad(loss, weights)))
 
 
 # ---- full graphs -----------------------------------------------------------------------------------------------------

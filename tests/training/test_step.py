@@ -1,4 +1,4 @@
-"""The options of a training step: compiled, captured, in lower precision; and Adam on weights stored by columns."""
+"""The options of a training step: compiled, captured, in lower precision; and Adam."""
 
 import warnings
 from pathlib import Path
@@ -11,9 +11,9 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite.training import checkpoints, cuda_graph, fit
-from snf_lite.training.adam import adam
-from snf_lite.training.cuda_graph import GraphedStep
+from snf_lite.training.adam import adam, moments_by_rows
 from snf_lite.training.loop import optimizers
+from snf_lite.training.loop.cuda_graph import GraphedStep
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.training_run import TrainingRun
 
@@ -32,22 +32,26 @@ def gradients(flow: snf.Flow, x: Tensor, precision: str = "float32") -> Tensor:
 # ---- Adam ------------------------------------------------------------------------------------------------------------
 
 
-def test_adam_steps_as_torchs_own_loop_does_and_copies_no_weight() -> None:
+def test_adam_steps_as_torchs_own_loop_does() -> None:
     torch.manual_seed(0)
-    weight = torch.nn.Parameter(torch.randn(6, 4).T)  # stored by columns, as the learned inverse is
+    weight = torch.nn.Parameter(torch.randn(4, 6))
     twin = torch.nn.Parameter(weight.detach().clone())
     ours, plain = adam([weight], 0.1), torch.optim.Adam([twin], 0.1)
-    copies = 0
     for _ in range(4):
-        gradient = torch.randn(4, 6)
-        weight.grad, twin.grad = gradient.T.contiguous().T, gradient
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            ours.step()
-        copies += sum(event.name == "aten::clone" for event in profile.events())
-        assert ours.param_groups[0]["params"][0].grad is None, "the optimiser holds on to a gradient"
+        weight.grad = twin.grad = torch.randn(4, 6)
+        ours.step()
         plain.step()
     assert torch.allclose(weight, twin, atol=1e-6)
-    assert copies == 0
+
+
+def test_moments_of_a_weight_stored_by_columns_are_transposed() -> None:
+    """Checkpoints of an earlier version hold them so."""
+    moments = {"step": torch.tensor(1.0), "exp_avg": torch.arange(9.0).reshape(3, 3), "exp_avg_sq": torch.ones(3, 3)}
+    other = {name: value.clone() for name, value in moments.items()}
+    weights = {"a": torch.randn(3, 3).T, "b": torch.randn(3, 3)}
+    moments_by_rows({"state": {0: moments, 1: other}}, weights, ["a", "b"])
+    assert torch.equal(moments["exp_avg"], torch.arange(9.0).reshape(3, 3).T)
+    assert torch.equal(other["exp_avg"], torch.arange(9.0).reshape(3, 3))
 
 
 def test_adam_skips_a_weight_that_has_no_gradient() -> None:
