@@ -77,6 +77,6 @@ def _read_image(path: Path, mode: str, size: tuple[int, ...] | None, first: str)
                     wanted, got = (f"{one[0]}×{one[1]}" for one in (size, (image.height, image.width)))
                     raise DataError(f"{path}: expected {wanted} pixels (height×width) as {first} has, got {got}.")
                 return np.array(image.convert(mode), dtype=np.uint8)
-    # Pillow raises these for damaged files, and for a header of more pixels than it believes a picture to have.
+    # Pillow raises these for damaged files, and for a header of more pixels than images have.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: expected a complete, readable image; {type(error).__name__}: {error}") from error

@@ -11,7 +11,6 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from snf_lite.data.source import sha256_of
 from snf_lite.flow import Flow
@@ -21,7 +20,7 @@ from snf_lite.runtime.files import atomic_write, read_regular, sha256
 from snf_lite.runtime.records import RunData
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.runtime.schema import AtLeast, mismatches, require_shallow
-from snf_lite.runtime.unpickle import DTYPES, load_archive
+from snf_lite.runtime.unpickle import DTYPES, BoundedFactories, load_archive
 from snf_lite.training.restorable import require_restorable
 
 FORMAT = "snf_lite checkpoint"
@@ -55,7 +54,7 @@ class _HistoryEntry(TypedDict):
 
 
 class _RunState(TypedDict):
-    """State of a training run; ``TrainingRun`` says what it holds."""
+    """State of a training run, as ``TrainingRun`` writes it."""
 
     epoch: int
     weights: dict[str, Tensor]
@@ -116,7 +115,7 @@ def restore(path: str | Path) -> Flow:
     layers: list[FlowLayer] = []
     most = _SPARE_BYTES + _SPARE_FACTOR * sum(value.nbytes for value in weights.values())
     # Constructors draw weights, which the stored ones replace.
-    with isolated_rng("cpu", "restore"), _BoundedFactories(most):
+    with isolated_rng("cpu", "restore"), BoundedFactories(most):
         for name, settings in described["layers"]:
             if name not in FlowLayer.registry:
                 missing = f"needs the layer class {name}, which is not defined here: import its module"
@@ -135,25 +134,6 @@ def restore(path: str | Path) -> Flow:
     except Exception as error:  # likewise the base density
         raise CheckpointError(f"{path}: its weights do not fit its own architecture: {error}") from error
     return flow
-
-
-class _BoundedFactories(TorchDispatchMode):
-    """Within it, new tensors may have ``most`` bytes together: MemoryError before more are allocated."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.left = most
-
-    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        arguments = {argument.name for argument in func._schema.arguments}
-        if "device" in arguments:  # a function that makes a tensor from sizes
-            without_values = {"device": "meta", **({"generator": None} if "generator" in arguments else {})}
-            made = func(*args, **{**kwargs, **without_values})
-            self.left -= made.nbytes
-            if self.left < 0:
-                raise MemoryError(f"a tensor of shape {tuple(made.shape)} is far larger than the stored weights")
-        return func(*args, **kwargs)
 
 
 def require_run(content: Mapping[str, Any], history: Mapping[str, Any], path: Path) -> None:
@@ -281,11 +261,6 @@ def architecture(flow: Flow) -> dict[str, Any]:
     return described if flow.base is None else {**described, "base": flow.base.settings()}
 
 
-def described_differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """A phrase with both values for each layer, shape or dtype in which two architectures differ."""
-    return differences(_flat(there), _flat(here))
-
-
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """A phrase with both values for each key on which two mappings differ."""
     keys = [*there, *(key for key in here if key not in there)]
@@ -294,14 +269,6 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         for key in keys
         if there.get(key, "missing") != here.get(key, "missing")
     ]
-
-
-def _flat(described: dict[str, Any]) -> dict[str, str]:
-    layers = {
-        f"layers[{index}]": f"{name}({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
-        for index, (name, settings) in enumerate(described["layers"])
-    }
-    return {**layers, "event_shape": str(tuple(described["event_shape"])), "dtype": described["dtype"]}
 
 
 def digest(content: Any) -> str:
