@@ -175,7 +175,7 @@ class Model(NamedTuple):
 
 PENALTY = {"recon_weight": 1.0, "tolerance": None}
 CONTEXT: dict[str, Any] = {"context_features": None}
-NETWORK: dict[str, Any] = {"depth": 6, "hidden_features": (48, 48)}
+NETWORK: dict[str, Any] = {"depth": 8, "hidden_features": (48, 48)}
 CURVE: dict[str, Any] = {"depth": 4, "bins": 16, "bound": 5.0}
 POINTS = "points and tables"
 MODELS: dict[str, Model] = {
