@@ -248,10 +248,11 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
     return model.architecture(model.layer, shape, levels, **{**model.options, **settings})
 
 
-def choose(shape: Shape, levels: int | None) -> tuple[str, dict[str, Any]] | None:
-    """Name and settings of the model that ``build_for`` takes for examples of a shape; None if there is none."""
-    if len(shape) == 1:  # tables have fewer rows than plane densities have points
-        return ("coupling-spline", {}) if shape[0] == 2 else ("spline-exact", {"depth": 3, "bins": 8})
+def choose(shape: Shape, levels: int | None, count: int = 0) -> tuple[str, dict[str, Any]] | None:
+    """Name and settings of the model that ``build_for`` takes for ``count`` examples; None if there is none."""
+    if len(shape) == 1:  # measured: the networks of couplings overfit where rows are few
+        many = shape[0] == 2 or 1 < shape[0] <= count / 100
+        return ("coupling-spline", {}) if many else ("spline-exact", {"depth": 3, "bins": 8})
     if len(shape) != 3 or levels is None:
         return None
     halvings = [count for count in (2, 1) if shape[1] % 2**count == shape[2] % 2**count == 0]
@@ -263,12 +264,11 @@ def build_for(data: Data, name: str | None = None, *, levels: int | None = None,
 
     Without a name the model is
 
-        "coupling-spline" for points (N, 2), "spline-exact" for other rows (N, D) of real numbers;
+        "coupling-spline" for rows (N, D) of real numbers with D = 2 or N ≥ 100 D, "spline-exact" for others;
         "conv-selfnorm" for pixels (N, C, H, W), with a block less where H and W cannot be halved twice;
         "dense-selfnorm" for pixels where they cannot be halved.
 
-    Points and tables are standardized inside. They learn faster than by ``fit``'s defaults with ``decay="cosine"`` and
-    ``lr=5e-3`` (points) or ``lr=3e-3`` (a table).
+    Rows are standardized inside; ``decay="cosine"`` with ``lr=5e-3`` (points) or ``3e-3`` (a table) suits them.
 
     Args:
         data: Data as for ``fit``.
@@ -291,7 +291,7 @@ def build_for(data: Data, name: str | None = None, *, levels: int | None = None,
     shape = tuple(example.shape)
     if levels is None and example.dtype == torch.uint8:
         levels = source.levels or 256
-    picked = choose(shape, levels) if name is None else (name, {})
+    picked = choose(shape, levels, source.count) if name is None else (name, {})
     if picked is None:
         wanted, names = "rows (N, D) of real numbers, or pixels (N, C, H, W) as torch.uint8", ", ".join(MODELS)
         got = f"{example.dtype} examples of shape {shape}"

@@ -78,7 +78,7 @@ def train(args: argparse.Namespace) -> None:
 
 def _chosen(config: RunConfig, train_set: DataTensor, shown: bool) -> RunConfig:
     """The configuration with the model that suits the data."""
-    picked = models.choose(tuple(train_set.shape[1:]), train_set.levels)
+    picked = models.choose(tuple(train_set.shape[1:]), train_set.levels, len(train_set))
     if picked is None:
         raise ValueError(f"no model is made for {config.data}, of shape {tuple(train_set.shape[1:])}; give a MODEL")
     if shown:

@@ -111,6 +111,8 @@ def kinds(flow: snf.Flow) -> set[str]:
     [
         (torch.randn(40, 7), "ExactLinear", (7,), None),
         (torch.randn(40, 1), "ExactLinear", (1,), None),
+        (torch.randn(699, 7), "ExactLinear", (7,), None),
+        (torch.randn(700, 7), "SplineVectorCoupling", (7,), None),
         ("moons", "SplineVectorCoupling", (2,), None),
         ("digits", "SelfNormConv2d", (1, 8, 8), 17),
         (torch.randint(0, 256, (9, 3, 12, 20), dtype=torch.uint8), "SelfNormConv2d", (3, 12, 20), 256),
