@@ -58,8 +58,11 @@ pages: $(READY) ## write the pages that follow from other files, and the lists i
 matrix: $(READY) ## the tests on other Pythons, versions, locales and checkouts: ROWS="cp1252 zip" for some, ROWS=list to see all
 	$(BIN)/python book/_tools/matrix.py $(ROWS)
 
+# As it stands, for no make and no shell to run: its value is not expanded.
+unexport URL
+address: export ADDRESS := $(value URL)
 address: $(READY) ## move the project to another public address: URL=https://github.com/someone/theirs
-	@$(BIN)/python book/_tools/address.py "$(URL)"
+	@$(BIN)/python book/_tools/address.py "$$ADDRESS"
 
 clean: ## remove what was built; the environment stays
 	rm -rf _build build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -5,7 +5,8 @@ import io
 import os
 import platform
 import sys
-from typing import NoReturn
+import warnings
+from typing import Any, NoReturn
 
 import torch
 
@@ -13,6 +14,7 @@ from snf_lite import __version__
 from snf_lite.commands import flows, results, studies, train
 from snf_lite.commands.parser import Parser, program
 from snf_lite.data.image_files import DataError
+from snf_lite.experiments.arguments import expand_paths
 from snf_lite.runtime import distributed
 from snf_lite.runtime.checks import NotInvertibleError
 from snf_lite.runtime.devices import tune_malloc
@@ -39,9 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     tune_malloc()
     try:
+        expand_paths(args)
         if distributed.launched() and args.run not in (train.train, studies.reproduce_rows):
             raise ValueError(f"torchrun is for train and reproduce; {args.parser.prog.split()[-1]} takes one process.")
-        args.run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            args.run(args)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the rest of the output goes there
@@ -70,6 +75,11 @@ def _words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split()) or type(error).__name__
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    """Show a warning as one line, without the place in the code from which it comes."""
+    print(f"snf_lite: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 class _Version(argparse.Action):

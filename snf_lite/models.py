@@ -177,7 +177,7 @@ PENALTY = {"recon_weight": 1.0, "tolerance": None}
 CONTEXT: dict[str, Any] = {"context_features": None}
 NETWORK: dict[str, Any] = {"depth": 6, "hidden_features": (48, 48)}
 CURVE: dict[str, Any] = {"depth": 4, "bins": 16, "bound": 5.0}
-POINTS = "points, tables"
+POINTS = "points and tables"
 MODELS: dict[str, Model] = {
     "dense-selfnorm": Model('Table 1, "SNF FC 2-Layer".', dense, SelfNormLinear, PENALTY),
     "dense-exact": Model('Table 1, "Exact Gradient FC 2-Layer".', dense, ExactLinear, {}),
@@ -251,7 +251,9 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
 def choose(shape: Shape, levels: int | None) -> tuple[str, dict[str, Any]] | None:
     """Name and settings of the model that ``build_for`` takes for examples of a shape; None if there is none."""
     if len(shape) == 1:
-        return "coupling-spline" if shape[0] == 2 else "spline-exact", {}
+        if shape[0] == 2:
+            return "coupling-spline", {}
+        return "spline-exact", {"depth": 3, "bins": 8}  # tables have fewer rows than plane densities have points
     halvings = [count for count in (2, 1) if len(shape) == 3 and shape[1] % 2**count == shape[2] % 2**count == 0]
     fitting = ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})
     return fitting if len(shape) == 3 and levels is not None else None

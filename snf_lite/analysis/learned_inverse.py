@@ -75,7 +75,7 @@ def error_directions(E: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return sizes, (x @ directions.T).square().mean(0), directions
 
 
-def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+def weight_gradients(flow: Flow, x: Tensor, context: Tensor | None = None) -> list[tuple[Tensor, Tensor]]:
     """Self-normalized and exact gradient with respect to w, a pair per layer that learns its inverse, data side first.
 
     Both are ascent directions of the mean log-likelihood of the batch x, without the reconstruction penalty:
@@ -84,6 +84,7 @@ def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
 
     Args:
         x: (B, *event_shape), as for ``flow.log_prob``.
+        context: Context (B, K) or (K,), for a conditioned flow.
 
     Raises:
         ValueError: as ``flow.log_prob``; ``NotInvertibleError`` if a layer is singular.
@@ -92,15 +93,15 @@ def weight_gradients(flow: Flow, x: Tensor) -> list[tuple[Tensor, Tensor]]:
     if not weights:
         return []
     with isolated_rng(x.device, "weight_gradients"):
-        exact = torch.autograd.grad(flow.log_prob(x).mean(), weights)
+        exact = torch.autograd.grad(flow.log_prob(x, context).mean(), weights)
     with isolated_rng(x.device, "weight_gradients"):
-        z, total, _ = flow.training_pass(x, flow.dtype)
+        z, total, _ = flow.training_pass(x, flow.dtype, flow.context_of(context, len(x)))
         objective = (flow.base_log_prob(z) + total).mean()  # that of ``Flow.loss`` without the penalties
         halves = torch.autograd.grad(objective, weights)
     return [(2 * half, whole) for half, whole in zip(halves, exact, strict=True)]
 
 
-def log_det_gradient_errors(flow: Flow, x: Tensor) -> list[float]:
+def log_det_gradient_errors(flow: Flow, x: Tensor, context: Tensor | None = None) -> list[float]:
     """Relative error of each learned inverse in the gradient of log|det J| with respect to w, data side first.
 
     ‖G̃ − G‖_F over the norm of the exact gradient of log|det J|, with G̃ and G of ``weight_gradients``. Their data terms
@@ -109,30 +110,33 @@ def log_det_gradient_errors(flow: Flow, x: Tensor) -> list[float]:
 
     Args:
         x: (B, *event_shape), as for ``flow.log_prob``; the result does not depend on it beyond rounding.
+        context: Context (B, K) or (K,), for a conditioned flow.
 
     Raises:
         ValueError: as ``weight_gradients``.
     """
     errors = []
-    for (layer, shape), (guess, exact) in zip(_learned(flow), weight_gradients(flow, x), strict=True):
+    for (layer, shape), (guess, exact) in zip(_learned(flow), weight_gradients(flow, x, context), strict=True):
         weight = layer.get_parameter("weight")
-        log_det = layer(torch.zeros(1, *shape, dtype=layer.dtype, device=weight.device))[1]
+        zero = torch.zeros(1, *shape, dtype=layer.dtype, device=weight.device)
+        log_det = layer.checked_transform(zero, flow.dtype)[1]  # that of W, whatever the context
         errors.append(float((guess - exact).norm() / torch.autograd.grad(log_det.sum(), weight)[0].norm()))
     return errors
 
 
-def gradient_angles(flow: Flow, x: Tensor) -> list[float]:
+def gradient_angles(flow: Flow, x: Tensor, context: Tensor | None = None) -> list[float]:
     """Angle in degrees between the gradients G̃ and G of ``weight_gradients``, for each layer (eq-angle).
 
     cos φ = ⟨G̃, G⟩ / (‖G̃‖_F ‖G‖_F). Below 90° a small step along G̃ still raises the exact likelihood.
 
     Args:
         x: (B, *event_shape), as for ``flow.log_prob``.
+        context: Context (B, K) or (K,), for a conditioned flow.
 
     Raises:
         ValueError: as ``weight_gradients``; a gradient is zero.
     """
-    return [angle(learned, exact) for learned, exact in weight_gradients(flow, x)]
+    return [angle(learned, exact) for learned, exact in weight_gradients(flow, x, context)]
 
 
 def angle(a: Tensor, b: Tensor) -> float:

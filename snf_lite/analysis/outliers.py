@@ -1,5 +1,7 @@
 """Out-of-distribution detection by likelihood: scores, a detection threshold, and the AUROC."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -11,19 +13,20 @@ from snf_lite.training.evaluation import EVALUATION_BATCH, fitted, log_probs
 
 
 def nats_per_example(
-    flow: Flow, data: Data, split: str = "test", batch_size: int = EVALUATION_BATCH, seed: int = 0
-) -> Tensor:
+    flow: Flow, data: Data, split: str = "test", batch_size: int = EVALUATION_BATCH, seed: int = 0,
+    context: Any = None,
+) -> Tensor:  # fmt: skip
     """Exact -log p of each example, (N,) in nats, float64; ``evaluate`` gives their mean.
 
     Args:
         flow: flow to evaluate, on its own device.
-        data, split, batch_size, seed: as for ``evaluate``.
+        data, split, batch_size, seed, context: as for ``evaluate``.
 
     Raises:
         ValueError, TypeError, NotInvertibleError, FloatingPointError: as ``evaluate``.
     """
     checks.positive_integer(batch_size, "batch_size", "nats_per_example")
-    examples = fitted(as_source(data, split), flow)
+    examples = fitted(as_source(data, split).with_extras(context, None), flow)
     return -log_probs(flow, examples, batch_size, require_seed(seed, "nats_per_example"))
 
 

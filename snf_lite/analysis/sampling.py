@@ -63,10 +63,12 @@ def relative_distance(x: Tensor, reference: Tensor) -> float:
 
 
 @torch.no_grad()
-def sample_pair(flow: Flow, n: int, seed: int = 0, temperature: float = 1.0) -> SamplePair:
+def sample_pair(
+    flow: Flow, n: int, seed: int = 0, temperature: float = 1.0, context: Tensor | None = None
+) -> SamplePair:
     """Draw n ≥ 1 latents, which depend on the seed alone, and pass them through both inverses.
 
-    ``temperature`` is that of ``Flow.sample``.
+    ``temperature`` and ``context`` are those of ``Flow.sample``.
 
     Raises:
         ValueError: n < 1, seed is not an integer, or a layer is singular (``NotInvertibleError``).
@@ -75,17 +77,19 @@ def sample_pair(flow: Flow, n: int, seed: int = 0, temperature: float = 1.0) -> 
         raise ValueError("sample_pair: expected at least 1 sample, got 0.")
     with isolated_rng(flow.device, require_seed(seed, "sample_pair"), "sample"):
         z = flow.sample_base(n, temperature=temperature)
-    flow.inverse(z[:1], exact=False)  # warm-up: the first call in a process loads kernels
-    learned, learned_seconds = _timed(flow, z, exact=False)
+    context = flow.context_of(context, n)
+    first = None if context is None else context[:1]
+    flow.inverse(z[:1], exact=False, context=first)  # warm-up: the first call in a process loads kernels
+    learned, learned_seconds = _timed(flow, z, context, exact=False)
     flow.clear_cache()
-    exact, exact_seconds = _timed(flow, z, exact=True)
+    exact, exact_seconds = _timed(flow, z, context, exact=True)
     return SamplePair(learned, exact, learned_seconds, exact_seconds)
 
 
-def _timed(flow: Flow, z: Tensor, exact: bool) -> tuple[Tensor, float]:
+def _timed(flow: Flow, z: Tensor, context: Tensor | None, exact: bool) -> tuple[Tensor, float]:
     synchronize(flow.device)
     started = time.perf_counter()
-    x = flow.inverse(z, exact=exact)
+    x = flow.inverse(z, exact=exact, context=context)
     synchronize(flow.device)
     return x, time.perf_counter() - started
 
@@ -117,12 +121,13 @@ class LayerGap:
 
 
 @torch.no_grad()
-def layer_gaps(flow: Chain, z: Tensor) -> list[LayerGap]:
+def layer_gaps(flow: Chain, z: Tensor, context: Tensor | None = None) -> list[LayerGap]:
     """Distance between the learned and the exact inverse after each layer, latent side first.
 
     Args:
         flow: a flow or chain; the inverse of ``Dequantize`` rounds to pixels.
         z: (B, *z_shape).
+        context: (B, K), for a conditioned flow.
 
     Raises:
         ValueError: as ``Flow.inverse``.
@@ -130,8 +135,9 @@ def layer_gaps(flow: Chain, z: Tensor) -> list[LayerGap]:
     exact = learned = z
     gaps = []
     for layer in reversed(flow.bijections):
-        truth = layer.inverse(exact)
-        from_exact, from_learned = layer.inverse(exact, exact=False), layer.inverse(learned, exact=False)
+        given = layer.own(context)
+        truth = layer.inverse(exact, True, *given)
+        from_exact, from_learned = layer.inverse(exact, False, *given), layer.inverse(learned, False, *given)
         incoming, carried = _distances(learned, exact), _distances(from_learned, from_exact)
         stretch = torch.where(incoming > 0, carried / incoming, 1.0)
         own, gap = _distances(from_exact, truth), _distances(from_learned, truth)
@@ -168,7 +174,7 @@ def error_bound(own: Sequence[Tensor], stretch: Sequence[Tensor | float]) -> Ten
 
 
 @torch.no_grad()
-def refine(flow: Chain, z: Tensor, passes: int) -> Tensor:
+def refine(flow: Chain, z: Tensor, passes: int, context: Tensor | None = None) -> Tensor:
     """The learned inverse, refined ``passes`` times per layer without a solve (eq-refine).
 
     At a layer with a learned inverse x ← x + g(z) − g(f(x)). Where f and g have linear parts W and R, each pass
@@ -179,14 +185,16 @@ def refine(flow: Chain, z: Tensor, passes: int) -> Tensor:
         flow: a flow or chain.
         z: (B, *z_shape).
         passes: number of passes; 0 gives g(z).
+        context: (B, K), for a conditioned flow.
 
     Raises:
         ValueError: passes is negative or not an integer; otherwise as ``Flow.inverse``.
     """
     checks.integer(passes, "a", "refine", at_least=0, wanted="number of passes ≥ 0")
     for layer in reversed(flow.bijections):
-        x = first = layer.inverse(z, exact=False)
+        given = layer.own(context)
+        x = first = layer.inverse(z, False, *given)
         for _ in range(passes if layer.learned_inverse else 0):
-            x = x + first - layer.inverse(layer(x)[0], exact=False)
+            x = x + first - layer.inverse(layer(x, *given)[0], False, *given)
         z = x
     return z

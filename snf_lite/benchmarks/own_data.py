@@ -3,7 +3,6 @@
 Repeat it with ``python -m snf_lite own-data``; without zuko it measures the others.
 """
 
-import argparse
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -16,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from snf_lite.data.densities import density_names, mixture_log_prob, sample_density
+from snf_lite.data.densities import mixture_log_prob, sample_density
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.layers.preprocessing import Standardize
@@ -49,7 +48,7 @@ class OwnDataRecord(records.Record):
         seed: Seed of the first repetition; the others are the next.
         budget: Seconds of processor time of each training on a density.
         densities: By density its ``entropy`` in nats (None if it has no closed form), and by method ``parameters``; by
-            repetition ``nats`` per test point and ``steps``; and ``mean``, with its ``standard_error``, of the nats.
+            repetition ``nats`` per test point and ``steps``; and the ``mean`` of ``nats``, with its ``standard_error``.
         tables: By table ``rows``, ``columns``, and by method the same of each split, in units of the data.
         skipped: Reason by method that could not be measured.
     """
@@ -169,7 +168,7 @@ def train_alike(flows: Mapping[str, Flow], x: Tensor, budget: float, seed: int) 
     """Train flows in turn, each for ``budget`` seconds of processor time, by the same plain loop.
 
     Adam on the flow's loss, batches of ``BATCH``, a half cosine from ``LR`` to 0 over the budget, gradients clipped to
-    the norm ``CLIP``. The flows take turns step by step, so that whatever else the machine does slows all alike.
+    the norm ``CLIP``. The flows are interleaved step by step, so that whatever else the machine does slows all alike.
 
     Returns:
         Number of steps by name.
@@ -265,10 +264,17 @@ def _summarized(methods: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]
 
 
 def rows_of(results: Mapping[str, Any]) -> list[list[str]]:
-    """Rows of ``densities`` or ``tables`` of a record, heading first: data, and by method nats ± standard error."""
+    """Rows of ``densities`` or ``tables`` of a record, heading first: data, and by method nats ± standard error.
+
+    A single repetition has no standard error.
+    """
+
+    def cell(result: Mapping[str, Any]) -> str:
+        error = f" ± {result['standard_error']:.2f}" if len(result["nats"]) > 1 else ""
+        return f"{result['mean']:.2f}{error}"
+
     methods = list(next(iter(results.values()))["methods"]) if results else []
-    found = [(name, [entry["methods"][method] for method in methods]) for name, entry in results.items()]
-    lines = [[name, *[f"{r['mean']:.2f} ± {r['standard_error']:.2f}" for r in cells]] for name, cells in found]
+    lines = [[name, *[cell(entry["methods"][method]) for method in methods]] for name, entry in results.items()]
     return [["", *methods], *lines]
 
 
@@ -276,27 +282,3 @@ def difference(entry: Mapping[str, Any], method: str, other: str) -> tuple[float
     """Nats of a method minus those of another, and the standard error of that mean over the repetitions."""
     pairs = zip(entry["methods"][method]["nats"], entry["methods"][other]["nats"], strict=True)
     return summary([one - two for one, two in pairs])
-
-
-# ---- the command -----------------------------------------------------------------------------------------------------
-
-
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of ``run_own_data`` beside ``--seed``."""
-    add, names = parser.add_argument, density_names()
-    add("--densities", nargs="*", choices=names, default=names, metavar="NAME", help="2-D densities")
-    tables = [*TABLES, DOWNLOADED]
-    add("--tables", nargs="*", choices=tables, default=list(TABLES), metavar="NAME", help=", ".join(tables))
-    add("--budget", type=float, default=8.0, help="seconds of processor time of each training on a density")
-    add("--repeats", type=int, default=3, help="trainings on a density, from different initial weights")
-    add("--splits", type=int, default=5, help="random splits of a table")
-    add("--out", type=Path, default=Path("runs"), help="folder of the runs")
-
-
-def run_own_data(args: argparse.Namespace) -> None:
-    """Compare models for points and tables with zuko's flow and Gaussian mixtures, and write a record."""
-    numbers = (args.budget, args.repeats, args.splits, args.seed)
-    record = measure(args.densities, args.tables, *numbers, log=lambda line: print(line, flush=True))
-    path = args.out / "own-data" / FILE
-    records.write_record(record, path)
-    print("\n".join([f"{path}: nats per test row", *(f"{name}: {why}" for name, why in record.skipped.items())]))

@@ -43,7 +43,7 @@ def add(commands: Any) -> None:
     _add_checkpoint(parser)
     add = parser.add_argument
     kinds = f"file to write, a figure of both inverses or the numbers: {', '.join((*FIGURES, *ARRAYS))}"
-    add("--out", type=options.folder, default=Path("samples.png"), metavar="FILE", help=kinds)
+    add("--out", type=Path, default=Path("samples.png"), metavar="FILE", help=kinds)
     add("--count", type=int, metavar="N", help="number of samples (default: 8 images or 1000 points; 1000 as numbers)")
     add("--exact", action="store_true", help="numbers of the exact inverse, not of the learned one")
     add("--temperature", type=float, default=1.0, metavar="T", help="scale of the latents")
@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
 
 def _add_checkpoint(parser: argparse.ArgumentParser) -> None:
     what = "run's folder, or file that `train` or `snf_lite.save` wrote"
-    parser.add_argument("checkpoint", metavar="RUN", type=options.folder, help=what)
+    parser.add_argument("checkpoint", metavar="RUN", type=Path, help=what)
     options.add_imports(parser)
 
 
@@ -65,6 +65,8 @@ def evaluate_flow(args: argparse.Namespace) -> None:
     own = name not in dataset_names()
     if own and args.data is None and "file_sha256" not in (trained or {}):
         raise ValueError(f"{path}: was trained on {name}, not on data with a name; give --data")
+    if own and args.data is None and not Path(name).expanduser().exists():
+        raise FileNotFoundError(f"{path}: was trained on {name}, which is not there; give its path by --data.")
     if not own and (args.split == "all" or args.channels):
         raise ValueError(f"--split all and --channels are for own data, not for {name}")
     if own:

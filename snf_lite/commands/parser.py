@@ -144,7 +144,7 @@ def add_settings(parser: argparse.ArgumentParser, text: str) -> None:
 
 def add_runs(parser: argparse.ArgumentParser) -> None:
     """Add ``--out``, the folder of the runs."""
-    parser.add_argument("--out", type=folder, default=Path("runs"), metavar="FOLDER", help="folder of the runs")
+    parser.add_argument("--out", type=Path, default=Path("runs"), metavar="FOLDER", help="folder of the runs")
 
 
 def add_output(parser: argparse.ArgumentParser, name: str, overwrite: str) -> None:
@@ -176,11 +176,6 @@ def add_imports(parser: argparse.ArgumentParser) -> None:
 
 
 # ---- types of values -------------------------------------------------------------------------------------------------
-
-
-def folder(text: str) -> Path:
-    """A path; ~ is the home folder."""
-    return Path(text).expanduser()
 
 
 def size(text: str) -> int:

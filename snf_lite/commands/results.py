@@ -29,7 +29,7 @@ def add_results(commands: Any) -> None:
     parser = options.add_command(commands, "results", show_results)
     add = parser.add_argument
     runs = "folder of runs (default: the records of this project, then the runs in ./runs)"
-    add("--runs", "--out", type=options.folder, metavar="FOLDER", help=runs)
+    add("--runs", "--out", type=Path, metavar="FOLDER", help=runs)
     check = "verify every record of the folder instead; status 1 if one is missing or altered"
     add("--check", action="store_true", help=check)
     add("--update-index", action="store_true", help="rewrite the index that --check compares with")

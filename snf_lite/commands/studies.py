@@ -1,7 +1,8 @@
-"""``reproduce``, ``ablate``, ``preprocessing`` and ``bench``: studies that leave records."""
+"""``reproduce``, ``ablate``, ``preprocessing``, ``bench`` and ``own-data``: studies that leave records."""
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from snf_lite.benchmarks import own_data
@@ -10,7 +11,7 @@ from snf_lite.benchmarks.suites import SUITES
 from snf_lite.commands import parser as options
 from snf_lite.commands.stored import CHECKPOINT
 from snf_lite.commands.train import RESUMES
-from snf_lite.data.datasets import image_set_names
+from snf_lite.data.datasets import density_names, image_set_names
 from snf_lite.experiments import ablation, preprocessing
 from snf_lite.experiments.paper_tables import PRESETS, ROWS
 from snf_lite.experiments.reproduce import ReproduceConfig, default_minutes, plan_name, reproduce
@@ -95,7 +96,7 @@ def add_ablate(commands: Any) -> None:
     missing = "Run the same command again for the variants that are missing."
     parser = options.add_command(commands, "ablate", ablate, missing, "RUN")
     add = parser.add_argument
-    add("run_name", metavar="RUN", help="folder of a run with its checkpoint, or its name in --out")
+    add("run_name", metavar="RUN", type=Path, help="folder of a run with its checkpoint, or its name in --out")
     variants = f"variant to train: {', '.join(ablation.VARIANTS)} (default: all that have no record)"
     add("--variant", choices=ablation.VARIANTS, metavar="NAME", help=variants)
     add("--steps", type=int, default=1000, metavar="N", help=f"steps of {ablation.BATCH} examples each")
@@ -106,8 +107,8 @@ def add_ablate(commands: Any) -> None:
 
 def ablate(args: argparse.Namespace) -> None:
     """Continue a trained run with other gradients, and write a record of each variant that has none."""
-    named = options.folder(args.run_name)
-    run = named if (named / CHECKPOINT).exists() else args.out / args.run_name
+    named = (args.run_name / CHECKPOINT).exists()
+    run = args.run_name if named else args.out / args.run_name
     ablation.ablate(run, args.variant, args.steps, args.lr, args.seed, args.device)
 
 
@@ -127,17 +128,35 @@ def add_preprocessing(commands: Any) -> None:
     options.add_runs(parser)
 
 
-def add_own_data(commands: Any) -> None:
-    """Add the command ``own-data``."""
-    parser = options.add_command(commands, "own-data", own_data.run_own_data)
-    own_data.add_options(parser)
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first training")
-    options.add_ignored(parser, "--device")
-
-
 def measure_preprocessing(args: argparse.Namespace) -> None:
     """Measure what the preprocessing of images adds to their log-likelihood, and write a record."""
     record = preprocessing.measure(args.data, args.alpha, args.seed, choose_device(args.device))
     path = args.out / f"preprocessing-{args.data}" / preprocessing.FILE
     write_record(record, path)
     print(f"{path}: {record.results['test']['total']:.2f} nats per test image")
+
+
+def add_own_data(commands: Any) -> None:
+    """Add the command ``own-data``."""
+    parser = options.add_command(commands, "own-data", measure_own_data)
+    add, densities, tables = parser.add_argument, density_names(), [*own_data.TABLES, own_data.DOWNLOADED]
+    names = f"2-D densities: {', '.join(densities)} (default: all)"
+    add("--densities", nargs="*", choices=densities, default=densities, metavar="NAME", help=names)
+    names = f"tables of scikit-learn: {', '.join(tables)} (default: all but the last, which is downloaded)"
+    add("--tables", nargs="*", choices=tables, default=list(own_data.TABLES), metavar="NAME", help=names)
+    budget = "processor time of each training on a density"
+    add("--budget", type=options.duration, default=10.0, metavar="S", help=budget)
+    repeats = "trainings on a density, from different initial weights"
+    add("--repeats", type=options.size, default=3, metavar="N", help=repeats)
+    add("--splits", type=options.size, default=5, metavar="N", help="random splits of a table")
+    add("--seed", type=int, default=0, help="seed of the first repetition")
+    options.add_runs(parser)
+
+
+def measure_own_data(args: argparse.Namespace) -> None:
+    """Compare models for points and tables with zuko's flow and Gaussian mixtures, and write a record."""
+    numbers = (args.budget, args.repeats, args.splits, args.seed)
+    record = own_data.measure(args.densities, args.tables, *numbers, log=lambda line: print(line, flush=True))
+    path = args.out / "own-data" / own_data.FILE
+    write_record(record, path)
+    print("\n".join([f"{path}: nats per test row", *(f"{name}: {why}" for name, why in record.skipped.items())]))

@@ -82,7 +82,8 @@ def _chosen(config: RunConfig, train_set: DataTensor, shown: bool) -> RunConfig:
     if picked is None:
         raise ValueError(f"no model is made for {config.data}, of shape {tuple(train_set.shape[1:])}; give a MODEL")
     if shown:
-        hint = "" if train_set.levels else "; such data are learned faster by --lr 5e-3 --decay cosine"
+        usual = (config.training.lr, config.training.decay) == (TrainingConfig.lr, TrainingConfig.decay)
+        hint = "; such data are learned faster by --lr 5e-3 --decay cosine" if usual and not train_set.levels else ""
         print(f"model: {picked[0]}{hint}", flush=True)
     return replace(config, model=picked[0], settings={**picked[1], **config.settings})
 

@@ -16,13 +16,15 @@ from snf_lite.data.datasets import DataTensor, described
 from snf_lite.data.image_files import DataError
 from snf_lite.data.image_folder import read_folder
 from snf_lite.data.registry import SPLITS
-from snf_lite.runtime.files import sha256
+from snf_lite.runtime.files import expanded, sha256
 from snf_lite.runtime.rng import isolated_rng
 
 #: Fraction of the examples that go to validation, and to test, at least one each; the rest is trained on.
 HELD_OUT = 0.1
 #: Suffixes of the images that are looked for in a folder.
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+#: Fewest steps of float32 between the lowest and the highest value of a column.
+FEWEST_STEPS = 1000
 #: Number of values of a pixel.
 LEVELS = 256
 
@@ -45,9 +47,11 @@ def read_data(path: str | Path, channels: int | None = None) -> DataTensor:
         DataError: The content is damaged, or not numbers; the message names the place.
         ValueError: The suffix is of another format; the message lists the known ones.
     """
-    home = Path(path).expanduser()
+    home = expanded(path)
     if not home.exists():
         raise FileNotFoundError(f"{path}: there is no such file or folder.")
+    if not (home.is_dir() or home.is_file()):
+        raise DataError(f"{path}: expected a folder of images or a file of arrays, got a pipe, a device or a socket.")
     origin: dict[str, Any] = {}
     if home.is_dir():
         values, origin = _read_images(home, channels)
@@ -112,12 +116,12 @@ def _channels_of(path: Path) -> int:
 
 def _read_npy(path: Path) -> tuple[NDArray[Any], list[str]]:
     try:
-        array = np.load(path, allow_pickle=False)
+        array = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the header with the length of the file
     except (ValueError, EOFError, SyntaxError) as error:
         raise DataError(f"{path}: expected an array of numbers as numpy.save writes it: {error}") from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: expected one array, got an archive; name it .npz.")
-    return array, []
+    return np.array(array), []
 
 
 def _read_npz(path: Path) -> tuple[NDArray[Any], list[str]]:
@@ -125,6 +129,12 @@ def _read_npz(path: Path) -> tuple[NDArray[Any], list[str]]:
         with np.load(path, allow_pickle=False) as archive:
             names = list(archive)
             if len(names) == 1:
+                member = archive.zip.infolist()[0]
+                with archive.zip.open(member) as file:
+                    np.lib.format.read_magic(file)
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                if math.prod(shape) * dtype.itemsize > member.file_size:
+                    raise ValueError(f"its header asks for the shape {shape}, which the file does not have")
                 return archive[names[0]], []
     except Exception as error:  # zipfile, zlib and numpy each raise their own
         raise DataError(f"{path}: expected arrays as numpy.savez writes them: {error}") from error
@@ -155,6 +165,12 @@ def _as_tensor(array: NDArray[Any], name: str) -> Tensor:
     if not np.isfinite(values).all():
         row, *place = np.argwhere(~np.isfinite(values))[0].tolist()
         raise DataError(f"{name}: expected finite float32 numbers, got {array[(row, *place)]} at {[row, *place]}.")
+    rows, kept = array.reshape(len(array), -1), values.reshape(len(array), -1)
+    spread = np.ptp(rows, axis=0)
+    steps = spread / np.spacing(np.abs(kept).max(axis=0))
+    for index in np.flatnonzero((spread > 0) & (steps < FEWEST_STEPS) & (rows != kept).any(axis=0)):
+        where = f"number {index + 1} of each row spreads over {spread[index]:g} around {rows[0, index]:g}"
+        raise DataError(f"{name}: {where}, too narrow for the 7 digits of float32; subtract a constant from it.")
     return torch.from_numpy(values)
 
 

@@ -158,7 +158,7 @@ class DataSource:
 
 
 def as_source(data: Data, split: str, name: str = "your data") -> DataSource:
-    """Data of any accepted kind as a ``DataSource``.
+    """Data of any accepted kind as a ``DataSource``; numbers (N,) become examples (N, 1).
 
     Args:
         data: name of a data set; or tensor, array, data frame (pandas, polars), list, DataLoader, or any object with a
@@ -177,6 +177,8 @@ def as_source(data: Data, split: str, name: str = "your data") -> DataSource:
     shape = f"shape {tuple(examples.shape)}" if isinstance(examples, Tensor) else "length 0"
     if (isinstance(examples, Tensor) and examples.dim() == 0) or len(examples) == 0:
         raise ValueError(f"Expected data of at least one example, got a {type(owner).__name__} of {shape}.")
+    if isinstance(examples, Tensor) and examples.dim() == 1:
+        examples = examples[:, None]  # numbers: examples of one feature
     own = getattr(owner, "name", None)  # torch defines ``name`` on a plain tensor, as None; a Series has one too
     known = hasattr(owner, "levels") and not columns
     if isinstance(own, str) and hasattr(owner, "split_name"):

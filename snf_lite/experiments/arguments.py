@@ -4,7 +4,13 @@ import argparse
 import ast
 from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, get_args, get_type_hints
+
+from snf_lite.runtime.files import expanded
+
+#: Characters of a value of ``--set``, such as a list of sizes.
+LONGEST_VALUE = 1000
 
 
 def add_fields(parser: argparse.ArgumentParser, config: type, skip: Iterable[str] = ()) -> None:
@@ -50,7 +56,16 @@ def setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not (key.isidentifier() and equals):
         raise argparse.ArgumentTypeError(f"expected KEY=VALUE, got {text!r}")
+    if len(value) > LONGEST_VALUE:
+        raise argparse.ArgumentTypeError(f"expected a value of at most {LONGEST_VALUE} characters, got {len(value)}")
     try:
         return key, ast.literal_eval(value.capitalize() if value in ("true", "false") else value)
     except (ValueError, SyntaxError, MemoryError, RecursionError):  # the last two from thousands of signs or brackets
         return key, value
+
+
+def expand_paths(args: argparse.Namespace) -> None:
+    """Replace ``~`` in the paths among the arguments, which a shell leaves alone in ``--out=~/runs``."""
+    for name, value in vars(args).items():
+        if isinstance(value, Path):
+            setattr(args, name, expanded(value))

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import warnings
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,6 +104,9 @@ class RunConfig:
             kind = "images" if len(shape) == 3 else "points"
             others = [name for name, model in models.MODELS.items() if kind in model.data]
             known = "" if self.model in others else f" Models for {kind}: {', '.join(others)}."
+            blocks = (models.choose(shape, examples.levels) or ("", {}))[1].get("blocks")
+            if blocks and "blocks" in models.known_settings(self.model) and "even H and W" in str(error):
+                known += f" It fits with --set blocks={blocks}."
             raise type(error)(f"{self.model} for {self.data}, of shape {shape}: {error}{known}") from error
 
 
@@ -168,10 +172,12 @@ def run(
 
     if not overwrite:
         process.on_main(lambda: _require_same_run(record, config) if not checkpoint.exists() else None)
-    history = fit(
-        flow, parts.train, device=process.device, checkpoint=checkpoint, resume=not overwrite,
-        validation=parts.validation, progress=progress, **vars(config.training),
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "fit: interrupted")  # the command line reports it
+        history = fit(
+            flow, parts.train, device=process.device, checkpoint=checkpoint, resume=not overwrite,
+            validation=parts.validation, progress=progress, **vars(config.training),
+        )  # fmt: skip
     if history.interrupted:
         raise KeyboardInterrupt  # of the command; the same command resumes
 

@@ -78,6 +78,9 @@ class BaseDensity(nn.Module):
                 values[argument] = value.distribution(validate)
         return self.kind(**values, validate_args=self.validate and validate)
 
+    def extra_repr(self) -> str:
+        return self.kind.__name__
+
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z), (B,) in nats.
 

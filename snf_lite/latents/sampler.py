@@ -128,12 +128,12 @@ class Sampler(Chain):
     ) -> Tensor:  # fmt: skip
         """n samples as of ``sample``, differentiable with respect to parameters and context (reparameterized).
 
-        Exact samples train the parameters of f, not the learned inverses; with ``exact=False`` it is the reverse.
+        Exact samples train the parameters of f, not the learned inverses; with ``exact=False`` it is the reverse. The
+        errors are those of ``sample``, and:
 
         Raises:
             TypeError: the flow gives pixels, which have no gradient.
             NotImplementedError: the base density has parameters, and no ``rsample``.
-            Otherwise as ``sample``.
         """
         if self.levels is not None:
             raise TypeError("Flow.rsample: pixels have no gradient, as the first layer rounds them; use sample.")

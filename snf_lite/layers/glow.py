@@ -164,6 +164,11 @@ class AffineCoupling(ChannelSplit):
             ZeroConv2d(width, 2 * self.changed),
         )  # fmt: skip
 
+    def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
+        if len(event_shape) == 1:
+            raise self.shape_error(f"({self.channels}, H, W), or AffineVectorCoupling for vectors", event_shape)
+        return super().output_shape(event_shape)
+
     def transform(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """z and Σ 2 tanh(h/2), (B,) in nats (eq-coupling)."""
         given, others = self.halves(x)

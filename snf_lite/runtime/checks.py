@@ -2,6 +2,7 @@
 
 import math
 import operator
+import sys
 from collections.abc import Iterable, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, SupportsIndex
@@ -20,6 +21,16 @@ class NotInvertibleError(ValueError):
         Traceback (most recent call last):
         snf_lite.runtime.checks.NotInvertibleError: ExactLinear: the weight is singular: ...
     """
+
+
+#: Largest integer of torch, which has 64 bits for one.
+LARGEST = 2**63 - 1
+
+
+def shown(value: Any) -> str:
+    """A value in a message; of an integer beyond 64 bits the number of bits, since Python may not write it."""
+    huge = isinstance(value, int) and abs(value) > LARGEST
+    return f"an integer of {value.bit_length()} bits" if huge else repr(value)
 
 
 def is_eager(x: Tensor) -> bool:
@@ -178,12 +189,12 @@ def context_of(context: Any, features: int | None, batch: int, dtype: torch.dtyp
 
 
 def integer(
-    value: Any, name: str, label: str, *, at_least: int, at_most: float = math.inf, wanted: str
+    value: Any, name: str, label: str, *, at_least: int, at_most: float = LARGEST, wanted: str
 ) -> int:  # fmt: skip
     """Refuse anything but an integer (numpy's too) within bounds; ``wanted`` describes them in the message."""
     integral = isinstance(value, SupportsIndex) and not isinstance(value, bool)
     if not integral or not at_least <= operator.index(value) <= at_most:
-        raise ValueError(f"{label}: expected {name} {wanted}, got {value!r}.")
+        raise ValueError(f"{label}: expected {name} {wanted}, got {shown(value)}.")
     return operator.index(value)
 
 
@@ -216,12 +227,12 @@ def number_between(
     *, low_included: bool = False, high_included: bool = False,
 ) -> float:  # fmt: skip
     """Refuse anything but a finite number between two bounds, each included or not."""
-    numeric = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    numeric = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     inside = numeric and (low <= value if low_included else low < value)
     inside = inside and (value <= high if high_included else value < high)
     if not inside:
         left, right = "[" if low_included else "(", "]" if high_included else ")"
-        raise ValueError(f"{label}: expected {name} in {left}{low}, {high}{right}, got {value!r}.")
+        raise ValueError(f"{label}: expected {name} in {left}{low}, {high}{right}, got {shown(value)}.")
     return float(value)
 
 

@@ -20,7 +20,7 @@ class PackageEntry(TypedDict):
 
 
 class DataEntry(TypedDict):
-    """Identity of the examples of one split, and of the context and weights that came with them."""
+    """Identity of the examples of one split, of the context and weights that came with them, and of own files."""
 
     name: str
     split: str
@@ -28,6 +28,10 @@ class DataEntry(TypedDict):
     sha256: str
     context_sha256: NotRequired[str]
     weights_sha256: NotRequired[str]
+    file_sha256: NotRequired[str]
+    split_seed: NotRequired[int]
+    channels: NotRequired[int]
+    columns: NotRequired[list[str]]
 
 
 class RunData(TypedDict):

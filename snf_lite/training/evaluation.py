@@ -155,9 +155,7 @@ def fitted(source: DataSource, flow: Flow) -> DataSource:
             checks every batch.
     """
     sample = source.source if isinstance(source.source, Tensor) else source.item(0)[None]
-    if sample.dim() == 1 and flow.event_shape == (1,) and isinstance(source.source, Tensor):
-        sample = sample[:, None]
-    if sample.dim() == 0 or tuple(sample.shape[1:]) != flow.event_shape:
+    if tuple(sample.shape[1:]) != flow.event_shape:
         raise ValueError(f"{source}: expected examples of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
     if source.knows_levels and source.levels != flow.levels:
         raise ValueError(f"{source}: expected data of {flow.levels} levels, as the flow has, got {source.levels}.")

@@ -120,7 +120,7 @@ def test_a_killed_run_goes_on_with_the_same_images(tmp_path: Path) -> None:
 
 
 def test_points_cannot_be_mirrored() -> None:
-    with pytest.raises(ValueError, match=r"a Tensor train.*, augment=True: expected images \(C, H, W\).* shape \(2,\)"):
+    with pytest.raises(ValueError, match=r"your data, augment=True: expected images \(C, H, W\).* shape \(2,\)"):
         snf.fit(fresh(), MOONS, 1, augment=True)
     with pytest.raises(ValueError, match=r"augmented: expected images"):
         augmented(MOONS)

@@ -20,6 +20,7 @@ from made_images import pixels_of, put
 
 from snf_lite.data.image_files import DataError, read_images
 from snf_lite.data.image_folder import read_folder
+from snf_lite.data.own_data import read_data
 
 MEGABYTE = 2**20
 
@@ -107,6 +108,12 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
     check_each(BOMBS, check)
 
 
+@pytest.mark.parametrize("name", ["claims.npy", "claims.npz", "overflows.npy", "negative.npy"])
+def test_an_own_array_that_claims_too_much_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"{name}: expected arrays? "):
+        read_data(put(tmp_path, name, BOMBS[name]()))
+
+
 def test_arrays_by_columns_are_read(tmp_path: Path) -> None:
     images = pixels_of(4, 5, 6, 3)
     np.save(tmp_path / "a.npy", np.asfortranarray(images))
@@ -117,6 +124,8 @@ def test_arrays_by_columns_are_read(tmp_path: Path) -> None:
 def test_a_pipe_or_a_device_is_no_image_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     os.mkfifo(tmp_path / "b.npy")
+    with pytest.raises(DataError, match=r"b\.npy: expected a folder of images or a file of arrays, got a pipe"):
+        read_data(tmp_path / "b.npy")
     (tmp_path / "c.npy").symlink_to("/dev/zero")
     with pytest.raises(DataError, match=r"a\.png: expected an image file, got a pipe"):
         read_folder(tmp_path)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
 
 import snf_lite as snf
+from snf_lite.analysis.outliers import nats_per_example
 
 POINTS = MOONS[:100]
 ARRAY = POINTS.numpy()
@@ -265,6 +266,31 @@ def test_weights_that_cannot_be_meant_are_refused(given: Any, message: str) -> N
     for use in (snf.evaluate, lambda flow, data, weights: snf.fit(flow, data, 1, weights=weights)):
         with pytest.raises(ValueError, match=message):
             use(fresh(), POINTS, weights=given)
+
+
+def conditioned() -> snf.Flow:
+    torch.manual_seed(0)
+    layers = [snf.ExactLinear(2, context_features=1), snf.SmoothLeakyReLU(), snf.ExactLinear(2)]
+    return snf.Flow(layers, (2,))
+
+
+def test_a_context_is_split_with_its_examples() -> None:
+    """The flow learns where the points of each context lie only if the two stay together."""
+    torch.manual_seed(0)
+    kind = torch.arange(1000) % 2
+    data = 0.3 * torch.randn(1000, 2) + torch.stack([4.0 * kind - 2, 2 - 4.0 * kind], 1)
+    for given in (kind, kind[:, None].numpy(), kind.double().tolist()):
+        flow = conditioned()
+        snf.fit(flow, data.numpy(), 20, context=given, lr=2e-2)
+        right, wrong = snf.evaluate(flow, data, context=given).nats, snf.evaluate(flow, data, context=1 - kind).nats
+        assert right < 1.0 < wrong - 5
+    assert float(nats_per_example(flow, data, context=kind).mean()) == pytest.approx(right)
+    flow = conditioned()
+    snf.fit(flow, Items(list(data)), 1, validation=(data, kind, kind), context=kind, weights=kind + 1)
+    with pytest.raises(ValueError, match=r"expected validation=\(data, context, weights\).*got the data alone"):
+        snf.fit(flow, data, 1, context=kind, validation=data)
+    with pytest.raises(ValueError, match="the flow takes a context of 1 numbers for each example, got no context"):
+        snf.fit(flow, data, 1)
 
 
 def test_a_context_that_the_flow_does_not_take_is_refused() -> None:

@@ -37,6 +37,23 @@ def test_arrays(array: np.ndarray, shape: tuple[int, ...], dtype: torch.dtype, l
     assert torch.equal(read_data("a.npz").as_subclass(torch.Tensor), data.as_subclass(torch.Tensor))
 
 
+@pytest.mark.parametrize(
+    ("start", "step", "kept"), [(2**24, 2, True), (1.6e9, 1, False), (1e6, 1e-3, False), (1e6, 10.1, True)]
+)
+def test_numbers_that_float32_would_merge_are_refused(start: float, step: float, kept: bool) -> None:
+    np.save("a.npy", start + step * np.arange(400.0))
+    if kept:
+        assert len(read_data("a.npy").unique()) == 400
+    else:
+        with pytest.raises(DataError, match="too narrow for the 7 digits of float32"):
+            read_data("a.npy")
+
+
+def test_a_constant_column_is_no_loss() -> None:
+    np.save("a.npy", np.full((5, 2), 0.1))
+    assert tuple(read_data("a.npy").shape) == (5, 2)
+
+
 def test_channels_that_stand_last_are_moved_not_reshaped() -> None:
     array = np.arange(5 * 2 * 4 * 3).reshape(5, 2, 4, 3) % 256
     np.save("a.npy", array)

@@ -37,6 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path("data.parquet").write_bytes(b"PAR1")
         Path("nofolder").mkdir()
         np.save("nan.npy", np.array([[1.0, 2.0], [3.0, np.nan], [5.0, 6.0]]))
+        np.save("times.npy", np.stack([np.arange(9.0), 1.6e9 + np.arange(9)], axis=1))
         np.save("two.npy", np.zeros((2, 2)))
         np.save("text.npy", np.array(["a", "b", "c"]))
         np.save("scaled.npy", np.full((9, 1, 4, 4), 0.5))
@@ -152,6 +153,10 @@ FAILED = [
     ("train dense-exact --data empty.csv", "got an empty file"),
     ("train dense-exact --data pandas.csv", r"the first column counts the rows; .*index=False"),
     ("train dense-exact --data nan.npy", r"nan\.npy: expected finite float32 numbers, got nan at \[1, 1\]"),
+    (
+        "train dense-exact --data times.npy",
+        r"number 2 of each row spreads over 8 around 1\.6e\+09.*subtract a constant",
+    ),
     ("train dense-exact --data two.npy", "expected at least 3 examples, one for each part, got 2"),
     ("train dense-exact --data text.npy", r"text\.npy: expected an array \(N, …\) of numbers, got <U1"),
     ("train dense-exact --data scaled.npy", "expected pixels as integers from 0 to 255, got float64 from 0 to 1"),

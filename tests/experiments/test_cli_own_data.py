@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -93,13 +94,24 @@ def test_a_model_is_chosen_for_the_data(words: list[str], here: Path, capsys: py
     assert record.model["name"] == "coupling-spline" and " train coupling-spline --data data.csv" in record.command
 
 
+def test_a_warning_is_one_line_without_a_place_in_the_code(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "dense-exact", "--data", "data.csv", "--decay", "cosine", "--name", "stretched", "--quiet"]
+    assert main([*command, "--epochs", "1"]) == 0
+    capsys.readouterr()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main([*command, "--epochs", "2"]) == 0
+    error = capsys.readouterr().err
+    assert re.fullmatch(r"snf_lite: fit: the cosine of this run ends at epoch 1.*\n", error), error
+
+
 def test_a_file_that_was_changed_is_not_taken_unasked(
     here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     checkpoint = str(here / RUN)
     assert main(["evaluate", checkpoint]) == 1
-    assert "data.csv: there is no such file or folder" in capsys.readouterr().err
+    assert "was trained on data.csv, which is not there; give its path by --data" in capsys.readouterr().err
     np.savetxt("data.csv", table(50), delimiter=",")
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", checkpoint])
@@ -181,6 +193,16 @@ def test_a_folder_of_images_trains_a_convolutional_flow(images: None, capsys: py
         "shape (1, 4, 8)" in capsys.readouterr().out and "--channels 1" in read_record("runs/gray/record.json").command
     )
     assert main(["evaluate", "runs/gray"]) == 0
+
+
+def test_images_that_cannot_be_halved_twice_name_the_setting(images: None, capsys: pytest.CaptureFixture[str]) -> None:
+    np.save("odd.npy", np.zeros((9, 1, 10, 14), np.uint8))
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "conv-exact", "--data", "odd.npy"])
+    error = capsys.readouterr().err
+    assert (
+        "conv-exact for odd.npy, of shape (1, 10, 14): Squeeze: " in error and "It fits with --set blocks=2." in error
+    )
 
 
 OWN = """

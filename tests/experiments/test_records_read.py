@@ -50,7 +50,11 @@ ALTERED: dict[str, Callable[[dict[str, Any]], object]] = {
     ],
     "preprocessing.json": lambda stored: stored["results"]["test"].update(logit=1.0),
     "prior.json": lambda stored: stored["systems"]["NICE"]["plane"].update(integral=0.5),
-    own_data.FILE: lambda stored: stored["tables"]["wine"]["methods"]["GaussianMixture"].update(mean=1.0),
+    own_data.FILE: lambda stored: [
+        result.update(mean=1.0)
+        for entry in (*stored["densities"].values(), *stored["tables"].values())
+        for result in entry["methods"].values()
+    ],
     **{ablation.FILE.format(name): lambda stored: stored["steps"].pop() for name in ablation.VARIANTS},
 }
 

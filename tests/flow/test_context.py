@@ -10,6 +10,7 @@ from torch import Tensor
 
 import snf_lite as snf
 from snf_lite import FlowLayer
+from snf_lite.analysis import learned_inverse, sampling
 
 K = 3
 LAYERS: dict[str, tuple[Callable[[], FlowLayer], tuple[int, ...]]] = {
@@ -224,6 +225,24 @@ def test_hooks_of_a_conditioned_layer_see_the_context() -> None:
     flow.layers[3].register_forward_hook(lambda layer, inputs, outputs: seen.append(inputs[1].shape))
     flow.log_prob(x, torch.zeros(K, dtype=torch.float64))
     assert seen == [(4, K)]
+
+
+def test_the_analysis_of_learned_inverses_takes_contexts() -> None:
+    flow, x = flow_of(), torch.randn(4, 2, dtype=torch.float64)
+    context = torch.randn(4, K, dtype=torch.float64)
+    z = flow(x, context)[0]
+    pair = sampling.sample_pair(flow, 4, context=context)
+    latents = flow(pair.exact, context)[0]
+    assert torch.allclose(pair.learned, flow.inverse(latents, False, context), atol=1e-9)
+    gaps = sampling.layer_gaps(flow, z, context)
+    assert torch.allclose(gaps[-1].gap, (flow.inverse(z, False, context) - x).norm(dim=1), atol=1e-9)
+    assert torch.equal(sampling.refine(flow, z, 0, context), flow.inverse(z, False, context))
+    assert (sampling.refine(flow, z, 1, context) - flow.inverse(z, False, context)).abs().max() > 1e-6
+    R, W = flow.layers[0].inverse_weight.detach(), flow.layers[0].weight.detach()
+    wanted = float((R.T - torch.linalg.inv(W).T).norm() / torch.linalg.inv(W).norm())
+    assert learned_inverse.log_det_gradient_errors(flow, x, context) == [pytest.approx(wanted)]
+    assert torch.allclose(learned_inverse.error_matrix(flow.layers[0], (2,)), R @ W - torch.eye(2).double())
+    assert len(learned_inverse.gradient_angles(flow, x, context)) == 1
 
 
 def test_conditioned_flows_are_copied_saved_and_restored(tmp_path: Path) -> None:

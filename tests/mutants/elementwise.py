@@ -153,4 +153,22 @@ MUTANTS: dict[str, Mutant] = {
         "* (-log_scale).exp() + shift",
         "theory/test_layers.py::test_exact_inverse_round_trips[AffineVectorCoupling]",
     ),
+    "standardize: a constant column divided by zero": Mutant(
+        "snf_lite/layers/preprocessing.py",
+        "deviation > rounding, deviation, 1.0",
+        "deviation >= 0, deviation, 1.0",
+        "training/test_models.py::test_a_constant_column_is_only_centered",
+    ),
+    "models: couplings that all change the same half": Mutant(
+        "snf_lite/models.py",
+        "flip=index % 2 == 1",
+        "flip=False",
+        "training/test_models.py::test_couplings_are_mixed_by_dense_layers_of_a_kind[None-None]",
+    ),
+    "models: tables not standardized": Mutant(
+        "snf_lite/models.py",
+        "    if standardize:",
+        "    if not standardize:",
+        "training/test_models.py::test_standardize_can_be_left_out[spline-exact]",
+    ),
 }

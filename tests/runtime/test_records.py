@@ -70,7 +70,8 @@ def test_something_else_is_refused(content: str, message: str, tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("grams", "message"), [([-1.0], r"its grams are negative\.$"), (None, "grams: expected a list, got nothing"), ([], "ValueError")]
+    ("grams", "message"),
+    [([-1.0], r"its grams are negative\.$"), (None, "grams: expected a list, got nothing"), ([], "ValueError")],
 )
 def test_a_contradiction_or_a_wrong_type_is_named(grams: Any, message: str, path: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text("utf-8")), "grams": grams}), "utf-8")

@@ -182,3 +182,22 @@ def test_a_checkout_of_somebody_else_that_git_refuses_to_read_is_told(monkeypatc
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
     with pytest.raises(FileNotFoundError, match=r"which files belong to the project: .*dubious ownership"):
         text_files()
+
+
+@needs_git
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.parametrize(
+    "url", ['"; touch sprung; "', "$(touch sprung)", "`touch sprung`", "$(shell touch sprung)", "'; touch sprung; '"]
+)
+def test_an_address_is_no_command(url: str, tmp_path: Path) -> None:
+    (tmp_path / "Makefile").write_text((ROOT / "Makefile").read_text("utf-8"), "utf-8")
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / "bin" / "python").write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n', "utf-8")
+    (tmp_path / ".venv" / "bin" / "python").chmod(0o755)
+    for name in (".venv/.ready", "requirements.txt", "constraints.txt", "pyproject.toml"):
+        (tmp_path / name).touch()
+    (tmp_path / ".venv" / ".ready").touch()
+    words = ["make", "-o", ".venv/.ready", "address", f"URL={url}"]
+    ran = subprocess.run(words, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60)
+    assert ran.stdout.splitlines() == ["book/_tools/address.py", url], ran.stderr
+    assert not (tmp_path / "sprung").exists()

@@ -1,5 +1,9 @@
 """Models for points and tables, and the choice of a model for data."""
 
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
 
@@ -8,7 +12,7 @@ from snf_lite.models import MODELS, known_settings
 
 #: Nats of the best single Gaussian on moons.
 GAUSSIAN = 3.305
-POINTS = [name for name, model in MODELS.items() if model.data == "points, tables"]
+POINTS = [name for name, model in MODELS.items() if model.data == "points and tables"]
 
 
 def moons(count: int = 3000, seed: int = 1) -> torch.Tensor:
@@ -64,6 +68,35 @@ def test_pixels_keep_the_floor_of_a_thousandth() -> None:
     assert layer.deviation[1] == pytest.approx(1e-3 * float(layer.deviation[0]))
 
 
+@pytest.mark.parametrize("name", POINTS)
+def test_a_model_of_points_takes_a_context(name: str) -> None:
+    """Two clusters, known by the context: with it their separation costs nothing."""
+    label = torch.arange(400) % 2
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0)) + 8.0 * label[:, None]
+    context = torch.nn.functional.one_hot(label, 2).float()
+    torch.manual_seed(0)
+    flow = snf.build(name, (2,), context_features=2)
+    snf.fit(flow, x, epochs=20, lr=1e-2, context=context, progress=False)
+    right, wrong = flow.log_prob(x, context).mean(), flow.log_prob(x, 1 - context).mean()
+    assert right > wrong + 2
+
+
+@pytest.mark.parametrize(
+    ("mixing", "kind"), [("selfnorm", snf.SelfNormLinear), ("exact", snf.ExactLinear), (None, None)]
+)
+def test_couplings_are_mixed_by_dense_layers_of_a_kind(mixing: str | None, kind: type | None) -> None:
+    layers = snf.build("coupling-spline", (4,), mixing=mixing, depth=6).layers
+    couplings = [layer for layer in layers if type(layer) is snf.SplineVectorCoupling]
+    assert [layer.flip for layer in couplings] == [False, True] * 3
+    assert sum(type(layer) in (snf.SelfNormLinear, snf.ExactLinear) for layer in layers) == 2 * (kind is not None)
+    assert all(type(layer) is kind for layer in layers if layer not in couplings and type(layer) is not snf.Standardize)
+
+
+def test_another_mixing_is_refused() -> None:
+    with pytest.raises(ValueError, match="expected mixing to be 'selfnorm', 'exact' or None, got 'lu'"):
+        snf.build("coupling-spline", (4,), mixing="lu")
+
+
 # ---- the choice ------------------------------------------------------------------------------------------------------
 
 
@@ -75,7 +108,8 @@ def kinds(flow: snf.Flow) -> set[str]:
     ("data", "wanted", "shape", "levels"),
     [
         (torch.randn(40, 7), "ExactLinear", (7,), None),
-        ("moons", "RationalQuadraticSpline", (2,), None),
+        (torch.randn(40, 1), "ExactLinear", (1,), None),
+        ("moons", "SplineVectorCoupling", (2,), None),
         ("digits", "SelfNormConv2d", (1, 8, 8), 17),
         (torch.randint(0, 256, (9, 3, 12, 20), dtype=torch.uint8), "SelfNormConv2d", (3, 12, 20), 256),
         (torch.randint(0, 256, (9, 1, 10, 14), dtype=torch.uint8), "SelfNormConv2d", (1, 10, 14), 256),
@@ -92,6 +126,14 @@ def test_the_model_chosen_takes_the_data(
     assert flow.log_prob(x).shape == (len(x),)
 
 
+@pytest.mark.parametrize("make", [np.asarray, np.ndarray.tolist, torch.from_numpy])
+def test_arrays_and_lists_get_a_flow_that_fits_them(make: Callable[[np.ndarray], Any]) -> None:
+    data = make(moons(200).double().numpy())
+    flow = snf.build_for(data)
+    snf.fit(flow, data, epochs=1, progress=False)
+    assert flow.event_shape == (2,) and snf.evaluate(flow, data).count == 200
+
+
 def test_name_levels_settings_and_dtype_are_passed_on() -> None:
     x = torch.randn(40, 3, dtype=torch.float64)
     flow = snf.build_for(x, "spline-selfnorm", depth=2, bins=4, recon_weight=3.0)
@@ -99,13 +141,13 @@ def test_name_levels_settings_and_dtype_are_passed_on() -> None:
     pixels = torch.randint(0, 17, (9, 1, 8, 8), dtype=torch.uint8)
     assert snf.build_for(pixels, levels=17).levels == 17
     assert snf.build_for(x.half()).dtype == torch.float32
+    assert snf.build_for(x[:, 0]).event_shape == (1,), "numbers are examples of one feature"
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
         (torch.rand(9, 1, 8, 8), r"rows \(N, D\).*uint8.*got .*\(1, 8, 8\).*Give name=, one of dense-selfnorm"),
-        (torch.randn(9), r"rows \(N, D\).*shape \(\)"),
         (torch.randn(9, 4, 5), r"shape \(4, 5\)"),
     ],
 )

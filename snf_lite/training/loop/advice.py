@@ -76,4 +76,4 @@ def warn_of_interrupt(history: History, epoch: int, checkpoint: Path | None, wri
 
 
 def _warn(text: str) -> None:
-    warnings.warn(f"fit: {text}", UserWarning, stacklevel=4)
+    warnings.warn(f"fit: {text}", UserWarning, stacklevel=5)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from snf_lite.flow import Flow
@@ -32,7 +33,8 @@ def any_stops(callbacks: Sequence[Callback], history: History, flow: Flow, seed:
     with isolated_rng(flow.device, seed, "callback", history.epochs[-1]), torch.enable_grad():
         for callback in callbacks:
             try:
-                stop = callback(history, flow) is True or stop
+                answer = callback(history, flow)
+                stop = stop or (isinstance(answer, bool | np.bool_) and bool(answer))
             except StopIteration:
                 stop = True
     return stop
