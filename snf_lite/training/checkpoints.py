@@ -117,11 +117,12 @@ def restore(path: str | Path) -> Flow:
     # Constructors draw weights, which the stored ones replace.
     with isolated_rng("cpu", "restore"), _BoundedFactories(most):
         for name, settings in described["layers"]:
-            if name not in FlowLayer.registry:
-                missing = f"needs the layer class {name}, which is not defined here: import its module"
-                raise CheckpointError(f"{path}: {missing}.")
             try:
-                layers.append(FlowLayer.registry[name](**settings))
+                kind = FlowLayer.named(name)
+            except LookupError as error:
+                raise CheckpointError(f"{path}: {error.args[0]}.") from None
+            try:
+                layers.append(kind(**settings))
             except Exception as error:  # a constructor may raise anything on settings that nobody checked
                 refused = f"{name} does not take its stored settings {settings}: {error}"
                 raise CheckpointError(f"{path}: {refused}") from error
