@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from snf_lite import hooks
-from snf_lite.passes import CheckedPasses
+from snf_lite.checked import hooks
+from snf_lite.checked.passes import CheckedPasses
 from snf_lite.runtime import checks
 
 

@@ -22,7 +22,7 @@ from snf_lite.runtime.records import RunData
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.runtime.schema import AtLeast, mismatches, require_shallow
 from snf_lite.runtime.unpickle import DTYPES, load_archive
-from snf_lite.training.restorable import require_restorable
+from snf_lite.training.loop.restorable import require_restorable
 
 FORMAT = "snf_lite checkpoint"
 #: Version 1 held ``digest`` of its content instead of a digest of the file.
@@ -85,7 +85,7 @@ def save(flow: Flow, path: str | Path) -> None:
 
     Raises:
         TypeError: a layer's settings hold a value that a checkpoint cannot (a function, an array), or ``restore`` could
-            not give the flow back: a layer made anew from its settings would be another, a weight is pruned, normed or
+            not give the flow back: a layer made from its settings would be another, a weight is pruned, normed or
             parametrized, something was added to the flow, or it is a subclass of Flow.
         OSError: the file cannot be written; one that was there is intact.
 
