@@ -175,7 +175,7 @@ class Model(NamedTuple):
 
 PENALTY = {"recon_weight": 1.0, "tolerance": None}
 CONTEXT: dict[str, Any] = {"context_features": None}
-NETWORK: dict[str, Any] = {"depth": 6, "hidden_features": (48, 48)}
+NETWORK: dict[str, Any] = {"depth": 8, "hidden_features": (48, 48)}
 CURVE: dict[str, Any] = {"depth": 4, "bins": 16, "bound": 5.0}
 POINTS = "points and tables"
 MODELS: dict[str, Model] = {
@@ -250,13 +250,12 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
 
 def choose(shape: Shape, levels: int | None) -> tuple[str, dict[str, Any]] | None:
     """Name and settings of the model that ``build_for`` takes for examples of a shape; None if there is none."""
-    if len(shape) == 1:
-        if shape[0] == 2:
-            return "coupling-spline", {}
-        return "spline-exact", {"depth": 3, "bins": 8}  # tables have fewer rows than plane densities have points
-    halvings = [count for count in (2, 1) if len(shape) == 3 and shape[1] % 2**count == shape[2] % 2**count == 0]
-    fitting = ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})
-    return fitting if len(shape) == 3 and levels is not None else None
+    if len(shape) == 1:  # tables have fewer rows than plane densities have points
+        return ("coupling-spline", {}) if shape[0] == 2 else ("spline-exact", {"depth": 3, "bins": 8})
+    if len(shape) != 3 or levels is None:
+        return None
+    halvings = [count for count in (2, 1) if shape[1] % 2**count == shape[2] % 2**count == 0]
+    return ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})
 
 
 def build_for(data: Data, name: str | None = None, *, levels: int | None = None, **settings: Any) -> Flow:
@@ -278,8 +277,7 @@ def build_for(data: Data, name: str | None = None, *, levels: int | None = None,
         settings: Settings of the model, as for ``build``.
 
     Raises:
-        ValueError, TypeError: as ``fit`` for the data and as ``build`` for the settings; or no model can be chosen, and
-            the message names what to type.
+        ValueError, TypeError: as ``fit`` for the data, and ``build`` for the settings; or no model can be chosen.
 
     Example:
         >>> x = snf.sample_density("moons", 1000)

@@ -125,7 +125,8 @@ def _compiled(folder: Path) -> Path:
 
 def bits(variables: Mapping[str, str]) -> str:
     """What the same operations give under these variables, as a hash."""
-    done = subprocess.run([sys.executable, "-c", PROBE], env=variables, stdout=subprocess.PIPE, encoding="utf-8", check=True)
+    probe = [sys.executable, "-c", PROBE]
+    done = subprocess.run(probe, env=variables, stdout=subprocess.PIPE, encoding="utf-8", check=True)
     return done.stdout.strip()
 
 

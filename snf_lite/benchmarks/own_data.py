@@ -53,7 +53,7 @@ class OwnDataRecord(records.Record):
         skipped: Reason by method that could not be measured.
     """
 
-    kind: ClassVar[str] = "own data"
+    kind: ClassVar[str] = "comparison"
     json_depth: ClassVar[int] = 5
 
     seed: int

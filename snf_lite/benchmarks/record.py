@@ -34,18 +34,14 @@ class ResultEntry(TypedDict):
     peak_bytes: int | None
 
 
-class CaseEntry(TypedDict):
-    """A case, and its methods by name."""
-
-    suite: str
-    event_shape: list[int]
-    batch: int
-    kernel_size: int | None
-    model: str | None
-    floor: str
-    rounds: int
-    contenders: dict[str, ResultEntry]
-    skipped: dict[str, str]
+#: A case, and its methods by name.
+CaseEntry = TypedDict(  # noqa: UP013
+    "CaseEntry",
+    {
+        "suite": str, "event_shape": list[int], "batch": int, "kernel_size": int | None, "model": str | None,
+        "floor": str, "rounds": int, "contenders": dict[str, ResultEntry], "skipped": dict[str, str],
+    },
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

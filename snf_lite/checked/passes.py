@@ -1,4 +1,4 @@
-"""How a layer is called: its hooks run, what it returns is checked, and trained weights are distinguished from fresh ones.
+"""How a layer is called: its hooks run, its results are checked, and trained weights are distinguished from fresh ones.
 
 A chain, and a layer that is called directly, reach ``transform``, ``surrogate``, ``invert`` and ``initialise`` through
 the methods here alone. So a layer that returns something else than it promises is refused by name in every pass.

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import pooch
 
-#: Seconds of a download: these, and one more for so many bytes. A slower connection is told to fetch the file by hand.
+#: A download may take ``PATIENCE`` seconds, and one more for each ``BYTES_PER_SECOND`` bytes.
 PATIENCE, BYTES_PER_SECOND = 60.0, 50_000
 
 
@@ -29,7 +29,7 @@ def fetch(url: str, sha256: str, folder: Path, size: int) -> Path:
         seconds = PATIENCE + size / BYTES_PER_SECOND
         with open(output, "wb") as file:
             bounded, failures = _Bounded(file, size, time.monotonic() + seconds), list[BaseException]()
-            # In a thread, because a server that sends a byte now and then keeps its reader within one call for ever.
+            # In a thread, because a server that sends a byte now and then never lets a read return.
             thread = threading.Thread(target=_run, args=(address, bounded, failures), daemon=True)
             thread.start()
             thread.join(seconds)

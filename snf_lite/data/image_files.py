@@ -15,7 +15,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +112,7 @@ class _Wanted:
             raise bad_file_error(self.path, f"{found[0]} images", f"{self.most}")
 
 
-def _pixels(file: BinaryIO, wanted: _Wanted, found: tuple[int, ...]) -> Pixels:
+def _pixels(file: Any, wanted: _Wanted, found: tuple[int, ...]) -> Pixels:
     """The pixels that follow a header, with its checked shape; reads one byte more, to see that none follows."""
     size = math.prod(found)
     content = file.read(size + 1)
@@ -162,7 +162,8 @@ def _read_pickled(wanted: _Wanted) -> Any:
 def _read_archive(wanted: _Wanted) -> Any:
     # Read sequentially, so that the search ends at the member; nothing is written to disk.
     with gzip.open(wanted.path) as unpacked:
-        with tarfile.open(fileobj=_Bounded(unpacked, ARCHIVED * wanted.most_bytes), mode="r|") as archive:
+        bounded: Any = _Bounded(unpacked, ARCHIVED * wanted.most_bytes)
+        with tarfile.open(fileobj=bounded, mode="r|") as archive:
             for entry in archive:
                 if entry.name == wanted.member and not entry.issparse() and (file := archive.extractfile(entry)):
                     return _batch_data(file, wanted)
@@ -172,11 +173,11 @@ def _read_archive(wanted: _Wanted) -> Any:
 class _Bounded:
     """A file that refuses to be read beyond its first ``most`` bytes."""
 
-    def __init__(self, file: BinaryIO, most: int) -> None:
+    def __init__(self, file: Any, most: int) -> None:
         self._file, self._left = file, most
 
     def read(self, size: int) -> bytes:
-        content = self._file.read(size)
+        content: bytes = self._file.read(size)
         self._left -= len(content)
         if self._left < 0:
             raise tarfile.ReadError("the archive is larger than its batches")

@@ -74,9 +74,9 @@ def _read_image(path: Path, mode: str, size: tuple[int, ...] | None, first: str)
                     modes = ", ".join(PLAIN)
                     raise DataError(f"{path}: expected an opaque image of 8 bits ({modes}), got mode {image.mode}.")
                 if size not in (None, (image.height, image.width)):
-                    wanted, got = (f"{one[0]}×{one[1]}" for one in (size, (image.height, image.width)))  # type: ignore[index]
+                    wanted, got = (f"{one[0]}×{one[1]}" for one in (size, (image.height, image.width)))
                     raise DataError(f"{path}: expected {wanted} pixels (height×width) as {first} has, got {got}.")
                 return np.array(image.convert(mode), dtype=np.uint8)
-    # Pillow raises these for damaged files, and for a header of more pixels than it believes a picture to have.
+    # Pillow raises these for damaged files, and for a header of more pixels than images have.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataError(f"{path}: expected a complete, readable image; {type(error).__name__}: {error}") from error

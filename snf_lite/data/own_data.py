@@ -117,7 +117,7 @@ def _channels_of(path: Path) -> int:
 def _read_npy(path: Path) -> tuple[NDArray[Any], list[str]]:
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the header with the length of the file
-    except (ValueError, EOFError, SyntaxError) as error:
+    except (ValueError, EOFError, SyntaxError, OverflowError) as error:
         raise DataError(f"{path}: expected an array of numbers as numpy.save writes it: {error}") from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: expected one array, got an archive; name it .npz.")

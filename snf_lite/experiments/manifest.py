@@ -67,30 +67,31 @@ def _unreadable(run: Path) -> list[str]:
             wrong += [f"{run.name}: holds the record of {data}"] if default not in ("", data) else []
         if any(run.glob(ablation.FILE.format("*"))):
             other = next(iter(ablation.read(run).values())).run
-            default = run.name.removeprefix("forks-")
-            wrong += [f"{run.name}: holds ablations of {other}"] if default not in (run.name, other) else []
+            wrong += [f"{run.name}: holds ablations of {other}"] if run.name != f"forks-{other}" else []
     except (ValueError, OSError) as error:
         return [str(error)]
     return wrong
 
 
 def _misplaced(name: str, found: record.TrainingRecord) -> list[str]:
-    """Differences of a record from what the name of its folder says, if that is of the form that commands choose."""
+    """Differences of a record from the name of its folder, if that has the form that commands choose."""
     models, data, presets = ("|".join(names) for names in (model_names(), dataset_names(), PRESETS))
-    said = re.fullmatch(rf"(?:({presets})-)?.*?({models})(-.*)?-({data})-seed(\d+)", name)
-    if not said:
+    named = re.fullmatch(rf"(?:({presets})-)?.*?({models})(-.*)?-({data})-seed(\d+)", name)
+    if not named:
         return []
     holds = f"{found.model['name']} on {found.data['train']['name']} with seed {found.seed}"
-    if holds != f"{said[2]} on {said[4]} with seed {said[5]}":
+    if holds != f"{named[2]} on {named[4]} with seed {named[5]}":
         return [f"{name}: holds the record of {holds}"]
-    if said[1] and not said[3] and name == f"{said[1]}-{said[2]}-{said[4]}-seed{said[5]}":
+    if named[1] and not named[3] and name == f"{named[1]}-{named[2]}-{named[4]}-seed{named[5]}":
         settings = completed(found.history["settings"])
-        rows = [row for row in ROWS.values() if row.model == said[2]]
-        wanted = [row.run_config(said[1], said[4], found.seed, settings["epochs"]) for row in rows]
+        rows = [row for row in ROWS.values() if row.model == named[2]]
+        wanted = [row.run_config(named[1], named[4], found.seed, settings["epochs"]) for row in rows]
         same = (
             asdict(one.training).items() <= settings.items() and one.settings == found.model["settings"]
             for one in wanted
         )
         if not any(same):
-            return [f"{name}: holds a record with other settings than those of the preset {said[1]}; name it otherwise"]
+            return [
+                f"{name}: holds a record with other settings than those of the preset {named[1]}; name it otherwise"
+            ]
     return []

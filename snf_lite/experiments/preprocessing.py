@@ -27,12 +27,10 @@ _BATCH = 1000
 _NOISE = 5.0
 
 
-class _SplitResult(TypedDict):
-    dequantise: float
-    logit: float
-    total: float
-    noise_error: float
-    counts: list[int]
+_SplitResult = TypedDict(  # noqa: UP013
+    "_SplitResult",
+    {"dequantise": float, "logit": float, "total": float, "noise_error": float, "counts": list[int]},
+)
 
 
 class _Results(TypedDict):

@@ -36,10 +36,7 @@ class _PlanRow(TypedDict):
     epochs: int
 
 
-class _Plan(TypedDict):
-    wish: dict[str, Any]
-    device: str
-    rows: dict[str, _PlanRow]
+_Plan = TypedDict("_Plan", {"wish": dict[str, Any], "device": str, "rows": dict[str, _PlanRow]})  # noqa: UP013
 
 
 @dataclass(frozen=True)

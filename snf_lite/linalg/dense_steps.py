@@ -49,8 +49,8 @@ class SelfNormLinearStep(torch.autograd.Function):
 def _product_and_transpose(left: Tensor, right: Tensor, factor: Tensor, matrix: Tensor) -> Tensor:
     """leftᵀ right + factor · matrixᵀ, (D, D) of the dtype of ``matrix``, stored by rows."""
     if checks.is_eager(left) and left.device.type == "cpu" and left.dtype == matrix.dtype:
-        # in place on a copy of the transpose, made block by block: faster than one more pass in its order
-        copy = matrix.T.clone(memory_format=torch.contiguous_format)
+        # in place on the transpose, which is copied block by block: faster than one more pass in its order
+        copy = matrix.T.clone(memory_format=torch.contiguous_format)  # ``contiguous`` copies no 1×1 matrix
         return copy.addmm_(left.T, right, beta=factor.item())
     return (left.T @ right).to(matrix.dtype).addcmul_(factor, matrix.T)
 

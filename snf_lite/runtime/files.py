@@ -102,7 +102,7 @@ def read_regular(path: str | Path, what: str, most: float = math.inf) -> bytes:
     Raises:
         FileNotFoundError: There is no such file.
         ValueError: It is a folder, or a pipe, device or socket, which may have no end; or it has more than ``most``
-            bytes. The message names it and says ``what`` was expected.
+            bytes. The message names it, and ``what`` was expected.
     """
     path = expanded(path)
     try:

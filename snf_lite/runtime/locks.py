@@ -1,6 +1,7 @@
 """Locks between processes: one at a time trains into a file."""
 
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -10,11 +11,20 @@ from typing import IO
 from snf_lite.runtime.distributed import Process
 from snf_lite.runtime.files import expanded
 
-try:
-    import fcntl
-except ModuleNotFoundError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+if sys.platform == "win32":
     import msvcrt
+
+    def _lock(file: IO[bytes]) -> None:
+        """Lock an open file, or raise OSError: PermissionError if it is locked."""
+        file.seek(1000)  # the first bytes stay readable
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes]) -> None:
+        """Lock an open file, or raise OSError: BlockingIOError if it is locked."""
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
 
 #: Locks that this process holds, with the thread that took each.
 _held: dict[Path, int] = {}
@@ -46,13 +56,11 @@ def locked(path: str | Path) -> Iterator[None]:
     finally:
         del _held[path]
         if file is not None:
+            if sys.platform == "win32":
+                file.close()  # an open file cannot be removed there
             with suppress(OSError):
-                if fcntl is not None:
-                    os.unlink(file.name)  # while it is locked: who opens it now gets another file
+                os.unlink(file.name)  # while it is locked: who opens it now gets another file
             file.close()
-            with suppress(OSError):
-                if fcntl is None:
-                    os.unlink(file.name)
             with suppress(OSError):
                 path.parent.rmdir()  # if nothing was written into it
 
@@ -67,11 +75,7 @@ def _acquired(path: Path) -> IO[bytes] | None:
         except OSError:
             return None
         try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            else:
-                file.seek(1000)  # the first bytes stay readable
-                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+            _lock(file)
         except (BlockingIOError, PermissionError):
             file.seek(0)
             process = file.read(20).decode(errors="replace") or "?"

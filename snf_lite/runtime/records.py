@@ -53,8 +53,8 @@ class SplitEntries(TypedDict):
 class Record:
     """Provenance of a result; each kind of study adds its result in further fields.
 
-    A file is checked against the types of the fields; ``Annotated[dict[str, Any], Entry]`` says which entries a
-    mapping has.
+    A file is checked against the types of the fields; ``Annotated[dict[str, Any], Entry]`` names the entries of a
+    mapping.
 
     Attributes:
         kind: Name of the study, in files and messages.

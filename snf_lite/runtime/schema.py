@@ -21,7 +21,7 @@ class AtLeast:
 
 
 def mismatches(value: Any, hint: Any, where: str) -> Iterator[str]:
-    """A message for each entry of a value that is missing, unknown or of another type than its hint says.
+    """A message for each entry of a value that is missing, unknown or not of the type of its hint.
 
     Args:
         value: What was read: mappings, lists and plain values, nested no deeper than ``DEPTH``.
@@ -101,7 +101,7 @@ def require_shallow(value: Any, most: float = math.inf) -> None:
     A list that holds itself is deeper than any; one that is held many times has the entries of all its copies.
 
     Raises:
-        ValueError: The message says which of the two.
+        ValueError: The message names which of the two.
     """
     pending, count = [(value, 0)], 0
     while pending:

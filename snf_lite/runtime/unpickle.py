@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 #: Dtype of the elements by the name of torch's class of storages.
 _STORAGES = {
@@ -130,3 +131,22 @@ def _rebuilt(storage: Any, offset: Any, size: Any, stride: Any, *rest: Any) -> T
     if count > len(storage) or (count and last >= len(storage)):
         raise ValueError(f"expected a tensor within its storage of {len(storage)} numbers, got the shape {size}")
     return storage.as_strided(size, stride, offset)
+
+
+class BoundedFactories(TorchDispatchMode):
+    """Within it, new tensors may have ``most`` bytes together: MemoryError before more are allocated."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.left = most
+
+    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        arguments = {argument.name for argument in func._schema.arguments}
+        if "device" in arguments:  # a function that makes a tensor from sizes
+            without_values = {"device": "meta", **({"generator": None} if "generator" in arguments else {})}
+            made = func(*args, **{**kwargs, **without_values})
+            self.left -= made.nbytes
+            if self.left < 0:
+                raise MemoryError(f"a tensor of shape {tuple(made.shape)} is far larger than the stored weights")
+        return func(*args, **kwargs)

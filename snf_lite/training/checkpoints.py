@@ -11,7 +11,6 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from snf_lite.data.source import sha256_of
 from snf_lite.flow import Flow
@@ -21,7 +20,7 @@ from snf_lite.runtime.files import atomic_write, read_regular, sha256
 from snf_lite.runtime.records import RunData
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.runtime.schema import AtLeast, mismatches, require_shallow
-from snf_lite.runtime.unpickle import DTYPES, load_archive
+from snf_lite.runtime.unpickle import DTYPES, BoundedFactories, load_archive
 from snf_lite.training.loop.restorable import require_restorable
 
 FORMAT = "snf_lite checkpoint"
@@ -47,6 +46,7 @@ class _Clock(TypedDict):
     seconds: float
     stepping: float
     stepped: int
+    objective: NotRequired[float]
 
 
 class _HistoryEntry(TypedDict):
@@ -54,7 +54,7 @@ class _HistoryEntry(TypedDict):
 
 
 class _RunState(TypedDict):
-    """State of a training run; ``TrainingRun`` says what it holds."""
+    """State of a training run, as ``TrainingRun`` writes it."""
 
     epoch: int
     weights: dict[str, Tensor]
@@ -115,7 +115,7 @@ def restore(path: str | Path) -> Flow:
     layers: list[FlowLayer] = []
     most = _SPARE_BYTES + _SPARE_FACTOR * sum(value.nbytes for value in weights.values())
     # Constructors draw weights, which the stored ones replace.
-    with isolated_rng("cpu", "restore"), _BoundedFactories(most):
+    with isolated_rng("cpu", "restore"), BoundedFactories(most):
         for name, settings in described["layers"]:
             try:
                 kind = FlowLayer.named(name)
@@ -135,25 +135,6 @@ def restore(path: str | Path) -> Flow:
     except Exception as error:  # likewise the base density
         raise CheckpointError(f"{path}: its weights do not fit its own architecture: {error}") from error
     return flow
-
-
-class _BoundedFactories(TorchDispatchMode):
-    """Within it, new tensors may have ``most`` bytes together: MemoryError before more are allocated."""
-
-    def __init__(self, most: int) -> None:
-        super().__init__()
-        self.left = most
-
-    def __torch_dispatch__(self, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        arguments = {argument.name for argument in func._schema.arguments}
-        if "device" in arguments:  # a function that makes a tensor from sizes
-            without_values = {"device": "meta", **({"generator": None} if "generator" in arguments else {})}
-            made = func(*args, **{**kwargs, **without_values})
-            self.left -= made.nbytes
-            if self.left < 0:
-                raise MemoryError(f"a tensor of shape {tuple(made.shape)} is far larger than the stored weights")
-        return func(*args, **kwargs)
 
 
 def require_run(content: Mapping[str, Any], history: Mapping[str, Any], path: Path) -> None:
@@ -234,19 +215,21 @@ def read(path: str | Path) -> dict[str, Any]:
             f"{path}: expected a checkpoint, got {len(data)} bytes that cannot be read as one "
             f"({type(error).__name__}): the file is truncated, damaged or something else."
         ) from error
-    if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+    named = isinstance(stored, dict) and isinstance(stored.get("format"), str) and stored["format"] == FORMAT
+    if not named:
         kind = f"a {type(stored).__name__}"
         if isinstance(stored, dict):
             kind = f"a dict with {', '.join(map(repr, list(stored)[:4])) or 'nothing in it'}"
         raise CheckpointError(f"{path}: expected a checkpoint of snf_lite, got something else ({kind}).")
     content = {key: stored.get(key) for key in _CONTENT}
-    match stored.get("version"):
+    version = stored.get("version")
+    match version if type(version) is int else repr(version)[:40]:
         case 1:
             intact = stored.get("digest") == digest(content)
         case 2:
             intact = data == signed(data[: -2 - _DIGEST] + b"\0\0")
-        case version:
-            raise CheckpointError(f"{path}: expected checkpoint format {VERSION} or before, got {version!r}.")
+        case other:
+            raise CheckpointError(f"{path}: expected checkpoint format {VERSION} or before, got {other}.")
     if not intact:
         raise CheckpointError(f"{path}: its content has been altered since it was written: the SHA-256 digests differ.")
     described: Any = content["architecture"]
@@ -279,11 +262,6 @@ def architecture(flow: Flow) -> dict[str, Any]:
     return described if flow.base is None else {**described, "base": flow.base.settings()}
 
 
-def described_differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
-    """A phrase with both values for each layer, shape or dtype in which two architectures differ."""
-    return differences(_flat(there), _flat(here))
-
-
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     """A phrase with both values for each key on which two mappings differ."""
     keys = [*there, *(key for key in here if key not in there)]
@@ -292,14 +270,6 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         for key in keys
         if there.get(key, "missing") != here.get(key, "missing")
     ]
-
-
-def _flat(described: dict[str, Any]) -> dict[str, str]:
-    layers = {
-        f"layers[{index}]": f"{name}({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
-        for index, (name, settings) in enumerate(described["layers"])
-    }
-    return {**layers, "event_shape": str(tuple(described["event_shape"])), "dtype": described["dtype"]}
 
 
 def digest(content: Any) -> str:

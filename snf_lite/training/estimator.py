@@ -28,9 +28,9 @@ STEPS, EPOCHS = 2000, (20, 300)
 class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
     """Density of points or of the rows of a table by a normalizing flow, with the interface of scikit-learn.
 
-    Everything is computed in float64, on the CPU. ``fit`` holds out a part of the rows, and keeps the weights with the best exact
-    likelihood of that part. The log-density is that of the data as they are: the flow standardizes inside, and its
-    log-determinant counts.
+    Everything is computed in float64, on the CPU. ``fit`` holds out a part of the rows, and keeps the weights with the
+    best exact likelihood of that part. The log-density is that of the data as they are: the flow standardizes inside,
+    and its log-determinant counts.
 
     Args:
         model: Name of a model, as ``build`` takes it; None: ``build_for`` chooses.

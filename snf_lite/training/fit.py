@@ -15,10 +15,10 @@ from snf_lite.flow import Flow
 from snf_lite.runtime import distributed
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.locks import locked_by_main
-from snf_lite.training.cuda_graph import GraphedStep
 from snf_lite.training.evaluation import unwrapped
 from snf_lite.training.history import History
 from snf_lite.training.loop.callbacks import Callback, require_callbacks
+from snf_lite.training.loop.cuda_graph import GraphedStep
 from snf_lite.training.loop.optimizers import OptimizerLike, SchedulerLike
 from snf_lite.training.loop.progress import Progress
 from snf_lite.training.settings import TrainingConfig
@@ -154,7 +154,7 @@ def fit(
         step = GraphedStep(run.full_batch) if config.cuda_graph else step
         run.start(resume)
         with Progress(config.epochs * run.steps_per_epoch, run.step, progress if process.is_main else False) as shown:
-            if run.began:
+            if 0 < run.began < config.epochs:
                 shown.note(f"going on from epoch {run.began}")
             try:
                 for epoch in run.remaining_epochs():

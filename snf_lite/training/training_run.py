@@ -147,7 +147,7 @@ class TrainingRun:
             self.history.settings |= {"epochs": self.epoch, "decay_epochs": horizon}
 
     def _load(self, stored: dict[str, Any], state: dict[str, Any]) -> None:
-        """Take over a checkpoint, after a check of what it holds: its digest tells of damage, not who wrote it."""
+        """Take over a checkpoint, after a check of what it holds: its digest shows damage, not who wrote it."""
         try:
             history = History.from_dict(state["history"])
             if found := other_run(stored, self.flow, self.history, self.optimization.names):

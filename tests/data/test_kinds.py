@@ -85,7 +85,7 @@ def trained_on(data: Any, **changes: Any) -> Tensor:
         MapStyle([{"x": x, "label": 3} for x in POINTS]), MapStyle([{"x": x.tolist(), "y": 1.0} for x in POINTS]),
         DataLoader(TensorDataset(POINTS), batch_size=50, shuffle=True),
     ],
-    ids=str,
+    ids=lambda data: type(data).__name__,
 )  # fmt: skip
 def test_data_train_like_the_tensor_of_the_same_numbers(data: Any) -> None:
     assert torch.equal(trained_on(data), trained_on(POINTS))

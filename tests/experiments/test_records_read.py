@@ -87,10 +87,11 @@ def test_a_record_with_a_missing_or_altered_entry_is_refused(path: Path, tmp_pat
     def without(key: str) -> None:
         refused(lambda stored: stored.pop(key), key)
 
-    check_each([key for key in json.loads(text) if key not in ("format", "sha256")], without, str)
+    check_each([key for key in json.loads(text) if key not in ("format", "kind", "sha256")], without, str)
     refused(lambda stored: stored.update(colour="red"), "the record: missing or unknown are colour")
     refused(
-        lambda stored: stored.update(format=FORMAT), f"expected a {kind.kind} record of format 2 or 1, got .2, None"
+        lambda stored: stored.update(format=FORMAT, kind=None),
+        f"expected a {kind.kind} record of format 2 or 1, got .2, None",
     )
     refused(
         lambda stored: stored.update(kind="diary"), f"expected a {kind.kind} record of format 2 or 1, got .*'diary'"

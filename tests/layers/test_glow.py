@@ -13,6 +13,7 @@ import snf_lite as snf
 from snf_lite.layers import glow
 from snf_lite.linalg import toeplitz
 from snf_lite.training import checkpoints
+from snf_lite.training.loop.resumption import architecture_differences
 
 BOTH = pytest.mark.parametrize("name", ["glow-exact", "glow-selfnorm"])
 
@@ -203,7 +204,7 @@ def test_state_and_file_give_the_flow_again(name: str, tmp_path: Path) -> None:
         assert torch.equal(value, back.state_dict()[key]), key
     assert torch.equal(back.loss(x), flow.loss(x))
     assert checkpoints.architecture(back) == checkpoints.architecture(flow)
-    assert checkpoints.described_differences(
+    assert architecture_differences(
         checkpoints.architecture(flow), checkpoints.architecture(random_glow(name, levels=17, width=9))
     )
 

@@ -72,7 +72,7 @@ def test_a_record_that_was_lost_on_the_way_is_missed(home: Path) -> None:
 
 
 def test_both_commands_work(home: Path) -> None:
-    assert "model  dense-selfnorm" in said(home, "-m", "snf_lite", "list")
+    assert "  dense-selfnorm     Table 1" in said(home, "-m", "snf_lite", "list")
     assert "--help" in said(home, "-m", "snf_book.prior_work", "--help")
     assert "record.json" in said(home, "-m", "snf_lite", *TRAIN.split())
     run = home / "empty" / "mine" / "dense-selfnorm-digits-seed0"

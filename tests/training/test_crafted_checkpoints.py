@@ -86,6 +86,17 @@ CRAFTED: list[tuple[str, Change, str]] = [
     ("an event shape of strings", described(event_shape=["2"]), "event_shape.*expected an integer, got a str"),
     ("a huge event shape", described(event_shape=[10**30]), "event_shape.*expected an integer"),
     ("a negative event shape", described(event_shape=[-2]), "do not fit its own architecture"),
+    (
+        "a tensor for the format",
+        lambda stored: stored.update(format=torch.zeros(2)),
+        "expected a checkpoint of snf_lite",
+    ),
+    (
+        "a tensor for the version",
+        lambda stored: stored.update(version=torch.zeros(2)),
+        "format 2 or before, got tensor",
+    ),
+    ("true for the version", lambda stored: stored.update(version=True), "format 2 or before, got True"),
     ("no architecture", lambda stored: stored.pop("architecture"), "expected a mapping, got nothing"),
     ("a list for the training", lambda stored: stored.update(training=[1]), "training"),
 ]
@@ -122,6 +133,7 @@ RUNS: list[tuple[str, Change, str]] = [
     ("a clock without entries", state(clock={}), "clock: missing or unknown are seconds, stepped, stepping"),
     ("a clock that is none", state(clock=None), "clock: expected a mapping"),
     ("a clock of strings", state(clock={"seconds": "1", "stepping": 0.0, "stepped": 0}), "expected a number"),
+    ("a sum of losses that is a string", lambda s: s["training"]["clock"].update(objective="1"), "expected a number"),
     ("an epoch that is none", state(epoch=None), "epoch: expected an integer, got nothing"),
     ("a huge epoch", state(epoch=10**12), "its epoch is 1000000000000"),
     ("a negative epoch", state(epoch=-1), "its epoch is -1"),

@@ -151,10 +151,11 @@ def test_what_fails_in_one_process_is_raised_in_all(both: list[dict[str, Any]]) 
 
 
 def test_what_several_processes_cannot_do_is_refused(both: list[dict[str, Any]]) -> None:
-    told = "snf_lite: torchrun is for train and reproduce; evaluate takes one process.\n"
+    told = "snf_lite evaluate: torchrun is for train and reproduce; evaluate takes one process."
     for found in both:
         assert found["graph"] == "ValueError: fit: cuda_graph=True is for one process, got 2; leave it out."
-        assert found["evaluate"] == (1, "", told)
+        status, out, error = found["evaluate"]
+        assert (status, out) == (2, "") and error.splitlines()[0] == told
 
 
 def test_half_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

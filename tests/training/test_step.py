@@ -10,10 +10,10 @@ from small_runs import HELD_OUT, MOONS, fresh, stepper, weights
 from torch import Tensor
 
 import snf_lite as snf
-from snf_lite.training import checkpoints, cuda_graph, fit
+from snf_lite.training import checkpoints, fit
 from snf_lite.training.adam import adam, moments_by_rows
-from snf_lite.training.cuda_graph import GraphedStep
-from snf_lite.training.loop import optimizers
+from snf_lite.training.loop import cuda_graph, optimizers
+from snf_lite.training.loop.cuda_graph import GraphedStep
 from snf_lite.training.settings import TrainingConfig
 from snf_lite.training.training_run import TrainingRun
 

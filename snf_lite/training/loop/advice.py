@@ -15,8 +15,10 @@ from snf_lite.training.settings import TrainingConfig
 UNSCALED = 100.0
 #: Validations after which a run that never improved is warned of.
 MANY = 3
-#: Nats by which the validation value has to end above its start, or its best, to be called worse.
-WORSE, DIVERGED = 0.01, 10.0
+#: Nats per dimension by which the last validation has to be above the one before training.
+WORSE = 0.1
+#: Nats by which it has to be above the best.
+DIVERGED = 10.0
 
 
 def warn_if_unscaled(flow: Flow, source: DataSource, nats: float) -> None:
@@ -46,7 +48,7 @@ def warn_if_poor(history: History) -> None:
     """Warn at the end of a run that never improved, or ended far above its best value."""
     first, last, best = history.validation_nats[0], history.validation_nats[-1], history.best_nats
     epochs = history.epochs[-1]
-    if len(history.epochs) > MANY and history.best_epoch == 0 and last > first + WORSE:
+    if len(history.epochs) > MANY and history.best_epoch == 0 and last > first + WORSE * history.features:
         _warn(
             f"no validation of {epochs} epochs was better than that before training, {first:.4g} nats (the last: "
             f"{last:.4g}); the flow is as it was. A smaller lr, or validation data of the same kind, may help."

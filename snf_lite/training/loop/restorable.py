@@ -60,7 +60,7 @@ def _rebuilt(layer: FlowLayer, settings: Mapping[str, Any]) -> FlowLayer:
 
 
 def _require_same(layer: FlowLayer, made: FlowLayer, settings: Mapping[str, Any]) -> None:
-    """Refuse a layer that has other tensors, or other values of its constructor's arguments, than one made from the settings."""
+    """Refuse a layer whose tensors or constructor arguments differ from those of one made from the settings."""
     there, here = _shapes(made), _shapes(layer)
     if there != here:
         missing, added = sorted(set(here) - set(there)), sorted(set(there) - set(here))

@@ -22,7 +22,7 @@ def other_run(stored: dict[str, Any], flow: Flow, history: History, trained: lis
     """
     state, here = stored["training"], history.settings
     there = state["history"]["settings"]
-    found = checkpoints.described_differences(stored["architecture"], checkpoints.architecture(flow))
+    found = architecture_differences(stored["architecture"], checkpoints.architecture(flow))
     found += checkpoints.differences(_comparable(there), _comparable(here))
     if not found:
         found = trained_differences(state, flow, trained)
@@ -67,3 +67,16 @@ def _comparable(settings: dict[str, Any]) -> dict[str, Any]:
         data |= {f"{extra} of {key}": content.get(f"{extra}_sha256", "none")[:16] for extra in ("context", "weights")}
     given = completed({"loss": "Flow.loss", "optimizer": "Adam", "scheduler": "none", **settings})
     return {**{key: value for key, value in given.items() if key not in FREE}, **data}
+
+
+def architecture_differences(there: dict[str, Any], here: dict[str, Any]) -> list[str]:
+    """A phrase with both values for each layer, shape or dtype in which two architectures differ."""
+    return checkpoints.differences(_flat(there), _flat(here))
+
+
+def _flat(described: dict[str, Any]) -> dict[str, str]:
+    layers = {
+        f"layers[{index}]": f"{name}({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
+        for index, (name, settings) in enumerate(described["layers"])
+    }
+    return {**layers, "event_shape": str(tuple(described["event_shape"])), "dtype": described["dtype"]}
