@@ -19,7 +19,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from snf_lite import hooks
+from snf_lite.checked import hooks
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime import checks
 
@@ -60,7 +60,7 @@ class Chain(nn.Module):
                 raise TypeError(f"{label}: expected layers[{index}] to be a FlowLayer, got {type(layer).__name__}.")
             layer.label = f"{prefix}layers[{index}] {type(layer).__name__}"
             event_shape = layer.bind(event_shape)
-            layer.remember_first_weights()
+            layer.keep_first_checksums()
             if (key := layer.log_det_group()) is not None:
                 groups.setdefault((type(layer), key), []).append(index)
         self._groups = tuple((key, positions) for (_, key), positions in groups.items())

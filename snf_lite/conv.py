@@ -155,7 +155,7 @@ class SelfNormConv2d(ReconstructionPenalty, ConvLayer):
     """Convolution with a learned inverse r, whose flipped taps replace T(w)⁻ᵀ in the gradient (eq-conv-gradients).
 
     Trained by ``Flow.loss``: six convolutions, no matrix, determinant, inverse or solve. ``log_prob`` stays exact;
-    its gradients train the weight alone and leave the learned inverse behind, which ``Flow.sample`` then says.
+    its gradients train the weight alone and leave the learned inverse behind, of which ``Flow.sample`` then warns.
 
     Args:
         channels: C, the number of channels.

@@ -140,7 +140,7 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
     """Dense layer with a learned inverse R ≈ W⁻¹ whose transpose replaces W⁻ᵀ in the gradient (eq-dense-gradients).
 
     Trained by ``Flow.loss``: six products of B·D², no determinant, inverse or solve. ``log_prob`` stays exact;
-    its gradients train the weight alone and leave the learned inverse behind, which ``Flow.sample`` then says.
+    its gradients train the weight alone and leave the learned inverse behind, of which ``Flow.sample`` then warns.
 
     Args:
         features: D, the number of features.

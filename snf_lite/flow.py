@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from snf_lite import hooks
+from snf_lite.checked import hooks
 from snf_lite.geco import weighted_errors
 from snf_lite.latents.base import as_base
 from snf_lite.latents.distribution import FlowDistribution

@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from snf_lite import hooks
-from snf_lite.passes import CheckedPasses
+from snf_lite.checked import hooks
+from snf_lite.checked.passes import CheckedPasses
 from snf_lite.runtime import checks
 
 
@@ -58,6 +58,23 @@ class FlowLayer(CheckedPasses):
         own = cls.__module__.partition(".")[0] in ("snf_lite", "snf_book")
         cls.registered_name = cls.__name__ if own else f"{cls.__module__}.{cls.__qualname__}"
         FlowLayer.registry[cls.registered_name] = cls
+
+    @staticmethod
+    def named(name: str) -> type["FlowLayer"]:
+        """The class with a registered name; for one of a script (``__main__``) also that of the imported script.
+
+        Raises:
+            LookupError: it is not defined here.
+        """
+        if name in FlowLayer.registry:
+            return FlowLayer.registry[name]
+        own, missing = name.removeprefix("__main__."), f"needs the layer class {name}, which is not defined here"
+        if own == name:
+            raise LookupError(f"{missing}: import its module")
+        same = [layer for layer in FlowLayer.registry.values() if layer.__qualname__ == own]
+        if len(same) != 1:
+            raise LookupError(f"{missing}: run the script or cell that defines it first, or import the script")
+        return same[0]
 
     def __init__(self) -> None:
         super().__init__()

@@ -151,6 +151,8 @@ def _layer(described: FlowLayer | Sequence[Any], label: str) -> FlowLayer:
     if not isinstance(described, Sequence) or len(described) != 2:
         raise TypeError(f"{label}: expected a FlowLayer, or its name and settings, got {type(described).__name__}.")
     name, settings = described
-    if name not in FlowLayer.registry:
-        raise ValueError(f"{label}: needs the layer class {name}, which is not defined here: import its module.")
-    return FlowLayer.registry[name](**settings)
+    try:
+        kind = FlowLayer.named(name)
+    except LookupError as error:
+        raise ValueError(f"{label}: {error.args[0]}.") from None
+    return kind(**settings)

@@ -135,7 +135,7 @@ def product_dtype(x: Tensor) -> torch.dtype:
 def precise(x: Tensor) -> Tensor:
     """x in float64, on the CPU if its device has no float64, so that results are as accurate there.
 
-    Where float64 is refused altogether x stays in float32, and one UserWarning says so.
+    Where float64 is refused altogether x stays in float32, with one UserWarning.
     """
     try:
         return x.to("cpu", torch.float64) if x.device.type in WITHOUT_FLOAT64 else x.double()

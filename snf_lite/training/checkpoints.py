@@ -21,7 +21,7 @@ from snf_lite.runtime.records import RunData
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.runtime.schema import AtLeast, mismatches, require_shallow
 from snf_lite.runtime.unpickle import DTYPES, BoundedFactories, load_archive
-from snf_lite.training.restorable import require_restorable
+from snf_lite.training.loop.restorable import require_restorable
 
 FORMAT = "snf_lite checkpoint"
 #: Version 1 held ``digest`` of its content instead of a digest of the file.
@@ -85,7 +85,7 @@ def save(flow: Flow, path: str | Path) -> None:
 
     Raises:
         TypeError: a layer's settings hold a value that a checkpoint cannot (a function, an array), or ``restore`` could
-            not give the flow back: a layer made anew from its settings would be another, a weight is pruned, normed or
+            not give the flow back: a layer made from its settings would be another, a weight is pruned, normed or
             parametrized, something was added to the flow, or it is a subclass of Flow.
         OSError: the file cannot be written; one that was there is intact.
 
@@ -117,11 +117,12 @@ def restore(path: str | Path) -> Flow:
     # Constructors draw weights, which the stored ones replace.
     with isolated_rng("cpu", "restore"), BoundedFactories(most):
         for name, settings in described["layers"]:
-            if name not in FlowLayer.registry:
-                missing = f"needs the layer class {name}, which is not defined here: import its module"
-                raise CheckpointError(f"{path}: {missing}.")
             try:
-                layers.append(FlowLayer.registry[name](**settings))
+                kind = FlowLayer.named(name)
+            except LookupError as error:
+                raise CheckpointError(f"{path}: {error.args[0]}.") from None
+            try:
+                layers.append(kind(**settings))
             except Exception as error:  # a constructor may raise anything on settings that nobody checked
                 refused = f"{name} does not take its stored settings {settings}: {error}"
                 raise CheckpointError(f"{path}: {refused}") from error

@@ -101,3 +101,20 @@ def test_folded_weights_and_a_default_left_out_are_saved(tmp_path: Path) -> None
     snf.save(flow, tmp_path / "flow.pt")
     assert torch.equal(snf.restore(tmp_path / "flow.pt").layers[1].weight, flow.layers[1].weight)
     snf.save(flow_of({"features": 2}), tmp_path / "other.pt")
+
+
+def test_a_layer_of_a_script_is_restored_where_the_script_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "main.pt"
+    snf.save(flow_of(None, 2.0), path)
+    described = snf.restore(path)
+    monkeypatch.setattr(Scaled, "registered_name", "__main__.Scaled")
+    snf.save(flow_of(None, 2.0), path)
+    assert isinstance(snf.restore(path).layers[0], Scaled) and isinstance(described.layers[0], Scaled)
+    monkeypatch.setattr(Scaled, "registered_name", "__main__.Gone")
+    monkeypatch.setitem(snf.FlowLayer.registry, "__main__.Gone", Scaled)
+    snf.save(flow_of(None, 2.0), path)
+    monkeypatch.delitem(snf.FlowLayer.registry, "__main__.Gone")
+    with pytest.raises(ValueError, match="run the script or cell that defines it first"):
+        snf.restore(path)

@@ -148,13 +148,13 @@ MUTANTS: dict[str, Mutant] = {
         "layers/test_glow.py::test_each_normalisation_of_a_model_sees_its_own_inputs[glow-exact]",
     ),
     "row: overflow of an inverse passed on": Mutant(
-        "snf_lite/passes.py",
+        "snf_lite/checked/passes.py",
         'checks.require_finite_output(x, self.label, "the inverse")',
         "pass",
         "theory/test_flow.py::test_overflow_in_the_exact_passes_is_named",
     ),
     "row: overflow of a layer passed on": Mutant(
-        "snf_lite/passes.py",
+        "snf_lite/checked/passes.py",
         'checks.require_finite_output(z, self.label, "z")',
         "pass",
         "theory/test_flow.py::test_overflow_in_the_exact_passes_is_named",

@@ -21,7 +21,7 @@ def require_restorable(flow: Flow, described: Mapping[str, Any]) -> None:
 
     Args:
         flow: Flow to save.
-        described: What ``architecture`` says of it.
+        described: Its ``architecture``.
     """
     if type(flow) is not Flow:
         kind = type(flow).__name__
@@ -60,14 +60,14 @@ def _rebuilt(layer: FlowLayer, settings: Mapping[str, Any]) -> FlowLayer:
 
 
 def _require_same(layer: FlowLayer, made: FlowLayer, settings: Mapping[str, Any]) -> None:
-    """Refuse a layer that has other tensors, or other values of its constructor's arguments, than one made anew."""
+    """Refuse a layer whose tensors or constructor arguments differ from those of one made from the settings."""
     there, here = _shapes(made), _shapes(layer)
     if there != here:
         missing, added = sorted(set(here) - set(there)), sorted(set(there) - set(here))
         other = sorted(name for name in set(here) & set(there) if here[name] != there[name])
         found = [*missing, *added, *other]
         raise TypeError(
-            f"{layer.label}: made anew from its settings {dict(settings)} it has other tensors: {_listed(found)}; "
+            f"{layer.label}: made from its settings {dict(settings)} it has other tensors: {_listed(found)}; "
             "settings() must give all that the constructor needs, and tensors added later cannot be saved."
         )
     for name in list(signature(type(layer).__init__).parameters)[1:]:

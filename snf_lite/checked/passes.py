@@ -1,4 +1,4 @@
-"""How a layer is called: its hooks run, what it returns is checked, and trained weights are told from fresh ones.
+"""How a layer is called: its hooks run, its results are checked, and trained weights are distinguished from fresh ones.
 
 A chain, and a layer that is called directly, reach ``transform``, ``surrogate``, ``invert`` and ``initialise`` through
 the methods here alone. So a layer that returns something else than it promises is refused by name in every pass.
@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snf_lite import hooks
+from snf_lite.checked import hooks
 from snf_lite.linalg import dense_matrix
 from snf_lite.runtime import checks
 
@@ -127,7 +127,7 @@ class CheckedPasses(nn.Module):
 
     # ---- trained or fresh --------------------------------------------------------------------------------------------
 
-    def remember_first_weights(self) -> None:
+    def keep_first_checksums(self) -> None:
         """Called when a flow takes the layer, for ``is_trained``: the first time counts."""
         if self._first is None:
             self._first = self._checksums()
@@ -149,7 +149,7 @@ class CheckedPasses(nn.Module):
         return found
 
     def restore_constants(self, like: Tensor) -> None:
-        """Compute buffers anew that the state dict does not hold, on the device of ``like``; called after each load."""
+        """Compute the buffers that the state dict does not hold, on the device of ``like``; called after each load."""
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
         super()._load_from_state_dict(state_dict, prefix, *rest)

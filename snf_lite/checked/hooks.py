@@ -42,7 +42,7 @@ def call(module: nn.Module, run: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def call_with_weights(module: nn.Module, label: str, run: Callable[..., Any], *inputs: Any) -> Any:
-    """``run(*inputs)`` with the weights that the last ``forward`` had, computed anew from the parameters.
+    """``run(*inputs)`` with the weights that the last ``forward`` had, computed from the parameters.
 
     For passes other than ``forward``: hooks after ``forward`` do not run. A power iteration (``spectral_norm``) makes
     no step, so that an inverse inverts the map that was applied.
