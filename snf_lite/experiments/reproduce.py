@@ -235,7 +235,7 @@ def read_plan(path: Path, config: ReproduceConfig) -> dict[str, Any]:
     differing = [f"{key} {there.get(key)!r}, not {here[key]!r}" for key in here if there.get(key) != here[key]]
     if differing:
         fixed = "; a plan keeps its minutes, which decided its epochs and so its learning rates"
-        why = f"{fixed if there['minutes'] != here['minutes'] else ''}. Give the same again to resume it"
+        why = f"{fixed if there.get('minutes') != here['minutes'] else ''}. Give the same again to resume it"
         raise FileExistsError(f"{path}: was made for {'; '.join(differing)}{why}, another --out, or --overwrite.")
     if list(plan["rows"]) != config.chosen:
         raise ValueError(f"{path}: expected the rows {', '.join(config.chosen)}, got {', '.join(plan['rows'])}.")
