@@ -1,6 +1,5 @@
 """Training: one loop that can be read from top to bottom."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from snf_lite.data.source import Data, training_and_validation
 from snf_lite.flow import Flow
-from snf_lite.runtime import distributed
+from snf_lite.runtime import checks, distributed
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.locks import locked_by_main
 from snf_lite.training.evaluation import unwrapped
@@ -141,7 +140,7 @@ def fit(
     train_set, validation_set = training_and_validation(data, validation, config.seed, context, weights)
     if isinstance(data, DataLoader) and data.batch_size != config.batch_size:
         got = f"batch_size={config.batch_size}, not with the DataLoader's {data.batch_size}"
-        warnings.warn(f"fit: trains on the Dataset of the DataLoader with {got}.", UserWarning, stacklevel=2)
+        checks.warn(f"fit: trains on the Dataset of the DataLoader with {got}.")
     process = distributed.current(choose_device(device))
     if loss is not None and not callable(loss):
         raise TypeError(f"fit: expected loss to be a function of a flow and a batch, got a {type(loss).__name__}.")
@@ -154,8 +153,8 @@ def fit(
         step = GraphedStep(run.full_batch) if config.cuda_graph else step
         run.start(resume)
         with Progress(config.epochs * run.steps_per_epoch, run.step, progress if process.is_main else False) as shown:
-            if 0 < run.began < config.epochs:
-                shown.note(f"going on from epoch {run.began}")
+            if run.began:
+                shown.note(run.resumption)
             try:
                 for epoch in run.remaining_epochs():
                     with run.seeded_epoch(epoch) as order:

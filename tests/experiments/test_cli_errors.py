@@ -111,7 +111,7 @@ WRONG = [
     ("evaluate run --data digits", r"expected examples of shape \(2,\), got \(1, 8, 8\)"),
     ("evaluate run --data points.csv --split test", "is not what the flow was trained on"),
     ("evaluate run --batch-size 0", "batch_size to be a positive integer, got 0"),
-    ("evaluate flow.pt", "was trained on no data set, not on data with a name; give --data"),
+    ("evaluate flow.pt", "does not name its training data; give data to evaluate on, --data NAME or PATH"),
     ("sample", "arguments are required: RUN"),
     ("sample run --out s.xlsx", r"expected a figure \.png, .* or numbers \.npy, .*got the suffix '\.xlsx'"),
     ("sample run --out samples", "got no suffix"),
