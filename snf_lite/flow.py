@@ -167,7 +167,8 @@ class Flow(Sampler):
         self._check_input(x)
         if len(x) == 0:
             raise ValueError(f"Flow.loss: expected at least one data point, got a batch of shape {tuple(x.shape)}.")
-        if torch.is_grad_enabled() and checks.is_eager(x):
+        untrained = self._inverse_tolerance is not None or not self._loss_called
+        if untrained and torch.is_grad_enabled() and checks.is_eager(x):
             self._inverse_tolerance, self._loss_called = None, True
         context = self.context_of(context, len(x))
         if weights is None:
@@ -246,18 +247,19 @@ class Flow(Sampler):
         return not bool(self.initialised) and not any(layer.is_trained() for layer in members)
 
     def _check_input(self, x: Tensor) -> None:
-        checks.require_tensor(x, "Flow", self.dtype if self.levels is None else torch.uint8)
-        checks.require_single_or_double(self.dtype, "Flow")
-        if self.levels is None:
-            checks.require_dtype(x, self.dtype, "Flow")
+        levels, dtype = self.levels, self.dtype
+        checks.require_tensor(x, "Flow", dtype if levels is None else torch.uint8)
+        checks.require_single_or_double(dtype, "Flow")
+        if levels is None:
+            checks.require_dtype(x, dtype, "Flow")
         else:
             self.bijections[0].check_dtype(x)
         checks.require_batch_of(x, self.event_shape, "Flow")
         checks.require_on_device(x, self.device, "Flow")
         if x.is_floating_point():
             checks.require_finite_input(x, "Flow")
-            if self.levels is not None:
-                checks.require_points(x, self.levels, "Flow")
+            if levels is not None:
+                checks.require_points(x, levels, "Flow")
 
 
 def _layers_of(layers: Any) -> list[FlowLayer]:

@@ -73,7 +73,7 @@ class FlowLayer(CheckedPasses):
             raise LookupError(f"{missing}: import its module")
         same = [layer for layer in FlowLayer.registry.values() if layer.__qualname__ == own]
         if len(same) != 1:
-            raise LookupError(f"{missing}: run the script or cell that defines it first, or import the script")
+            raise LookupError(f"{missing}: run the script or cell that defines it first, or import its module")
         return same[0]
 
     def __init__(self) -> None:

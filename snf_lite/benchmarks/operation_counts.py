@@ -17,6 +17,9 @@ from torch.utils.flop_counter import flop_registry
 
 aten = torch.ops.aten
 
+#: Products in place, which torch's registry does not have, by the product that costs the same.
+IN_PLACE = {aten.addmm_: aten.addmm}
+
 #: Multiply-adds of LAPACK routines for matrices (…, D, D) and n right-hand sides, to leading order, from textbooks.
 SOLVERS: dict[Any, Callable[[int, int], float]] = {
     aten.linalg_lu_factor_ex: lambda D, n: D**3 / 3,
@@ -88,7 +91,7 @@ class WorkCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        operation, counts = func.overloadpacket, self.counts
+        operation, counts = IN_PLACE.get(func.overloadpacket, func.overloadpacket), self.counts
         if operation is aten.convolution_backward:
             # Each requested pass costs as much as the forward pass; torch's formula ignores groups.
             passes = sum(args[-1][:2])

@@ -42,12 +42,16 @@ class CheckedPasses(nn.Module):
         """``surrogate`` likewise, z in ``dtype`` under autocast too; values are not checked."""
         result = self._run("surrogate", x, *context)
         z, term, penalty = self.require_parts(result, "surrogate", ("z", "term", "penalty"))
-        wanted = None if checks.under_autocast(x) else dtype  # there a product comes out in half precision
-        self._require_result(z, (len(x), *self.output_shape(tuple(x.shape[1:]))), wanted, "z", "surrogate")
-        self._require_result(term, (len(x),), wanted, "term", "surrogate")
+        shape, rows = self._z_shape(x), (x.shape[0],)
+        if dtype is not None and checks.under_autocast(x):  # there a product comes out in half precision
+            wanted, z = None, z.to(dtype) if isinstance(z, Tensor) and z.is_floating_point() else z
+        else:
+            wanted = dtype
+        self._require_result(z, shape, dtype, "z", "surrogate")
+        self._require_result(term, rows, wanted, "term", "surrogate")
         if penalty is not None:
-            self._require_result(penalty, (len(x),), wanted, "penalty", "surrogate")
-        return z.to(dtype or z.dtype), term, penalty
+            self._require_result(penalty, rows, wanted, "penalty", "surrogate")
+        return z, term, penalty
 
     def checked_invert(self, z: Tensor, exact: bool, dtype: torch.dtype | None, *context: Tensor) -> Tensor:
         """``invert`` likewise, with the weights that hooks compute; uint8 pixels are taken too."""
@@ -90,8 +94,8 @@ class CheckedPasses(nn.Module):
     def exact_result(self, x: Tensor, result: Any, dtype: torch.dtype | None) -> tuple[Tensor, Tensor]:
         """What ``transform`` returned for x, if it is what it promises."""
         z, log_det = self.require_parts(result, "transform", ("z", "log_det"))
-        self._require_result(z, (len(x), *self.output_shape(tuple(x.shape[1:]))), dtype, "z", "transform")
-        self._require_result(log_det, (len(x),), dtype, "log_det", "transform")
+        self._require_result(z, self._z_shape(x), dtype, "z", "transform")
+        self._require_result(log_det, (x.shape[0],), dtype, "log_det", "transform")
         checks.require_finite_output(z, self.label, "z")
         checks.require_finite_output(log_det, self.label, "the log-determinant")
         return z, log_det
@@ -100,6 +104,10 @@ class CheckedPasses(nn.Module):
         run = getattr(self, method)
         with_hooks = hooks.runs_hooks(self) or hooks.computes_weights(self)
         return hooks.call(self, run, x, *context) if with_hooks else run(x, *context)
+
+    def _z_shape(self, x: Tensor) -> tuple[int, ...]:
+        batch, *event_shape = x.shape
+        return (batch, *self.output_shape(tuple(event_shape)))
 
     def _maps_to(self, event_shape: Sequence[int], z_shape: Sequence[int]) -> bool:
         try:
@@ -116,6 +124,8 @@ class CheckedPasses(nn.Module):
     def _require_result(
         self, value: Any, shape: tuple[int, ...], dtype: torch.dtype | None, name: str, method: str
     ) -> None:
+        if isinstance(value, Tensor) and value.shape == shape and value.dtype == dtype:
+            return  # every training step comes here
         if not isinstance(value, Tensor) or not value.is_floating_point() or dtype not in (None, value.dtype):
             raise self._result_error(f"{name} of {method} to be a tensor of {dtype or 'a floating dtype'}", value)
         if tuple(value.shape) != shape:

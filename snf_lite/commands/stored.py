@@ -73,7 +73,8 @@ def restore(path: Path) -> Flow:
         if "import its module" not in str(error):
             raise
         own = "--import SCRIPT.py, the script that defines it" if "class __main__." in str(error) else "--import MODULE"
-        raise CheckpointError(f"{str(error).rstrip('.')} by {own}.") from error
+        needed = str(error).partition("not defined here")[0]
+        raise CheckpointError(f"{needed}not defined here: import its module by {own}.") from error
 
 
 def training_data(path: Path) -> dict[str, Any] | None:

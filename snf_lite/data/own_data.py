@@ -109,9 +109,10 @@ def _read_images(folder: Path, channels: int | None) -> tuple[Tensor, dict[str, 
 
 def _read_npy(path: Path) -> tuple[NDArray[Any], list[str]]:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the header with the length of the file
+        with np.errstate(over="ignore"):  # of the size that a header claims
+            array = np.load(path, mmap_mode="r", allow_pickle=False)  # compares the header with the file's length
     except (ValueError, EOFError, SyntaxError, OverflowError) as error:
-        raise DataError(f"{path}: expected an array of numbers as numpy.save writes it: {error}") from error
+        raise DataError(f"{path}: expected arrays as numpy.save writes them: {error}") from error
     if not isinstance(array, np.ndarray):
         raise DataError(f"{path}: expected one array, got an archive; name it .npz.")
     return np.array(array), []

@@ -124,7 +124,7 @@ def read(path: str | Path) -> PixelRecord:
 def _split_problems(record: PixelRecord, split: str) -> list[str]:
     found, count = record.results[split], record.data[split]["count"]
     if not (2 <= len(found["counts"]) == record.levels and min(found["counts"]) >= 0 < sum(found["counts"])):
-        return [f"it has {len(found['counts'])} level counts for {record.levels} levels, or negative ones"]
+        return [f"it has {len(found['counts'])} level counts for {record.levels} levels, negative ones, or zeros alone"]
     scaled, total = -record.features * math.log(record.levels), found["dequantise"] + found["logit"]
     checks = {
         "its log-determinant of the scaling is not -D log L": math.isclose(found["dequantise"], scaled, rel_tol=1e-9),

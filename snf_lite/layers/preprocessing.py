@@ -62,7 +62,7 @@ class Dequantize(FlowLayer):
         if x.dtype == torch.uint8:  # u is so far below 1 that x + u cannot round up to the next pixel
             below_one = 1 - self.levels * torch.finfo(self.scale.dtype).eps
             noisy, top = x + torch.rand_like(x, dtype=self.scale.dtype).clamp_max(below_one), self.levels - 1
-        if x.numel() and checks.is_eager(x) and (x.max() > top or x.min() < 0):
+        if x.numel() and checks.is_eager(x) and (x.max().item() > top or x.min().item() < 0):
             raise ValueError(f"{self.label}: expected pixels from 0 to {top}, got {x.min():g} to {x.max():g}.")
         log_det = -math.prod(x.shape[1:]) * math.log(self.levels)
         return noisy / self.levels, torch.full((len(x),), log_det, dtype=self.scale.dtype, device=x.device)
@@ -99,7 +99,7 @@ class Logit(FlowLayer):
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z and its log-determinant (eq-logit)."""
-        if x.numel() and checks.is_eager(x) and (x.max() > 1 or x.min() < 0):
+        if x.numel() and checks.is_eager(x) and (x.max().item() > 1 or x.min().item() < 0):
             raise ValueError(f"{self.label}: expected numbers in [0, 1], got {float(x.min())} to {float(x.max())}.")
         squeeze = 1 - 2 * self.alpha
         # 1-p from 1-x, not from p: near x = 1 the difference of two rounded numbers would lose its digits

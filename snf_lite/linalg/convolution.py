@@ -14,7 +14,7 @@ from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_weight
 
 from snf_lite.linalg import toeplitz
-from snf_lite.linalg.dense_matrix import product_dtype
+from snf_lite.linalg.dense_matrix import AutogradFunction, product_dtype
 from snf_lite.runtime import checks
 
 
@@ -53,7 +53,7 @@ def mix_channels(images: Tensor, matrix: Tensor) -> Tensor:
     return linear(images.permute(0, 2, 3, 1), matrix).permute(0, 3, 1, 2)
 
 
-class SelfNormConvStep(torch.autograd.Function):
+class SelfNormConvStep(AutogradFunction):
     """``reference_self_norm_conv2d`` in six convolutions: two forward, four backward.
 
     A transposed convolution with w is a convolution with flip(w), which libraries compute faster. Under

@@ -8,6 +8,7 @@ solve. For a small change dM, det(M + dM) = det M · det(I + M⁻¹ dM) ≈ det 
 and the gradient with respect to M is M⁻ᵀ (eq-jacobi), which the same factors give.
 """
 
+import inspect
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -83,7 +84,17 @@ def require_diagonal(sizes: Tensor, label: str, what: str = "a diagonal entry") 
         raise singular(label, f"{what} is {float(sizes.nan_to_num().min()):.1g}")
 
 
-class _LogAbsDet(torch.autograd.Function):
+class AutogradFunction(torch.autograd.Function):
+    """An autograd function with ``setup_context``; torch asks for the signature of ``forward`` in each call.
+
+    Kept on the function, it takes 5 µs in place of 25, as long as a product of a batch of digits.
+    """
+
+    def __init_subclass__(cls) -> None:
+        cls.forward.__signature__ = inspect.signature(cls.forward)  # type: ignore[attr-defined]
+
+
+class _LogAbsDet(AutogradFunction):
     """log|det M| with ∂/∂M = M⁻ᵀ (eq-jacobi), value and gradient from one factorization."""
 
     generate_vmap_rule = True

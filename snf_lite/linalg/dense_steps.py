@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snf_lite.linalg.dense_matrix import product_dtype
+from snf_lite.linalg.dense_matrix import AutogradFunction, product_dtype
 from snf_lite.runtime import checks
 
 
-class SelfNormLinearStep(torch.autograd.Function):
+class SelfNormLinearStep(AutogradFunction):
     """``reference_self_norm_linear`` in six products of B·D²: two forward, four backward."""
 
     generate_vmap_rule = True
@@ -48,14 +48,12 @@ class SelfNormLinearStep(torch.autograd.Function):
 
 def _product_and_transpose(left: Tensor, right: Tensor, factor: Tensor, matrix: Tensor) -> Tensor:
     """leftᵀ right + factor · matrixᵀ, (D, D) of the dtype of ``matrix``, stored by rows."""
-    if checks.is_eager(left) and left.device.type == "cpu" and left.dtype == matrix.dtype:
-        # in place on the transpose, which is copied block by block: faster than one more pass in its order
-        copy = matrix.T.clone(memory_format=torch.contiguous_format)  # ``contiguous`` copies no 1×1 matrix
-        return copy.addmm_(left.T, right, beta=factor.item())
+    if left.device.type == "cpu" and left.dtype == matrix.dtype and checks.is_eager(left):
+        return torch.addmm(matrix.T, left.T, right, beta=factor.item())  # one pass less over the transpose
     return (left.T @ right).to(matrix.dtype).addcmul_(factor, matrix.T)
 
 
-class RelativeGradientStep(torch.autograd.Function):
+class RelativeGradientStep(AutogradFunction):
     """G WᵀW = gᵀ(x WᵀW) + s W, multiplied from the side of the batch so that no D×D×D product appears."""
 
     generate_vmap_rule = True
@@ -81,7 +79,7 @@ class RelativeGradientStep(torch.autograd.Function):
         return (delta @ low).to(W.dtype), grad_W, grad_z.sum(0)
 
 
-class LUStep(torch.autograd.Function):
+class LUStep(AutogradFunction):
     """z = L U x + b in two products, its gradients in four; the other triangle of each is cleared in place."""
 
     generate_vmap_rule = True

@@ -208,7 +208,7 @@ def factors_and_gradient(weight: Tensor, height: int, width: int) -> tuple[Cycli
     return factors, gather(factors.gradient(), plan)
 
 
-class _LogAbsDets(torch.autograd.Function):
+class _LogAbsDets(dense_matrix.AutogradFunction):
     """log|det T(w)| (N,) with its gradient for w (N, C, C, k, k), both computed before."""
 
     generate_vmap_rule = True

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 from snf_lite.runtime.records import RunData
 from snf_lite.runtime.schema import AtLeast, mismatches
@@ -13,6 +13,8 @@ from snf_lite.training.settings import TrainingConfig
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_SETTINGS = AtLeast(TrainingConfig, RunData)
 
 
 @dataclass(repr=False)
@@ -42,7 +44,7 @@ class History:
         History(1 epochs: best validation 2.00 nats at epoch 1)
     """
 
-    settings: Annotated[dict[str, Any], AtLeast(TrainingConfig, RunData)]
+    settings: dict[str, Any]
     features: int
     epochs: list[int] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
@@ -119,7 +121,9 @@ class History:
         if not _FIRST <= set(stored) <= wanted:
             got = ", ".join(sorted(stored))
             raise ValueError(f"History: expected the entries {', '.join(sorted(_FIRST))}, got {got}.")
-        if wrong := list(mismatches(stored, cls, "the history")):
+        wrong = list(mismatches(stored, cls, "the history"))
+        wrong = wrong or list(mismatches(stored["settings"], _SETTINGS, "the history, settings"))
+        if wrong:
             raise ValueError("; ".join(wrong[:4]))
         rows = {name: len(stored[name]) for name in ("epochs", "steps", "seconds", "ms_per_step", "validation_nats")}
         if len(set(rows.values())) > 1 or 0 in rows.values():

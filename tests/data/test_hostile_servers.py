@@ -1,5 +1,6 @@
 """A download has an end: servers that send too much, too slowly or nothing; caches and folders that cannot be."""
 
+import gc
 import socket
 import threading
 import time
@@ -41,6 +42,8 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Send], None]]:
     yield start
     over.set()
     listening.close()
+    time.sleep(0.3)  # the threads of downloads that were given up end, and leave their sockets
+    gc.collect()
 
 
 def forever(send: Callable[[bytes], object], content: bytes, pause: float) -> None:

@@ -137,10 +137,16 @@ def test_a_tensor_on_the_wrong_device_is_found(
         all_of_it(model("dense-exact").to(NAME), pixels().to(NAME))
 
 
-def test_float64_on_a_device_that_has_none_is_found(single: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_float64_a_device_that_nobody_listed_computes_in_float32(
+    single: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(dense_matrix, "WITHOUT_FLOAT64", set[str]())
+    dense_matrix._warn_of_float32.cache_clear()
+    flow = model("conv-exact").to(NAME)
     with pytest.raises(TypeError, match="this device has no float64"):
-        model("conv-exact").to(NAME).log_prob(pixels().to(NAME))
+        flow.layers[-1].weight.double()
+    with pytest.warns(UserWarning, match="has no float64"):
+        assert flow.log_prob(pixels().to(NAME)).dtype == torch.float32
 
 
 def test_a_single_number_may_come_from_the_cpu() -> None:
