@@ -79,7 +79,7 @@ class Flow(Sampler):
         self, layers: Iterable[FlowLayer], event_shape: Iterable[int], base: Distribution | None = None
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(_layers_of(layers))
+        self.layers = nn.ModuleList(checks.modules(layers, "Flow"))
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
         self.z_shape = self.bind_layers(self.event_shape, "Flow")
         self.features = math.prod(self.event_shape)
@@ -260,22 +260,6 @@ class Flow(Sampler):
             checks.require_finite_input(x, "Flow")
             if levels is not None:
                 checks.require_points(x, levels, "Flow")
-
-
-def _layers_of(layers: Any) -> list[FlowLayer]:
-    """The layers as a list; refuses one layer alone, what is no module, and a module without torch's constructor."""
-    if not isinstance(layers, Iterable):
-        raise TypeError(f"Flow: expected layers to be a list, got {type(layers).__name__}: type [layer].")
-    found = list(layers)
-    for index, layer in enumerate(found):
-        if not isinstance(layer, nn.Module):
-            own = f"the class {layer.__name__}: type {layer.__name__}(...)" if isinstance(layer, type) else ""
-            got = own or type(layer).__name__
-            raise TypeError(f"Flow: expected layers[{index}] to be a FlowLayer, got {got}.")
-        if "_modules" not in vars(layer):
-            name = type(layer).__name__
-            raise TypeError(f"layers[{index}] {name}: its __init__ has to begin with super().__init__().")
-    return found
 
 
 def _after_load(flow: nn.Module, _: Any) -> None:

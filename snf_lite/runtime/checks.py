@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any, SupportsIndex
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class NotInvertibleError(ValueError):
@@ -238,6 +238,21 @@ def shape_tuple(value: Any, name: str, label: str) -> tuple[int, ...]:
         way = f": type ({value},)" if isinstance(value, int) else ""
         raise TypeError(f"{label}: expected {name} to be a tuple of sizes, got {value!r}{way}.")
     return tuple(positive_integer(size, f"each size in {name}", label) for size in value)
+
+
+def modules(layers: Any, label: str) -> list[nn.Module]:
+    """The layers as a list; refuses one alone, what is no module, and a module without torch's constructor."""
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"{label}: expected layers to be a list, got {type(layers).__name__}: type [layer].")
+    found = list(layers)
+    for index, layer in enumerate(found):
+        name = layer.__name__ if isinstance(layer, type) else type(layer).__name__
+        if not isinstance(layer, nn.Module):
+            got = f"the class {name}: type {name}(...)" if isinstance(layer, type) else name
+            raise TypeError(f"{label}: expected layers[{index}] to be a FlowLayer, got {got}.")
+        if "_modules" not in vars(layer):
+            raise TypeError(f"layers[{index}] {name}: its __init__ has to begin with super().__init__().")
+    return found
 
 
 def odd_integer(value: Any, name: str, label: str) -> int:

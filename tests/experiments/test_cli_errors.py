@@ -144,7 +144,7 @@ FAILED = [
     ("train dense-exact --data gone.csv", r"gone\.csv: there is no such file or folder"),
     ("train dense-exact --data ./gone", "./gone: there is no such file or folder"),
     ("train dense-exact --data nofolder", r"nofolder: expected images \(\.png, .*\), got none"),
-    ("train dense-exact --data bad.npy", r"bad\.npy: expected an array of numbers"),
+    ("train dense-exact --data bad.npy", r"bad\.npy: expected arrays as numpy\.save"),
     ("train dense-exact --data bad.npz", r"bad\.npz: expected arrays as numpy.savez writes them"),
     ("train dense-exact --data several.npz", "expected one array, got first, second"),
     ("train dense-exact --data words.csv", r"words\.csv, line 3, column 'b': expected a finite number, got 'four'"),
