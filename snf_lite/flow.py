@@ -137,7 +137,7 @@ class Flow(Sampler):
         """The exact log-likelihood of f (eq-change), (B,) in nats, of the dtype of the flow.
 
         To evaluate, not to train, where a layer learns its inverse: gradients of -log_prob train f alone, and g, which
-        ``sample`` uses by default, stays behind. Train such a flow by ``loss``.
+        ``sample`` uses by default, stays behind. Train such a flow by ``loss``. ``.detach().numpy()`` makes an array.
         """
         z, log_det = self(x, context)
         return self.base_log_prob(z) + log_det
@@ -148,7 +148,8 @@ class Flow(Sampler):
         What to train by, whatever the layers: without a learned inverse it is the mean of -log_prob.
         ``backward()`` leaves the gradients of eq-dense-gradients and eq-conv-gradients on layers that learn their
         inverse, exact ones on every other (relative ones on ``RelativeGradientLinear``). The value leaves out the
-        log-determinants that were never computed: it is not a likelihood.
+        log-determinants that were never computed: it is not a likelihood. A loop of your own calls ``after_step()`` of
+        the flow after the optimizer's step: it adapts the penalty of layers with a ``tolerance``.
 
         Args:
             x: Data points (B, *event_shape), B ≥ 1.

@@ -26,7 +26,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         named = action.help is not None and "(default" in action.help
-        if named or action.default in (None, False, argparse.SUPPRESS) or action.default == []:
+        if named or action.default in (None, argparse.SUPPRESS) or action.default is False or action.default == []:
             return action.help
         if isinstance(action.default, list):
             return f"{action.help} (default: {' '.join(map(str, action.default))})"

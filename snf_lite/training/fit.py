@@ -59,6 +59,7 @@ def fit(
     """Train a flow by Adam on its loss; afterwards it holds the weights of the best exact validation likelihood.
 
     So it does where Ctrl-C ends the training, and ``interrupted`` of the history is True; a checkpoint resumes it.
+    Own data want ``data``, ``epochs``, often ``lr``, ``decay="cosine"`` and ``patience``; the rest can wait.
 
     A fresh flow is first initialized from up to ``INITIAL_EXAMPLES`` training examples. Order and noise of an epoch
     depend on the seed and the epoch alone, and torch's global generators are left as they were: a run that is killed
@@ -73,14 +74,15 @@ def fit(
         data: Name that ``load`` accepts; tensor or array (N, *event_shape), data frame or list of numbers, converted to
             the flow's dtype; or DataLoader, map-style Dataset or any object with a length and items, which are
             examples, tuples (example, …), dicts with one example, or images. Pixels are bytes (uint8).
-        epochs: Total number of epochs, those before a resumption included. A run that has more is returned as it is.
+        epochs: Passes over the data, in total: those before a resumption count. A run that has more is returned as it
+            is.
         batch_size: Examples per step, of all processes together; the last step of an epoch takes what is left.
         lr: Adam's learning rate (β = 0.9, 0.999) after the warm-up.
         device: Device to train on. None: the CUDA device if there is one, else the CPU; each of several processes has
             its own.
-        seed: Seed for shuffling and noise. Does not affect the initial weights, which were drawn when the flow was
-            built.
-        whiten: Argument of ``flow.initialise``.
+        seed: Seed of the part held out, the order and the noise; not of the initial weights, which were drawn when the
+            flow was built (``torch.manual_seed`` before that).
+        whiten: Whether dense layers of a fresh flow begin as maps that whiten their inputs (``flow.initialise``).
         checkpoint: File that is written atomically before the first epoch and after each.
         resume: Whether to resume the run in ``checkpoint`` if there is one. A finished run returns its history at once,
             and more ``epochs`` extend it. False starts from scratch and overwrites the file.
@@ -104,7 +106,7 @@ def fit(
         scheduler: Function of the optimizer, or torch scheduler, in place of warm-up and decay. It is stepped after
             each epoch; OneCycleLR and CyclicLR after each step, ReduceLROnPlateau with each validation value.
         progress: Whether to show a progress bar with the validation value. None: a bar in a terminal or a notebook,
-            elsewhere a line now and then.
+            elsewhere a line now and then. False: nothing.
         compile: Whether to compile the loss by ``torch.compile``, which takes minutes for deep flows. Checks of values,
             such as the exact convolution's check of its precision, are skipped in compiled code.
         cuda_graph: Whether to capture a step as a CUDA graph and replay it, which spares the processor's work. Not for
@@ -114,6 +116,9 @@ def fit(
         augment: Whether to flip and shift the images of each training batch at random (``augmentation.augmented``).
         loss: Function of the flow and a batch (B, *event_shape), and of ``context`` and ``weights`` as keywords where
             they are given, that returns the scalar to minimize. None: ``flow.loss``.
+
+    Returns:
+        The values of each validation; ``history.plot()`` draws them.
 
     Warns:
         UserWarning: columns far from unit scale; a run that never improved, diverged or was interrupted.
