@@ -88,5 +88,22 @@ class FlowDistribution(Distribution):
 
     def entropy(self) -> Tensor:
         """Not available: the mean of −log_prob over samples estimates it."""
-        estimate = "estimate it by -d.log_prob(d.sample((10_000,))).mean(0)"
-        raise NotImplementedError(f"FlowDistribution: the entropy of a flow has no closed form; {estimate}.")
+        raise self._no_closed_form("entropy", "-d.log_prob(d.sample((10_000,))).mean(0)")
+
+    @property
+    def mean(self) -> Tensor:
+        """Not available: the mean of samples estimates it."""
+        raise self._no_closed_form("mean", "d.sample((10_000,)).mean(0)")
+
+    @property
+    def variance(self) -> Tensor:
+        """Not available: the variance of samples estimates it."""
+        raise self._no_closed_form("variance", "d.sample((10_000,)).var(0)")
+
+    def _no_closed_form(self, name: str, estimate: str) -> NotImplementedError:
+        return NotImplementedError(
+            f"FlowDistribution: the {name} of a flow has no closed form; estimate it by {estimate}."
+        )
+
+    def __repr__(self) -> str:
+        return f"FlowDistribution(batch_shape={tuple(self.batch_shape)}, event_shape={tuple(self.event_shape)})"

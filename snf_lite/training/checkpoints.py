@@ -246,7 +246,7 @@ def _is_float_dtype(name: str) -> bool:
     return isinstance(dtype, torch.dtype) and dtype.is_floating_point
 
 
-def architecture(flow: Flow) -> dict[str, Any]:
+def architecture(flow: Any) -> dict[str, Any]:
     """The description from which a flow is built: each layer's class name and settings, the event shape, the dtype.
 
     Raises:

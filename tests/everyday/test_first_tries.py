@@ -118,6 +118,8 @@ TRIES: dict[str, tuple[Callable[[], Any], str]] = {
         lambda: flow(context_features=3).sample(2, context=np.eye(3)[0]),
         "type torch.as_tensor(x, dtype=torch.float32)",
     ),
+    "the mean of a flow": (lambda: flow().distribution().mean, "estimate it by d.sample((10_000,)).mean(0)"),
+    "the deviation of a flow": (lambda: flow().distribution().stddev, "estimate it by d.sample((10_000,)).var(0)"),
     "images without channels": (lambda: snf.build_for(pixels(8, 8)), "data[:, None] makes images of one channel"),
     "images with channels last": (lambda: snf.build_for(pixels(8, 8, 3)), "data.transpose(0, 3, 1, 2)"),
     "scaled images": (lambda: snf.build_for(pixels(1, 8, 8) / 255), "(data * 255).round() as uint8"),
@@ -198,7 +200,7 @@ def test_a_warning_points_at_the_line_of_the_user(tmp_path: Path) -> None:
         snf.fit(trained, torch.utils.data.DataLoader(RING, batch_size=7), 1, progress=False)  # type: ignore[arg-type]
         checks.warn("here")
     assert [Path(warning.filename).name for warning in caught] == [Path(__file__).name] * 4
-    assert "decay_epochs=2 (--decay-epochs 2) stretches it" in str(caught[0].message)
+    assert "decay_epochs=2 stretches it (--decay-epochs 2)" in str(caught[0].message)
 
 
 def test_a_checkpoint_of_another_model_names_the_first_differences(tmp_path: Path) -> None:
@@ -211,6 +213,10 @@ def test_an_evaluation_is_shown_as_a_sentence() -> None:
     result = snf.evaluate(flow(), RING)
     assert repr(result) == f"Evaluation({result})" and str(result).endswith("(exact, 60 examples of your data)")
     assert result._repr_html_() == f"<code>{result}</code>"
+
+
+def test_a_distribution_is_shown_with_its_shapes() -> None:
+    assert repr(flow().distribution()) == "FlowDistribution(batch_shape=(), event_shape=(2,))"
 
 
 def test_a_call_that_has_nothing_to_train_says_so(

@@ -64,7 +64,7 @@ def warn_if_poor(history: History) -> None:
 def warn_if_rate_ends(config: TrainingConfig, asked: int | None) -> None:
     """Warn of a run that is extended beyond its cosine, where the learning rate is 0; not if that was ``asked``."""
     if config.decay == "cosine" and asked is None and config.decay_epochs and config.decay_epochs < config.epochs:
-        advice = f"decay_epochs={config.epochs} (--decay-epochs {config.epochs}) stretches it"
+        advice = f"decay_epochs={config.epochs} stretches it (--decay-epochs {config.epochs})"
         _warn(
             f"the cosine of this run ends at epoch {config.decay_epochs}, and there the learning rate is 0: {advice}."
         )
