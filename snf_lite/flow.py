@@ -111,7 +111,7 @@ class Flow(Sampler):
             TypeError, ValueError, FloatingPointError: as ``FlowLayer.forward``; the message names the layer. A layer
                 that returns something else than it promises is refused by name, here and in every other pass.
         """
-        self._check_input(x)
+        self._check_input(x, whole=True)
         with checks.without_autocast(x):
             z, log_det = self.forward_layers(x, self.dtype, self.context_of(context, len(x)))
         if log_det.requires_grad and checks.is_eager(x):
@@ -139,6 +139,8 @@ class Flow(Sampler):
         To evaluate, not to train, where a layer learns its inverse: gradients of -log_prob train f alone, and g, which
         ``sample`` uses by default, stays behind. Train such a flow by ``loss``.
         """
+        if self.levels is not None:
+            self._check_input(x)
         z, log_det = self(x, context)
         return self.base_log_prob(z) + log_det
 
@@ -246,7 +248,8 @@ class Flow(Sampler):
         members = [layer for layer, _ in self.iter_layers(self.event_shape)]
         return not bool(self.initialised) and not any(layer.is_trained() for layer in members)
 
-    def _check_input(self, x: Tensor) -> None:
+    def _check_input(self, x: Tensor, whole: bool = False) -> None:
+        """Refuse anything but data points; float pixels that are ``whole`` numbers too, where a density is meant."""
         levels, dtype = self.levels, self.dtype
         checks.require_tensor(x, "Flow", dtype if levels is None else torch.uint8)
         checks.require_single_or_double(dtype, "Flow")
@@ -259,7 +262,7 @@ class Flow(Sampler):
         if x.is_floating_point():
             checks.require_finite_input(x, "Flow")
             if levels is not None:
-                checks.require_points(x, levels, "Flow")
+                checks.require_points(x, levels, "Flow", whole)
 
 
 def _after_load(flow: nn.Module, _: Any) -> None:
