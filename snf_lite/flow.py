@@ -79,7 +79,7 @@ class Flow(Sampler):
         self, layers: Iterable[FlowLayer], event_shape: Iterable[int], base: Distribution | None = None
     ) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(checks.modules(layers, "Flow"))
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
         self.z_shape = self.bind_layers(self.event_shape, "Flow")
         self.features = math.prod(self.event_shape)
@@ -137,7 +137,7 @@ class Flow(Sampler):
         """The exact log-likelihood of f (eq-change), (B,) in nats, of the dtype of the flow.
 
         To evaluate, not to train, where a layer learns its inverse: gradients of -log_prob train f alone, and g, which
-        ``sample`` uses by default, stays behind. Train such a flow by ``loss``.
+        ``sample`` uses by default, stays behind. Train such a flow by ``loss``. ``.detach().numpy()`` makes an array.
         """
         if self.levels is not None:
             self._check_input(x)
@@ -150,7 +150,8 @@ class Flow(Sampler):
         What to train by, whatever the layers: without a learned inverse it is the mean of -log_prob.
         ``backward()`` leaves the gradients of eq-dense-gradients and eq-conv-gradients on layers that learn their
         inverse, exact ones on every other (relative ones on ``RelativeGradientLinear``). The value leaves out the
-        log-determinants that were never computed: it is not a likelihood.
+        log-determinants that were never computed: it is not a likelihood. A loop of your own calls ``after_step()`` of
+        the flow after the optimizer's step: it adapts the penalty of layers with a ``tolerance``.
 
         Args:
             x: Data points (B, *event_shape), B ≥ 1.

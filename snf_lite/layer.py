@@ -94,11 +94,11 @@ class FlowLayer(CheckedPasses):
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """z, and log|det ∂z/∂x| of shape (B,) in nats, exact and differentiable. The input is not checked."""
-        raise NotImplementedError(f"{type(self).__name__} has no transform.")
+        raise NotImplementedError(f"{type(self).__name__} has no transform: define transform(self, x) -> (z, log_det).")
 
     def invert(self, z: Tensor, exact: bool) -> Tensor:
         """x with transform(x) = z, or the learned approximation if not ``exact``. The input is not checked."""
-        raise NotImplementedError(f"{type(self).__name__} has no invert.")
+        raise NotImplementedError(f"{type(self).__name__} has no invert: define invert(self, z, exact) -> x.")
 
     def surrogate(self, x: Tensor, *context: Any) -> tuple[Tensor, Tensor, Tensor | None]:
         """The training pass: z, a (B,) term with the gradient used for the log-determinant, and a (B,) penalty.

@@ -11,12 +11,10 @@ Pixels are dequantized and mapped to the real line by a logit, whose log-determi
            3 of 32 for CIFAR-10 and 3 of 48 for ImageNet32.
 
 In each architecture the self-normalizing layer takes the place of the exact one, and nothing else changes: the two
-models can be compared (eq-parity). The paper has no model that fits points or the rows of a table. For those there are
+models can be compared (eq-parity). The paper has none that fits points or the rows of a table. Two standardize these:
 
     spline:   dense layers with a rational-quadratic spline of each feature between them (eq-spline);
     coupling: steps in which one half of the features is transformed conditioned on the other half (eq-coupling).
-
-which first standardize the data.
 """
 
 import inspect
@@ -27,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
+from snf_lite.data.conversion import advice_for
 from snf_lite.data.source import Data, as_source
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.flow import Flow
@@ -239,11 +238,13 @@ def build(name: str, event_shape: Iterable[int], levels: int | None = None, **se
         Keller et al., Self Normalizing Flows, ICML 2021, Tables 1 and 2 (https://arxiv.org/abs/2011.07248).
     """
     if name not in MODELS:
-        raise ValueError(f"build: expected a model among {', '.join(MODELS)}, got {name!r}.")
+        got = f"got {name!r}{checks.nearest(name, MODELS) or '.'}"
+        raise ValueError(f"build: expected a model among {', '.join(MODELS)}, {got}")
     known = known_settings(name)
     for key in settings:
         if key not in known:
-            raise ValueError(f"build: {name} has no setting {key!r}; it has {', '.join(known)}.")
+            like = checks.nearest(key, known)
+            raise ValueError(f"build: {name} has no setting {key!r}; it has {', '.join(known)}{like or '.'}")
     model, shape = MODELS[name], checks.shape_tuple(event_shape, "event_shape", "build")
     return model.architecture(model.layer, shape, levels, **{**model.options, **settings})
 
@@ -289,12 +290,11 @@ def build_for(data: Data, name: str | None = None, *, levels: int | None = None,
     source = as_source(data, "train")
     example = source.item(0)
     shape = tuple(example.shape)
-    if levels is None and example.dtype == torch.uint8:
-        levels = source.levels or 256
-    picked = choose(shape, levels, source.count) if name is None else (name, {})
-    if picked is None:
-        wanted, names = "rows (N, D) of real numbers, or pixels (N, C, H, W) as torch.uint8", ", ".join(MODELS)
-        got = f"{example.dtype} examples of shape {shape}"
-        raise ValueError(f"build_for: expected {wanted}, got {source}: {got}. Give name=, one of {names}.")
+    levels = source.levels or 256 if levels is None and example.dtype == torch.uint8 else levels
+    picked = (name, {}) if name is not None else choose(shape, levels, source.count)
+    if picked is None or (name is None and shape[-1] in (1, 3) and len(shape) == 3 and shape[0] not in (1, 3)):
+        wanted = "rows (N, D) of real numbers, or pixels (N, C, H, W) as uint8"
+        got = f"{example.dtype} of shape {shape}: {advice_for(example)}. Give name=, one of {', '.join(MODELS)}"
+        raise ValueError(f"build_for: expected {wanted}, got {got}.")
     flow = build(picked[0], shape, levels, **{**picked[1], **settings})
     return flow.double() if example.dtype == torch.float64 else flow

@@ -61,10 +61,10 @@ def evaluate_flow(args: argparse.Namespace) -> None:
     import_modules(args.imports)
     path = checkpoint_of(args.checkpoint)
     flow, trained = restore(path), training_data(path)
-    name = args.data or (trained or {"name": "no data set"})["name"]
+    name = args.data or (trained or {"name": ""})["name"]
     own = name not in dataset_names()
     if own and args.data is None and "file_sha256" not in (trained or {}):
-        raise ValueError(f"{path}: was trained on {name}, not on data with a name; give --data")
+        raise ValueError(f"{path}: does not name its training data; give data to evaluate on, --data NAME or PATH")
     if own and args.data is None and not Path(name).expanduser().exists():
         raise FileNotFoundError(f"{path}: was trained on {name}, which is not there; give its path by --data.")
     if not own and (args.split == "all" or args.channels):

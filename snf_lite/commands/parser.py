@@ -4,7 +4,6 @@ import argparse
 import re
 import sys
 from collections.abc import Iterable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -27,7 +26,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         named = action.help is not None and "(default" in action.help
-        if named or action.default in (None, False, argparse.SUPPRESS) or action.default == []:
+        if named or action.default in (None, argparse.SUPPRESS) or action.default is False or action.default == []:
             return action.help
         if isinstance(action.default, list):
             return f"{action.help} (default: {' '.join(map(str, action.default))})"
@@ -64,7 +63,7 @@ class Parser(argparse.ArgumentParser):
             known = [
                 flag for action in parser._actions if action.help != argparse.SUPPRESS for flag in action.option_strings
             ]
-            parser.error(f"unknown argument {left[0]!r}{nearest(left[0].partition('=')[0], known)}")
+            parser.error(f"unknown argument {left[0]!r}{checks.nearest(left[0].partition('=')[0], known)}")
         return parsed
 
 
@@ -73,16 +72,10 @@ def program() -> str:
     return "snf-lite" if Path(sys.argv[0]).stem == "snf-lite" else "python -m snf_lite"
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A question with the known word that is most like the given one; empty if none is."""
-    found = get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f". Did you mean {found[0]}?" if found else ""
-
-
 def unknown(word: Any, known: Iterable[str], what: str = "one") -> str:
     """The message about a word that is not known, with the known ones and the nearest of them."""
     names = list(known)
-    return f"expected {what} of {', '.join(names)}; got {str(word)!r}{nearest(str(word), names)}"
+    return f"expected {what} of {', '.join(names)}; got {str(word)!r}{checks.nearest(str(word), names)}"
 
 
 def require_model(name: str) -> str:
@@ -104,7 +97,7 @@ def require_settings(model: str, settings: Iterable[str]) -> None:
     for key in settings:
         known = known_settings(model)
         if key not in known:
-            raise ValueError(f"{model} has no setting {key!r}; it has {', '.join(known)}{nearest(key, known)}")
+            raise ValueError(f"{model} has no setting {key!r}; it has {', '.join(known)}{checks.nearest(key, known)}")
 
 
 # ---- options that commands share -------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ def show_results(args: argparse.Namespace) -> None:
     try:
         if args.update_index:
             print(f"{manifest.write_index(runs)}: rewritten from the files in {runs}")
+        if args.check and not (runs / manifest.INDEX).exists():
+            raise FileNotFoundError(f"{runs / manifest.INDEX}: there is no such index of runs; see --update-index.")
         if args.check:
             wrong = manifest.check(runs) + misplaced(runs)
             if wrong:

@@ -27,8 +27,8 @@ def add(commands: Any) -> None:
     which = "model; `list` shows which takes which data, and its settings (default: one that suits --data)"
     add("model", nargs="?", metavar="MODEL", help=which)
     data = "data set, as `list` names it, or path of own data: a folder of images, or .npy, .npz, .csv"
-    add("--data", metavar="DATA", help=f"{data} (default: digits)")
-    gray = "channels of own images: 1 for gray, 3 for color (default: as the first image)"
+    add("--data", metavar="DATA", help=f"{data} (default, with a MODEL: digits)")
+    gray = "channels of own images: 1 for gray, 3 for color (default: 3 if one has colors)"
     add("--channels", type=int, choices=(1, 3), metavar="C", help=gray)
     parts = "seed that splits own data into 80%% to train on, 10%% validation, 10%% test"
     add("--split-seed", type=int, default=0, metavar="N", help=parts)

@@ -114,6 +114,21 @@ def _dense(values: Tensor) -> Tensor:
     return values.detach()  # nothing flows to what computed them, such as an encoder
 
 
+def advice_for(example: Tensor) -> str:
+    """What makes examples, of which one is given, vectors or images: a way to type, or two."""
+    shape = tuple(example.shape)
+    if len(shape) == 3 and example.dtype == torch.uint8:  # channels last
+        return "data.transpose(0, 3, 1, 2), or data.permute(0, 3, 1, 2) of a tensor, puts the channels first"
+    rows = "data.reshape(len(data), -1) makes rows of them"
+    if len(shape) == 2:
+        return f"data[:, None] makes images of one channel of them (as uint8), {rows}"
+    if len(shape) == 3:
+        scaled = example.is_floating_point() and 0 <= float(example.min()) and float(example.max()) <= 1
+        pixels = "(data * 255).round()" if scaled else "data"
+        return f"{pixels} as uint8 (numpy: .astype('uint8'), torch: .to(torch.uint8)) gives pixels, {rows}"
+    return rows
+
+
 def dataset_of(loader: "DataLoader[Any]") -> Any:
     """The Dataset of a DataLoader, whose items ``fit`` batches and shuffles itself."""
     if isinstance(loader.dataset, IterableDataset):
@@ -136,7 +151,13 @@ def _table(frame: Any) -> tuple[Tensor, tuple[str, ...]]:
             values = column.to_numpy(dtype="float64", na_value=np.nan)
         if values.dtype.kind not in "fiu":
             got = f"column {name!r} of {column.dtype}"
-            raise TypeError(f"your data: expected numbers, got {got}: data.drop(columns=[{name!r}]) leaves it out.")
+            way = f"data.drop({name!r}) leaves it out"
+            if hasattr(frame, "items"):  # pandas
+                way = f"data.drop(columns=[{name!r}]) leaves it out"
+                one_hot = f"pd.get_dummies(data[[{name!r}]], dtype=float)"
+                own = f"data[[{name!r}]].astype(float)" if values.dtype.kind == "b" else one_hot
+                way += f"; as a class it can condition the flow, context={own}" if values.dtype.kind not in "mM" else ""
+            raise TypeError(f"your data: expected numbers, got {got}: {way}.")
         names.append(str(name))
         columns.append(values)
     if not columns:
@@ -156,6 +177,8 @@ def stacked(items: list[Any] | tuple[Any, ...]) -> Tensor | MapStyle:
     if isinstance(items, tuple) and all(isinstance(item, Tensor | np.ndarray) for item in items):
         shapes = ", ".join(str(tuple(item.shape)) for item in items)
         raise TypeError(f"Expected the examples alone, got a tuple of {shapes}: give data[0] if these are they.")
+    if isinstance(items, tuple) and len(items) == 2 and isinstance(first, Tensor) and isinstance(items[1], list):
+        raise TypeError("Expected the images alone, got a tuple of images and names: images, names = read_folder(...).")
     return items
 
 

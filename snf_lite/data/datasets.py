@@ -32,6 +32,7 @@ from snf_lite.data.densities import density_names, mixture_log_prob, sample_dens
 from snf_lite.data.download import fetch
 from snf_lite.data.image_files import DataError, Pixels, Shape, bad_file_error, read_images
 from snf_lite.data.registry import IMAGE_SETS, SPLITS, Part
+from snf_lite.runtime import checks
 from snf_lite.runtime.files import expanded, sha256
 
 __all__ = [
@@ -140,7 +141,11 @@ def load(name: str, split: str = "train", root: str | Path | None = None) -> Dat
     if split not in SPLITS:
         raise ValueError(f"Expected a split out of {', '.join(SPLITS)}; got {split!r}.")
     if name not in dataset_names():
-        raise ValueError(f"Expected a data set out of {', '.join(dataset_names())}; got {name!r}.")
+        way = checks.nearest(name, dataset_names()) or "."
+        if isinstance(name, str) and os.path.exists(path := os.path.expanduser(name)):
+            images, table = "the images of the folder: snf.read_folder(...)", "the numbers in the file: np.load(...)"
+            way = f". Give {images if os.path.isdir(path) else table}."
+        raise ValueError(f"Expected a data set out of {', '.join(dataset_names())}; got {name!r}{way}")
     if name in density_names():
         return described(sample_density(name, *_DENSITY_SPLITS[split]), name, split, None)
     if name == "digits":

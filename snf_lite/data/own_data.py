@@ -2,6 +2,7 @@
 
 import csv
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,17 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from snf_lite.data.datasets import DataTensor, described
 from snf_lite.data.image_files import DataError
-from snf_lite.data.image_folder import read_folder
+from snf_lite.data.image_folder import IMAGES, channels_of, read_folder
 from snf_lite.data.registry import SPLITS
 from snf_lite.runtime.files import expanded, sha256
 from snf_lite.runtime.rng import isolated_rng
 
 #: Fraction of the examples that go to validation, and to test, at least one each; the rest is trained on.
 HELD_OUT = 0.1
-#: Suffixes of the images that are looked for in a folder.
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 #: Fewest steps of float32 between the lowest and the highest value of a column.
 FEWEST_STEPS = 1000
 #: Number of values of a pixel.
@@ -35,7 +33,8 @@ def read_data(path: str | Path, channels: int | None = None) -> DataTensor:
     Args:
         path: Folder of images (png, jpg, …); ``.npy``, or ``.npz`` of one array; or ``.csv``, ``.tsv``, ``.txt``, whose
             first line may name the columns.
-        channels: 1 for gray, 3 for red, green, blue; None: as the first image of the folder. Only for folders.
+        channels: 1 for gray, 3 for red, green, blue; None: 3 if an image of the folder has colors, else 1.
+            Only for folders.
 
     Returns:
         Pixels, uint8 (N, C, H, W) with 256 levels, from images and from arrays of integers of three or four dimensions;
@@ -94,21 +93,15 @@ def _read_images(folder: Path, channels: int | None) -> tuple[Tensor, dict[str, 
         raise DataError(f"{folder}: expected images ({', '.join(IMAGES)}), got none.")
     endings = dict.fromkeys(path.suffix.lower() for path in found)
     if channels is None:
-        channels = _channels_of(found[0])
-    pixels = [read_folder(folder, channels, ending)[0] for ending in endings]
+        channels = channels_of(found)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "read_folder: .* leaves out")  # they are read by themselves
+        pixels = [read_folder(folder, channels, ending)[0] for ending in endings]
     if len({one.shape[1:] for one in pixels}) > 1:
         sizes = ", ".join(f"{one.shape[2]}×{one.shape[3]} ({end})" for one, end in zip(pixels, endings, strict=True))
         raise DataError(f"{folder}: expected images of one size (height×width), got {sizes}.")
     digests = "".join(f"{sha256(path.read_bytes())}  {path.relative_to(folder).as_posix()}\n" for path in found)
     return torch.cat(pixels), {"file_sha256": sha256(digests.encode()), "channels": channels}
-
-
-def _channels_of(path: Path) -> int:
-    try:
-        with Image.open(path) as image:
-            return 1 if image.mode in ("1", "L") else 3
-    except (OSError, SyntaxError, ValueError):
-        return 3  # read_folder names what is wrong with the image
 
 
 # ---- files of arrays -------------------------------------------------------------------------------------------------
@@ -204,7 +197,11 @@ def _read_text(path: Path) -> tuple[NDArray[Any], list[str]]:
             value = _number(cell)
             if value is None or not math.isfinite(value):
                 column = repr(columns[index]) if columns else index + 1
-                raise DataError(f"{path}, line {number}, column {column}: expected a finite number, got {cell!r}.")
+                way = "leave out the column, or the row"
+                if _number(cell.replace(",", ".")) is not None and "," in cell:
+                    way = "write a decimal point"
+                where = f"{path}, line {number}, column {column}"
+                raise DataError(f"{where}: expected a finite number, got {cell!r}; {way}.")
     return np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(table[0])), columns
 
 

@@ -7,7 +7,6 @@ with a density use the exact one.
 """
 
 import math
-import warnings
 from typing import cast
 
 import torch
@@ -81,11 +80,10 @@ class Sampler(Chain):
         errors = self.learned_inverse_errors(z, self.event_shape, context)
         label = max(errors, key=errors.__getitem__, default="")
         if errors and not errors[label] <= tolerance:
-            warnings.warn(
+            checks.warn(
                 f"{label}: f(g(z)) differs from z by {errors[label]:.0%} of its length: the learned inverse g, which "
                 "sample, reconstruct and inverse(exact=False) use, does not belong to f. Gradients of log_prob do not "
-                "train g: train by flow.loss(x), or use exact=True.",
-                stacklevel=3,
+                "train g: train by flow.loss(x), or use exact=True."
             )
 
     def context_of(self, context: Tensor | None, batch: int) -> Tensor | None:

@@ -27,7 +27,7 @@ class Squeeze(FlowLayer):
         if len(event_shape) != 3 or event_shape[1] % 2 or event_shape[2] % 2 or 0 in event_shape:
             error = self.shape_error("(C, H, W) with even H and W", event_shape)
             if len(event_shape) != 3:
-                raise ValueError(f"{error} It takes images alone: for points build a dense or a coupling model.")
+                raise ValueError(f"{error} It takes images alone: for points build a dense, spline or coupling model.")
             raise ValueError(f"{error} Fewer squeezes: build conv-... with blocks=2 or 1, glow-... with scales=1.")
         channels, height, width = event_shape
         return (4 * channels, height // 2, width // 2)

@@ -3,12 +3,14 @@
 import math
 import operator
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Set
 from contextlib import AbstractContextManager, nullcontext
+from difflib import get_close_matches
 from typing import Any, SupportsIndex
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class NotInvertibleError(ValueError):
@@ -28,9 +30,30 @@ LARGEST = 2**63 - 1
 
 
 def shown(value: Any) -> str:
-    """A value in a message; of an integer beyond 64 bits the number of bits, since Python may not write it."""
+    """A value in a message; of an array its shape; of an integer beyond 64 bits the number of bits.
+
+    Python may not write such an integer.
+    """
+    if getattr(value, "shape", ()):
+        return f"{type(value).__name__} of shape {tuple(value.shape)}"
     huge = isinstance(value, int) and abs(value) > LARGEST
     return f"an integer of {value.bit_length()} bits" if huge else repr(value)
+
+
+def nearest(word: Any, known: Iterable[str]) -> str:
+    """A question with the known word that begins with or is most like the given one; empty if none is."""
+    names, given = list(known), str(word)
+    begun = [name for name in names if len(given) > 2 and name.startswith(given)]
+    found = begun or get_close_matches(given, names, n=1)
+    return f". Did you mean {found[0]}?" if found else ""
+
+
+def warn(text: str) -> None:
+    """Give a UserWarning at the line outside of this package and of torch that led here."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("snf_lite", "torch", "contextlib"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, UserWarning, stacklevel=level)
 
 
 def is_eager(x: Tensor) -> bool:
@@ -182,7 +205,7 @@ def context_of(context: Any, features: int | None, batch: int, dtype: torch.dtyp
     if context is None:
         raise ValueError(f"{label}: is conditioned, expected context= as a tensor (B, {features}), got none.")
     label = f"{label}, context"
-    require_tensor(context, label)
+    require_tensor(context, label, dtype)
     require_dtype(context, dtype, label)
     if tuple(context.shape) not in ((features,), (batch, features)):
         wanted = f"shape ({batch}, {features}), or ({features},) for all data points"
@@ -195,7 +218,7 @@ def integer(
     value: Any, name: str, label: str, *, at_least: int, at_most: float = LARGEST, wanted: str
 ) -> int:  # fmt: skip
     """Refuse anything but an integer (numpy's too) within bounds; ``wanted`` describes them in the message."""
-    integral = isinstance(value, SupportsIndex) and not isinstance(value, bool)
+    integral = isinstance(value, SupportsIndex) and not isinstance(value, bool) and not getattr(value, "shape", ())
     if not integral or not at_least <= operator.index(value) <= at_most:
         raise ValueError(f"{label}: expected {name} {wanted}, got {shown(value)}.")
     return operator.index(value)
@@ -215,8 +238,24 @@ def boolean(value: Any, name: str, label: str) -> bool:
 def shape_tuple(value: Any, name: str, label: str) -> tuple[int, ...]:
     """Refuse anything but a sequence of positive integers."""
     if isinstance(value, str | Mapping | Set) or not isinstance(value, Iterable):
-        raise TypeError(f"{label}: expected {name} to be a tuple of sizes, got {value!r}.")
+        way = f": type ({value},)" if isinstance(value, int) else ""
+        raise TypeError(f"{label}: expected {name} to be a tuple of sizes, got {value!r}{way}.")
     return tuple(positive_integer(size, f"each size in {name}", label) for size in value)
+
+
+def modules(layers: Any, label: str) -> list[nn.Module]:
+    """The layers as a list; refuses one alone, what is no module, and a module without torch's constructor."""
+    if not isinstance(layers, Iterable):
+        raise TypeError(f"{label}: expected layers to be a list, got {type(layers).__name__}: type [layer].")
+    found = list(layers)
+    for index, layer in enumerate(found):
+        name = layer.__name__ if isinstance(layer, type) else type(layer).__name__
+        if not isinstance(layer, nn.Module):
+            got = f"the class {name}: type {name}(...)" if isinstance(layer, type) else name
+            raise TypeError(f"{label}: expected layers[{index}] to be a FlowLayer, got {got}.")
+        if "_modules" not in vars(layer):
+            raise TypeError(f"layers[{index}] {name}: its __init__ has to begin with super().__init__().")
+    return found
 
 
 def odd_integer(value: Any, name: str, label: str) -> int:

@@ -253,7 +253,8 @@ def architecture(flow: Flow) -> dict[str, Any]:
         TypeError: flow is no Flow, or uses a layer twice.
     """
     if not isinstance(flow, Flow):
-        raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}.")
+        way = ": give its .module" if isinstance(getattr(flow, "module", None), Flow) else ""
+        raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}{way}.")
     layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
     if len(set(map(id, flow.bijections))) < len(layers):
         raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")

@@ -20,7 +20,7 @@ from snf_lite.runtime.rng import isolated_rng, require_seed
 EVALUATION_BATCH = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """An exact evaluation of a flow.
 
@@ -35,8 +35,8 @@ class Evaluation:
 
     Example:
         >>> data = {"name": "digits", "split": "test"}
-        >>> print(snf.Evaluation(nats=100.0, bits_per_dim=2.254, standard_error=0.5, count=180, data=data, seed=0))
-        100.00 ± 0.50 nats, 2.254 bits/dim (exact, 180 ...
+        >>> snf.Evaluation(nats=100.0, bits_per_dim=2.254, standard_error=0.5, count=180, data=data, seed=0)
+        Evaluation(100.00 ± 0.50 nats, 2.254 bits/dim (exact, 180 examples of digits test))
     """
 
     nats: float
@@ -52,6 +52,9 @@ class Evaluation:
         bits = f", {self.bits_per_dim:.3f} bits/dim" if self.pixels else ""
         part = "" if self.data["split"] == "all" else f" {self.data['split']}"
         return f"{self.nats:.2f}{error} nats{bits} (exact, {self.count} examples of {self.data['name']}{part})"
+
+    def __repr__(self) -> str:
+        return f"Evaluation({self})"
 
     def _repr_html_(self) -> str:
         return f"<code>{escape(str(self))}</code>"
@@ -142,6 +145,8 @@ def unwrapped(flow: Any, owner: str) -> Flow:
     inner = inner.module if isinstance(inner, nn.DataParallel) else inner
     if not isinstance(inner, Flow):
         hint = f": snf.build({flow!r}, …) makes one" if isinstance(flow, str) else ""
+        if isinstance(getattr(flow, "module", None), Flow):  # such as torch's AveragedModel
+            hint = ": give its .module"
         raise TypeError(f"{owner}: expected a Flow, got {type(flow).__name__}{hint}.")
     return inner
 
@@ -156,7 +161,10 @@ def fitted(source: DataSource, flow: Flow) -> DataSource:
     """
     sample = source.source if isinstance(source.source, Tensor) else source.item(0)[None]
     if tuple(sample.shape[1:]) != flow.event_shape:
-        raise ValueError(f"{source}: expected examples of shape {flow.event_shape}, got {tuple(sample.shape[1:])}.")
+        got = tuple(sample.shape[1:])
+        last = len(got) == 3 and (got[2], *got[:2]) == flow.event_shape
+        way = ", channels last: data.transpose(0, 3, 1, 2), or data.permute(0, 3, 1, 2) of a tensor" if last else ""
+        raise ValueError(f"{source}: expected examples of shape {flow.event_shape}, got {got}{way}.")
     if source.knows_levels and source.levels != flow.levels:
         raise ValueError(f"{source}: expected data of {flow.levels} levels, as the flow has, got {source.levels}.")
     sample = _converted(source, sample, flow)
@@ -173,7 +181,12 @@ def _require_context(source: DataSource, flow: Flow) -> None:
     got = None if source.context is None else source.context.shape[1]
     if wanted != got:
         named = [f"a context of {n} numbers for each example" if n else "no context" for n in (wanted, got)]
-        raise ValueError(f"{source}: the flow takes {named[0]}, got {named[1]}: context= of fit and evaluate.")
+        way = "context= of fit and evaluate"
+        if wanted is None:
+            way = f"build the flow with context_features={got}"
+        elif got == 1:
+            way = f"for labels from 0 to {wanted - 1} torch.nn.functional.one_hot(labels, {wanted})"
+        raise ValueError(f"{source}: the flow takes {named[0]}, got {named[1]}: {way}.")
 
 
 def _converted(source: DataSource, sample: Tensor, flow: Flow) -> Tensor:
@@ -190,10 +203,12 @@ def _converted(source: DataSource, sample: Tensor, flow: Flow) -> Tensor:
         raise TypeError(f"{source}: expected pixels as torch.uint8, got {sample.dtype}: {advice}.")
     # Floats pass ``Dequantize`` without noise: on whole numbers the density would grow without bound.
     if bool((sample == sample.round()).all()):
-        raise TypeError(f"{source}: expected pixels as torch.uint8, got whole numbers as {sample.dtype}.")
+        got = f"whole numbers as {sample.dtype}: numpy's data.astype('uint8') or torch's data.to(torch.uint8)"
+        raise TypeError(f"{source}: expected pixels as torch.uint8, got {got}.")
     top = float(sample.max())
     if top <= 1:
         here = f"{sample.dtype} up to {top:g}, as if scaled to [0, 1]"
+        here += f": (data * {flow.levels - 1}).round() as uint8 gives pixels"
         raise TypeError(f"{source}: expected pixels as torch.uint8, or points from 0 to {flow.levels}, got {here}.")
     return sample.to(flow.dtype)
 
@@ -205,7 +220,8 @@ def _require_range(source: DataSource, sample: Tensor, levels: int | None) -> No
         row = row if source.rows is None else int(source.rows[row])
         column = source.columns[inner[0]] if source.columns else ", ".join(map(str, inner))
         found = f"{len(place)} NaN or infinite of {sample.numel()} numbers, the first in row {row}, column {column}"
-        raise ValueError(f"{source}: expected finite input, got {found}.")
+        way = "data.dropna()" if source.columns else "data[np.isfinite(data).all(1)]" if sample.dim() == 2 else ""
+        raise ValueError(f"{source}: expected finite input, got {found}{way and f': {way} leaves such rows out'}.")
     if levels is None:
         return
     top = levels - 1 if sample.dtype == torch.uint8 else levels

@@ -1,6 +1,5 @@
 """Training: one loop that can be read from top to bottom."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from snf_lite.data.source import Data, training_and_validation
 from snf_lite.flow import Flow
-from snf_lite.runtime import distributed
+from snf_lite.runtime import checks, distributed
 from snf_lite.runtime.devices import choose_device
 from snf_lite.runtime.locks import locked_by_main
 from snf_lite.training.evaluation import unwrapped
@@ -60,6 +59,7 @@ def fit(
     """Train a flow by Adam on its loss; afterwards it holds the weights of the best exact validation likelihood.
 
     So it does where Ctrl-C ends the training, and ``interrupted`` of the history is True; a checkpoint resumes it.
+    Own data want ``data``, ``epochs``, often ``lr``, ``decay="cosine"`` and ``patience``; the rest can wait.
 
     A fresh flow is first initialized from up to ``INITIAL_EXAMPLES`` training examples. Order and noise of an epoch
     depend on the seed and the epoch alone, and torch's global generators are left as they were: a run that is killed
@@ -74,14 +74,15 @@ def fit(
         data: Name that ``load`` accepts; tensor or array (N, *event_shape), data frame or list of numbers, converted to
             the flow's dtype; or DataLoader, map-style Dataset or any object with a length and items, which are
             examples, tuples (example, …), dicts with one example, or images. Pixels are bytes (uint8).
-        epochs: Total number of epochs, those before a resumption included. A run that has more is returned as it is.
+        epochs: Passes over the data, in total: those before a resumption count. A run that has more is returned as it
+            is.
         batch_size: Examples per step, of all processes together; the last step of an epoch takes what is left.
         lr: Adam's learning rate (β = 0.9, 0.999) after the warm-up.
         device: Device to train on. None: the CUDA device if there is one, else the CPU; each of several processes has
             its own.
-        seed: Seed for shuffling and noise. Does not affect the initial weights, which were drawn when the flow was
-            built.
-        whiten: Argument of ``flow.initialise``.
+        seed: Seed of the part held out, the order and the noise; not of the initial weights, which were drawn when the
+            flow was built (``torch.manual_seed`` before that).
+        whiten: Whether dense layers of a fresh flow begin as maps that whiten their inputs (``flow.initialise``).
         checkpoint: File that is written atomically before the first epoch and after each.
         resume: Whether to resume the run in ``checkpoint`` if there is one. A finished run returns its history at once,
             and more ``epochs`` extend it. False starts from scratch and overwrites the file.
@@ -105,7 +106,7 @@ def fit(
         scheduler: Function of the optimizer, or torch scheduler, in place of warm-up and decay. It is stepped after
             each epoch; OneCycleLR and CyclicLR after each step, ReduceLROnPlateau with each validation value.
         progress: Whether to show a progress bar with the validation value. None: a bar in a terminal or a notebook,
-            elsewhere a line now and then.
+            elsewhere a line now and then. False: nothing.
         compile: Whether to compile the loss by ``torch.compile``, which takes minutes for deep flows. Checks of values,
             such as the exact convolution's check of its precision, are skipped in compiled code.
         cuda_graph: Whether to capture a step as a CUDA graph and replay it, which spares the processor's work. Not for
@@ -115,6 +116,9 @@ def fit(
         augment: Whether to flip and shift the images of each training batch at random (``augmentation.augmented``).
         loss: Function of the flow and a batch (B, *event_shape), and of ``context`` and ``weights`` as keywords where
             they are given, that returns the scalar to minimize. None: ``flow.loss``.
+
+    Returns:
+        The values of each validation; ``history.plot()`` draws them.
 
     Warns:
         UserWarning: columns far from unit scale; a run that never improved, diverged or was interrupted.
@@ -141,7 +145,7 @@ def fit(
     train_set, validation_set = training_and_validation(data, validation, config.seed, context, weights)
     if isinstance(data, DataLoader) and data.batch_size != config.batch_size:
         got = f"batch_size={config.batch_size}, not with the DataLoader's {data.batch_size}"
-        warnings.warn(f"fit: trains on the Dataset of the DataLoader with {got}.", UserWarning, stacklevel=2)
+        checks.warn(f"fit: trains on the Dataset of the DataLoader with {got}.")
     process = distributed.current(choose_device(device))
     if loss is not None and not callable(loss):
         raise TypeError(f"fit: expected loss to be a function of a flow and a batch, got a {type(loss).__name__}.")
@@ -154,8 +158,8 @@ def fit(
         step = GraphedStep(run.full_batch) if config.cuda_graph else step
         run.start(resume)
         with Progress(config.epochs * run.steps_per_epoch, run.step, progress if process.is_main else False) as shown:
-            if 0 < run.began < config.epochs:
-                shown.note(f"going on from epoch {run.began}")
+            if run.began:
+                shown.note(run.resumption)
             try:
                 for epoch in run.remaining_epochs():
                     with run.seeded_epoch(epoch) as order:

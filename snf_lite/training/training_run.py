@@ -1,7 +1,6 @@
 """The state of a training run: start or resume it, validate, write it to its checkpoint, keep the best weights."""
 
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
@@ -115,7 +114,7 @@ class TrainingRun:
     def _initialise(self) -> None:
         if not bool(self.flow.initialised) and not self.flow.is_fresh and self.config.whiten:
             message = "fit: whiten=True is left out: the flow's weights were trained or loaded before."
-            warnings.warn(f"{message} flow.initialise(batch, whiten=True) overwrites them.", stacklevel=2)
+            checks.warn(f"{message} flow.initialise(batch, whiten=True) overwrites them.")
         if self.flow.is_fresh:
             with isolated_rng(self.process.device, self.config.seed, "initialise"):
                 chosen = torch.randperm(self.training.count, device="cpu")[:INITIAL_EXAMPLES]
@@ -168,6 +167,13 @@ class TrainingRun:
         self.clock = {name: state["clock"].get(name, value) for name, value in self.clock.items()}
 
     # ---- an epoch ----------------------------------------------------------------------------------------------------
+
+    @property
+    def resumption(self) -> str:
+        """What a resumed run does, in a line."""
+        if self.began < self.config.epochs and not self.stopped:
+            return f"going on from epoch {self.began}"
+        return f"nothing to train: {self.checkpoint} holds {self.began} epochs; more epochs extend the run"
 
     def remaining_epochs(self) -> Iterator[int]:
         """The epochs still to train, from 1, until a callback or ``patience`` ends the run."""

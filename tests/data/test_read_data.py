@@ -77,10 +77,12 @@ def test_text(text: str, columns: list[str] | None) -> None:
     assert data.origin.get("columns") == columns
 
 
-def test_images_are_gray_or_color_as_the_first_and_of_one_size() -> None:
-    for name, mode in (("a.png", "L"), ("b.jpg", "RGB"), ("c.bmp", "RGB")):
+def test_images_are_in_color_where_one_is_and_of_one_size() -> None:
+    for name, mode in (("a.png", "L"), ("b.jpg", "L"), ("c.bmp", "L")):
         Image.new(mode, (4, 2)).save(name)
     assert tuple(read_data(".").shape) == (3, 1, 2, 4) and tuple(read_data(".", 3).shape) == (3, 3, 2, 4)
+    Image.new("RGB", (4, 2)).save("c.bmp")
+    assert tuple(read_data(".").shape) == (3, 3, 2, 4) and tuple(read_data(".", 1).shape) == (3, 1, 2, 4)
     Image.new("RGB", (4, 3)).save("d.gif")
     with pytest.raises(DataError, match=r"images of one size \(height×width\), got 2×4 \(.png\).*3×4 \(.gif\)"):
         read_data(".")

@@ -130,7 +130,7 @@ def test_a_saved_flow_needs_its_data_named(capsys: pytest.CaptureFixture[str]) -
     snf.save(snf.build("dense-exact", (2,)), "flow.pt")
     with pytest.raises(SystemExit, match="2"):
         main(["evaluate", "flow.pt"])
-    assert "was trained on no data set, not on data with a name; give --data" in capsys.readouterr().err
+    assert "does not name its training data; give data to evaluate on, --data NAME or PATH" in capsys.readouterr().err
     assert main(["evaluate", "flow.pt", "--data", "moons"]) == 0
     assert "2000 examples of moons test" in capsys.readouterr().out
 

@@ -1,13 +1,13 @@
 """Warnings about a run that cannot have gone as meant: columns far from unit scale, no improvement, divergence."""
 
 import math
-import warnings
 from pathlib import Path
 
 from torch import Tensor
 
 from snf_lite.data.source import DataSource
 from snf_lite.flow import Flow
+from snf_lite.runtime import checks
 from snf_lite.training.history import History
 from snf_lite.training.settings import TrainingConfig
 
@@ -64,7 +64,7 @@ def warn_if_poor(history: History) -> None:
 def warn_if_rate_ends(config: TrainingConfig, asked: int | None) -> None:
     """Warn of a run that is extended beyond its cosine, where the learning rate is 0; not if that was ``asked``."""
     if config.decay == "cosine" and asked is None and config.decay_epochs and config.decay_epochs < config.epochs:
-        advice = f"decay_epochs={config.epochs} stretches it"
+        advice = f"decay_epochs={config.epochs} (--decay-epochs {config.epochs}) stretches it"
         _warn(
             f"the cosine of this run ends at epoch {config.decay_epochs}, and there the learning rate is 0: {advice}."
         )
@@ -78,4 +78,4 @@ def warn_of_interrupt(history: History, epoch: int, checkpoint: Path | None, wri
 
 
 def _warn(text: str) -> None:
-    warnings.warn(f"fit: {text}", UserWarning, stacklevel=5)
+    checks.warn(f"fit: {text}")

@@ -23,7 +23,7 @@ class Progress:
     def __init__(self, total: int, initial: int, shown: bool | None) -> None:
         self.bar: Any = None
         self.lines = shown is None and not os.environ.get("TQDM_DISABLE")
-        self.last, self.waiting = time.monotonic(), ""
+        self.last = time.monotonic()
         if shown or (self.lines and (sys.stderr.isatty() or in_notebook())):
             from tqdm.auto import tqdm  # looks for a notebook at its first import
 
@@ -41,19 +41,19 @@ class Progress:
             self.bar.update()
 
     def note(self, line: str) -> None:
-        """Show a line now above the bar, or with the next line."""
+        """Show a line now, above the bar where there is one."""
         if self.bar is not None:
             self.bar.write(line, file=sys.stderr)
-        else:
-            self.waiting = f"{line}\n"
+        elif self.lines:
+            print(line, file=sys.stderr, flush=True)
 
     def validated(self, status: str) -> None:
         """Show the state after a validation."""
         if self.bar is not None:
             self.bar.set_postfix_str(status)
         elif self.lines and time.monotonic() - self.last >= LINE_SECONDS:
-            print(f"{self.waiting}{status}", file=sys.stderr, flush=True)
-            self.last, self.waiting = time.monotonic(), ""
+            print(status, file=sys.stderr, flush=True)
+            self.last = time.monotonic()
 
 
 def in_notebook() -> bool:

@@ -9,6 +9,8 @@ from snf_lite.training.settings import TrainingConfig, completed
 
 #: Settings that do not decide a step, or may change on resuming.
 FREE = ("compile", "cuda_graph", "processes", "epochs", "decay_epochs", "patience")
+#: Number of differences that a message names.
+SHOWN = 3
 
 
 def other_run(stored: dict[str, Any], flow: Flow, history: History, trained: list[str]) -> str:
@@ -29,7 +31,8 @@ def other_run(stored: dict[str, Any], flow: Flow, history: History, trained: lis
     elif there["validation"]["split"].startswith("train["):  # of versions that held out the end of the data
         n = there["data"]["count"]
         found.append(f"it held out the end of the data, and resumes with data[:{n}] and validation=data[{n}:]")
-    return "; ".join(found)
+    rest = len(found) - SHOWN
+    return "; ".join([*found[:SHOWN], f"and {rest} more"] if rest > 1 else found)
 
 
 def decay_epochs(history: History, config: TrainingConfig) -> int | None:
