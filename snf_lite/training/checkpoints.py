@@ -86,9 +86,9 @@ def save(flow: Flow, path: str | Path) -> None:
     A fresh flow comes back as a fresh one, which ``fit`` initializes.
 
     Raises:
-        TypeError: flow is no Flow; a layer's settings hold a value that a checkpoint cannot (a function, an array), or ``restore`` could
-            not give the flow back: a layer made from its settings would be another, a weight is pruned, normed or
-            parametrized, something was added to the flow, or it is a subclass of Flow.
+        TypeError: flow is no Flow, a layer's settings hold a value that a checkpoint cannot (a function, an array), or
+            ``restore`` could not give the flow back: a layer made from its settings would be another, a weight is
+            pruned, normed or parametrized, something was added to the flow, or it is a subclass of Flow.
         OSError: the file cannot be written; one that was there is intact.
 
     Example:

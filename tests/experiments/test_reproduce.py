@@ -9,9 +9,8 @@ import pytest
 from made_images import imagenet32
 
 from snf_lite.cli import main
-from snf_lite.experiments import manifest
+from snf_lite.experiments import manifest, reproduce
 from snf_lite.experiments import record as runs
-from snf_lite.experiments import reproduce
 from snf_lite.experiments.paper_tables import PRESETS, ROWS, rows_for
 
 PAIR = ["reproduce", "--rows", "dense-selfnorm", "dense-exact"]
