@@ -10,7 +10,7 @@ from snf_lite.benchmarks.record import misplaced
 from snf_lite.commands import parser as options
 from snf_lite.data.datasets import dataset_names, density_names, image_set_names, shape_of
 from snf_lite.experiments import manifest
-from snf_lite.experiments.archive import records_root
+from snf_lite.experiments.archive import INDEX, records_root
 from snf_lite.experiments.report import own_runs, report
 from snf_lite.experiments.results import grouped, read_all
 from snf_lite.runtime.records import RecordError
@@ -45,8 +45,8 @@ def show_results(args: argparse.Namespace) -> None:
     try:
         if args.update_index:
             print(f"{manifest.write_index(runs)}: rewritten from the files in {runs}")
-        if args.check and not (runs / manifest.INDEX).exists():
-            raise FileNotFoundError(f"{runs / manifest.INDEX}: there is no such index of runs; see --update-index.")
+        if args.check and not (runs / INDEX).exists():
+            raise FileNotFoundError(f"{runs / INDEX}: there is no such index of runs; see --update-index.")
         if args.check:
             wrong = manifest.check(runs) + misplaced(runs)
             if wrong:

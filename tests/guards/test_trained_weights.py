@@ -79,8 +79,10 @@ def test_trained_weights_are_not_initialised_again(way: str, tmp_path: Path) -> 
     snf.fit(flow, x, epochs=1, lr=1e-9, whiten=True, validation=x, progress=False) if flow.initialised else None
 
 
-@pytest.mark.parametrize("way", ["untouched", "float64", "own values before the flow", "deepcopy", "evaluated"])
-def test_a_fresh_flow_is_still_initialised(way: str) -> None:
+@pytest.mark.parametrize(
+    "way", ["untouched", "float64", "own values before the flow", "deepcopy", "evaluated", "saved and restored"]
+)
+def test_a_fresh_flow_is_still_initialised(way: str, tmp_path: Path) -> None:
     flow, x = made(), data()
     if way == "own values before the flow":
         layers = [snf.ActNorm(2), snf.ExactLinear(2)]
@@ -91,6 +93,8 @@ def test_a_fresh_flow_is_still_initialised(way: str) -> None:
         flow, x = flow.double(), x.double()
     elif way == "deepcopy":
         flow = copy.deepcopy(flow)
+    elif way == "saved and restored":
+        flow = through_file(through_file(flow, tmp_path), tmp_path)
     elif way == "evaluated":
         snf.evaluate(flow, x)
         flow.loss(x).backward()
