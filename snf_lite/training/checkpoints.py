@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -254,8 +254,7 @@ def architecture(flow: Flow) -> dict[str, Any]:
     Raises:
         TypeError: flow is no Flow, or uses a layer twice.
     """
-    given: Any = flow
-    if not isinstance(given, Flow):
+    if not isinstance(given := cast("Any", flow), Flow):
         way = ": give its .module" if isinstance(getattr(given, "module", None), Flow) else ""
         raise TypeError(f"Checkpoint: expected a Flow, got a {type(given).__name__}{way}.")
     layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]

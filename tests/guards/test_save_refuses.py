@@ -128,5 +128,5 @@ def test_save_says_what_it_takes(given: Any, name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("layers", [None, snf.ExactLinear(2)])
 def test_a_flow_says_what_it_takes(layers: Any) -> None:
-    with pytest.raises(TypeError, match="Flow: expected a list of layers, got a"):
+    with pytest.raises(TypeError, match="Flow: expected layers to be a list, got"):
         snf.Flow(layers, (2,))
