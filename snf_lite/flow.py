@@ -111,7 +111,7 @@ class Flow(Sampler):
             TypeError, ValueError, FloatingPointError: as ``FlowLayer.forward``; the message names the layer. A layer
                 that returns something else than it promises is refused by name, here and in every other pass.
         """
-        self._check_input(x)
+        x = self._checked_input(x, whole=True)
         with checks.without_autocast(x):
             z, log_det = self.forward_layers(x, self.dtype, self.context_of(context, len(x)))
         if log_det.requires_grad and checks.is_eager(x):
@@ -139,6 +139,8 @@ class Flow(Sampler):
         To evaluate, not to train, where a layer learns its inverse: gradients of -log_prob train f alone, and g, which
         ``sample`` uses by default, stays behind. Train such a flow by ``loss``. ``.detach().numpy()`` makes an array.
         """
+        if self.levels is not None:
+            x = self._checked_input(x)
         z, log_det = self(x, context)
         return self.base_log_prob(z) + log_det
 
@@ -165,7 +167,7 @@ class Flow(Sampler):
         return self._loss(x, context, weights)
 
     def _loss(self, x: Tensor, context: Tensor | None, weights: Tensor | None) -> Tensor:
-        self._check_input(x)
+        x = self._checked_input(x)
         if len(x) == 0:
             raise ValueError(f"Flow.loss: expected at least one data point, got a batch of shape {tuple(x.shape)}.")
         untrained = self._inverse_tolerance is not None or not self._loss_called
@@ -235,7 +237,7 @@ class Flow(Sampler):
         Raises:
             ValueError: whitening needs more data points in the batch than features.
         """
-        self._check_input(batch)
+        batch = self._checked_input(batch)
         with checks.without_autocast(batch):
             self.initialise_layers(batch, whiten, self.dtype, self.context_of(context, len(batch)))
         self.initialised.fill_(True)
@@ -247,7 +249,8 @@ class Flow(Sampler):
         members = [layer for layer, _ in self.iter_layers(self.event_shape)]
         return not bool(self.initialised) and not any(layer.is_trained() for layer in members)
 
-    def _check_input(self, x: Tensor) -> None:
+    def _checked_input(self, x: Tensor, whole: bool = False) -> Tensor:
+        """x if it holds data points; float pixels that are ``whole`` numbers are refused where a density is meant."""
         levels, dtype = self.levels, self.dtype
         checks.require_tensor(x, "Flow", dtype if levels is None else torch.uint8)
         checks.require_single_or_double(dtype, "Flow")
@@ -260,7 +263,10 @@ class Flow(Sampler):
         if x.is_floating_point():
             checks.require_finite_input(x, "Flow")
             if levels is not None:
-                checks.require_points(x, levels, "Flow")
+                checks.require_points(x, levels, "Flow", whole)
+        if type(x) is not Tensor and hasattr(x, "split_name"):  # of ``load``: torch.compile takes plain tensors alone
+            return x.as_subclass(Tensor)
+        return x
 
 
 def _after_load(flow: nn.Module, _: Any) -> None:

@@ -143,6 +143,11 @@ class CheckedPasses(nn.Module):
             self._first = self._checksums()
             self._loaded = self._loaded or any(weight.grad is not None for weight in self.parameters())
 
+    def count_as_fresh(self) -> None:
+        """Take the parameters as they are for the first ones, as of a fresh flow that was saved."""
+        self._loaded, self._first = False, None
+        self.keep_first_checksums()
+
     def is_trained(self) -> bool:
         """Whether parameters were loaded, or have changed since a flow first took the layer."""
         first = self._first or {}

@@ -1,6 +1,7 @@
 """The manifest of the stored runs: SHA-256 of every file, so that a missing or altered file is noticed."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from snf_lite.data.datasets import dataset_names
 from snf_lite.experiments import ablation, preprocessing, record
 from snf_lite.experiments.archive import INDEX, read_index
 from snf_lite.experiments.paper_tables import PRESETS, ROWS
-from snf_lite.models import model_names
+from snf_lite.models import known_settings, model_names
 from snf_lite.runtime import files
 from snf_lite.training.settings import completed
 
@@ -60,7 +61,7 @@ def _unreadable(run: Path) -> list[str]:
     wrong = []
     try:
         if (run / "record.json").exists():
-            wrong += _misplaced(run.name, record.read_record(run / "record.json"))
+            wrong += _misplaced(run, record.read_record(run / "record.json"))
         if (run / preprocessing.FILE).exists():
             data = preprocessing.read(run / preprocessing.FILE).data["train"]["name"]
             default = "".join(re.findall(rf"^preprocessing-({'|'.join(dataset_names())})$", run.name))
@@ -73,8 +74,18 @@ def _unreadable(run: Path) -> list[str]:
     return wrong
 
 
-def _misplaced(name: str, found: record.TrainingRecord) -> list[str]:
+def _settings_asked(folder: Path, preset: str, data: str, model: str) -> Iterator[dict[str, Any]]:
+    """The settings of a model that the plans of a folder set beside the preset (``reproduce --set``)."""
+    for path in sorted(folder.glob("*/plan.json")):
+        asked = files.read_json(path, "plan").get("wish", {})
+        if (asked.get("preset"), asked.get("data")) == (preset, data):
+            known = known_settings(model)
+            yield {key: value for key, value in asked.get("settings", {}).items() if key in known}
+
+
+def _misplaced(run: Path, found: record.TrainingRecord) -> list[str]:
     """Differences of a record from the name of its folder, if that has the form that commands choose."""
+    name = run.name
     models, data, presets = ("|".join(names) for names in (model_names(), dataset_names(), PRESETS))
     named = re.fullmatch(rf"(?:({presets})-)?.*?({models})(-.*)?-({data})-seed(\d+)", name)
     if not named:
@@ -85,7 +96,10 @@ def _misplaced(name: str, found: record.TrainingRecord) -> list[str]:
     if named[1] and not named[3] and name == f"{named[1]}-{named[2]}-{named[4]}-seed{named[5]}":
         settings = completed(found.history["settings"])
         rows = [row for row in ROWS.values() if row.model == named[2]]
-        wanted = [row.run_config(named[1], named[4], found.seed, settings["epochs"]) for row in rows]
+        wanted = [
+            row.run_config(named[1], named[4], found.seed, settings["epochs"], **asked)
+            for row in rows for asked in ({}, *_settings_asked(run.parent, named[1], named[4], row.model))
+        ]  # fmt: skip
         same = (
             asdict(one.training).items() <= settings.items() and one.settings == found.model["settings"]
             for one in wanted

@@ -138,19 +138,22 @@ def require_single_or_double(dtype: torch.dtype, label: str) -> None:
         )
 
 
-def require_points(x: Tensor, levels: int, label: str) -> None:
-    """Refuse pixels given as floats: ``Dequantize`` adds no noise to floats, so the density would have no bound."""
+def require_points(x: Tensor, levels: int, label: str, whole: bool) -> None:
+    """Refuse pixels given as floats: scaled to [0, 1], or as ``whole`` numbers if those are not meant.
+
+    ``Dequantize`` adds no noise to floats, so a density that is fitted to whole numbers has no bound.
+    """
     if not x.numel() or not is_eager(x):
         return
     x = x.detach()
     top = float(x.max())
-    whole = bool((x == x.round()).all())
-    if whole or (0 <= float(x.min()) and top <= 1):
-        got = f"whole numbers as {x.dtype}" if whole and top > 1 else f"{x.dtype} up to {top:g}, as if scaled to [0, 1]"
-        way = "x.to(torch.uint8)" if whole and top > 1 else f"(x * {levels - 1}).round().to(torch.uint8)"
-        raise TypeError(
-            f"{label}: expected pixels as torch.uint8, or points from 0 to {levels}, got {got}: type {way}."
-        )
+    if 0 <= float(x.min()) and top <= 1:
+        got = f"{x.dtype} up to {top:g}, as if scaled to [0, 1]: type (x * {levels - 1}).round().to(torch.uint8)"
+    elif whole or not bool((x == x.round()).all()):
+        return
+    else:
+        got = f"whole numbers as {x.dtype}: type x.to(torch.uint8)"
+    raise TypeError(f"{label}: expected pixels as torch.uint8, or points from 0 to {levels}, got {got}.")
 
 
 def require_batch(x: Any, label: str) -> None:

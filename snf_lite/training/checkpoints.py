@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +26,6 @@ from snf_lite.training.loop.restorable import require_restorable
 FORMAT = "snf_lite checkpoint"
 #: Version 1 held ``digest`` of its content instead of a digest of the file.
 VERSION = 2
-_CONTENT = ("architecture", "weights", "training")
 #: Bytes that constructors of layers may allocate for each byte of stored weights, and besides.
 _SPARE_FACTOR, _SPARE_BYTES = 16, 2**26
 #: The last record of a zip archive begins with this; its 22 bytes end with the length of the comment that follows.
@@ -40,6 +39,7 @@ class _Architecture(TypedDict):
     event_shape: list[int]
     dtype: str
     base: NotRequired[Any]
+    fresh: NotRequired[bool]
 
 
 class _Clock(TypedDict):
@@ -83,10 +83,12 @@ class CheckpointError(ValueError):
 def save(flow: Flow, path: str | Path) -> None:
     """Write a flow: its architecture, dtype and weights. ``restore`` reads it in any process that has its layers.
 
+    A fresh flow comes back as a fresh one, which ``fit`` initializes.
+
     Raises:
-        TypeError: a layer's settings hold a value that a checkpoint cannot (a function, an array), or ``restore`` could
-            not give the flow back: a layer made from its settings would be another, a weight is pruned, normed or
-            parametrized, something was added to the flow, or it is a subclass of Flow.
+        TypeError: flow is no Flow, a layer's settings hold a value that a checkpoint cannot (a function, an array), or
+            ``restore`` could not give the flow back: a layer made from its settings would be another, a weight is
+            pruned, normed or parametrized, something was added to the flow, or it is a subclass of Flow.
         OSError: the file cannot be written; one that was there is intact.
 
     Example:
@@ -95,7 +97,7 @@ def save(flow: Flow, path: str | Path) -> None:
         >>> torch.equal(snf.restore("flow.pt").layers[-1].weight, flow.layers[-1].weight)
         True
     """
-    write(path, flow, flow.state_dict(), training=None)
+    write(path, flow)
 
 
 def restore(path: str | Path) -> Flow:
@@ -132,6 +134,9 @@ def restore(path: str | Path) -> Flow:
         flow = Flow(layers, tuple(described["event_shape"]), made).to(getattr(torch, described["dtype"]))
         require_fitting(weights, flow)
         flow.load_state_dict(weights, strict=True)
+        if described.get("fresh"):
+            for layer, _ in flow.iter_layers(flow.event_shape):
+                layer.count_as_fresh()
     except Exception as error:  # likewise the base density
         raise CheckpointError(f"{path}: its weights do not fit its own architecture: {error}") from error
     return flow
@@ -156,15 +161,17 @@ def require_fitting(weights: Mapping[str, Tensor], flow: Flow) -> None:
         raise ValueError(f"{'; '.join(differences(there, here)[:4])}.")
 
 
-def write(path: str | Path, flow: Flow, weights: Mapping[str, Tensor], training: dict[str, Any] | None) -> None:
-    """Write a checkpoint: the flow's architecture, ``weights`` for it, and the state of a run (None: no run).
+def write(path: str | Path, flow: Flow, weights: Any = None, training: dict[str, Any] | None = None) -> None:
+    """Write a checkpoint: the flow's architecture, ``weights`` (None: its own), and the state of a run (None: no run).
 
     Raises the errors of ``save``.
     """
     described = architecture(flow)
-    content = {"architecture": described, "weights": dict(weights), "training": training}
+    content = {"architecture": described, "weights": dict(weights or flow.state_dict()), "training": training}
     _require_plain(content)
     require_restorable(flow, described)
+    if flow.is_fresh:
+        described["fresh"] = True
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "version": VERSION, **content}, buffer)
     atomic_write(path, signed(buffer.getvalue()))
@@ -217,11 +224,10 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     named = isinstance(stored, dict) and isinstance(stored.get("format"), str) and stored["format"] == FORMAT
     if not named:
-        kind = f"a {type(stored).__name__}"
-        if isinstance(stored, dict):
-            kind = f"a dict with {', '.join(map(repr, list(stored)[:4])) or 'nothing in it'}"
+        entries = ", ".join(map(repr, list(stored)[:4])) if isinstance(stored, dict) else ""
+        kind = f"a {type(stored).__name__}{entries and f' with {entries}'}"
         raise CheckpointError(f"{path}: expected a checkpoint of snf_lite, got something else ({kind}).")
-    content = {key: stored.get(key) for key in _CONTENT}
+    content = {key: stored.get(key) for key in _Content.__annotations__}
     version = stored.get("version")
     match version if type(version) is int else repr(version)[:40]:
         case 1:
@@ -234,16 +240,11 @@ def read(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: its content has been altered since it was written: the SHA-256 digests differ.")
     described: Any = content["architecture"]
     wrong = list(mismatches(content, _Content, "the content"))
-    if not wrong and not _is_float_dtype(described["dtype"]):
+    if not wrong and f"torch.{described['dtype']}" not in (str(dtype) for dtype in DTYPES if dtype.is_floating_point):
         wrong = [f"its dtype is no floating-point dtype of torch: {described['dtype']!r:.40}"]
     if wrong:
         raise CheckpointError(f"{path}: {'; '.join(wrong[:4])}.")
     return content
-
-
-def _is_float_dtype(name: str) -> bool:
-    dtype = getattr(torch, name, None)
-    return isinstance(dtype, torch.dtype) and dtype.is_floating_point
 
 
 def architecture(flow: Any) -> dict[str, Any]:
@@ -252,15 +253,15 @@ def architecture(flow: Any) -> dict[str, Any]:
     Raises:
         TypeError: flow is no Flow, or uses a layer twice.
     """
-    if not isinstance(flow, Flow):
-        way = ": give its .module" if isinstance(getattr(flow, "module", None), Flow) else ""
-        raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}{way}.")
+    if not isinstance(given := cast("Any", flow), Flow):
+        way = ": give its .module" if isinstance(getattr(given, "module", None), Flow) else ""
+        raise TypeError(f"Checkpoint: expected a Flow, got a {type(given).__name__}{way}.")
     layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
     if len(set(map(id, flow.bijections))) < len(layers):
         raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")
-    described = {"layers": layers, "event_shape": list(flow.event_shape)}
-    described["dtype"] = str(flow.dtype).removeprefix("torch.")
-    return described if flow.base is None else {**described, "base": flow.base.settings()}
+    dtype = str(flow.dtype).removeprefix("torch.")
+    base = {} if flow.base is None else {"base": flow.base.settings()}
+    return {"layers": layers, "event_shape": list(flow.event_shape), "dtype": dtype, **base}
 
 
 def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:

@@ -249,8 +249,8 @@ class TrainingRun:
 
     def finish(self) -> History:
         """Load the best weights into the flow; the history of the run. The checkpoint has to be this run's still."""
-        path = self.checkpoint
-        if path is not None and (path.is_file() or not path.exists()):
+        path, complete = self.checkpoint, not self.history.interrupted  # Ctrl-C may have come before the last write
+        if path is not None and complete and (path.is_file() or not path.exists()):
             self.process.on_main(lambda: checkpoints.require_run(checkpoints.read(path), self.history.as_dict(), path))
         self.flow.load_state_dict(self.best)
         self.flow.clear_cache()

@@ -26,7 +26,7 @@ def one_pixel(levels: int = 6, weight: float = 1.7, bias: float = 0.4) -> snf.Fl
 
 
 def masses(flow: snf.Flow, levels: int = 6) -> torch.Tensor:
-    edges = torch.arange(levels + 1, dtype=torch.float64)[:, None] * (1 - 1e-12)  # whole floats count as pixels
+    edges = torch.arange(levels + 1, dtype=torch.float64)[:, None]
     return torch.special.ndtr(flow(edges)[0][:, 0]).diff()
 
 

@@ -65,7 +65,7 @@ TRIES: dict[str, tuple[Callable[[], Any], str]] = {
     "an integer as event shape": (lambda: snf.build("spline-exact", 2), "got 2: type (2,)"),
     "a model misspelled": (lambda: snf.build("spline-exat", (2,)), "Did you mean spline-exact?"),
     "the first half of a model's name": (lambda: snf.build("spline", (2,)), "Did you mean spline-selfnorm?"),
-    "a setting misspelled": (lambda: flow(bin=3), "has no setting 'bin'; it has depth, bins, bound"),
+    "a setting misspelled": (lambda: flow(bin=3), "context_features. Did you mean bins?"),
     "a data set misspelled": (lambda: snf.fit(flow(), "mons", 1), "got 'mons'. Did you mean moons?"),
     "data and labels": (lambda: snf.fit(flow(), RING, LABELS, 3), "epochs to be a positive integer, got ndarray"),
     "one layer without a list": (lambda: snf.Flow(Doubled(), (2,)), "layers to be a list, got Doubled: type [layer]"),

@@ -9,8 +9,8 @@ import pytest
 from made_images import imagenet32
 
 from snf_lite.cli import main
+from snf_lite.experiments import manifest, reproduce
 from snf_lite.experiments import record as runs
-from snf_lite.experiments import reproduce
 from snf_lite.experiments.paper_tables import PRESETS, ROWS, rows_for
 
 PAIR = ["reproduce", "--rows", "dense-selfnorm", "dense-exact"]
@@ -104,6 +104,11 @@ def test_every_row_of_table_1_runs_on_the_digits(somewhere_else: Path, capsys: A
     shown = capsys.readouterr().out
     assert all(ROWS[row].title in shown.partition("on digits")[2] for row in rows_for("digits"))
     assert shown.count("on digits, 1 epochs") == 3  # the parities
+    manifest.write_index(somewhere_else)
+    assert manifest.check(somewhere_else) == []  # other settings than the preset's, as the plan says
+    (somewhere_else / "reproduce-fast-digits" / "plan.json").unlink()
+    manifest.write_index(somewhere_else)
+    assert len(manifest.check(somewhere_else)) == 6  # all but the dense rows, which have none of these settings
 
 
 def test_imagenet32_runs_from_files_of_its_format(somewhere_else: Path, capsys: Any, monkeypatch: Any) -> None:

@@ -224,3 +224,11 @@ def test_compiles_in_one_graph() -> None:
     assert torch.allclose(compiled(x), flow.loss(x))
     each = torch.func.vmap(lambda point: flow.log_prob(point[None])[0])(x)
     assert torch.allclose(each, flow.log_prob(x))
+
+
+def test_a_run_is_not_resumed_with_another_base(tmp_path: Path) -> None:
+    data, path = torch.randn(40, 2, dtype=torch.float64), tmp_path / "run.pt"
+    snf.fit(flow_of(BASES["Laplace"]()), data, 1, checkpoint=path, progress=False)
+    with pytest.raises(snf.CheckpointError, match=r"base is .*'Laplace'.* in the checkpoint, .*'Normal'.* here"):
+        snf.fit(flow_of(BASES["Normal"]()), data, 2, checkpoint=path, progress=False)
+    assert snf.fit(flow_of(BASES["Laplace"]()), data, 2, checkpoint=path, progress=False).resumed_at == [1]

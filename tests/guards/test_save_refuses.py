@@ -118,3 +118,15 @@ def test_a_layer_of_a_script_is_restored_where_the_script_is_imported(
     monkeypatch.delitem(snf.FlowLayer.registry, "__main__.Gone")
     with pytest.raises(ValueError, match="run the script or cell that defines it first"):
         snf.restore(path)
+
+
+@pytest.mark.parametrize(("given", "name"), [(None, "NoneType"), ([snf.ExactLinear(2)], "list"), ("flow.pt", "str")])
+def test_save_says_what_it_takes(given: Any, name: str, tmp_path: Path) -> None:
+    with pytest.raises(TypeError, match=f"expected a Flow, got a {name}"):
+        snf.save(given, tmp_path / "flow.pt")
+
+
+@pytest.mark.parametrize("layers", [None, snf.ExactLinear(2)])
+def test_a_flow_says_what_it_takes(layers: Any) -> None:
+    with pytest.raises(TypeError, match="Flow: expected layers to be a list, got"):
+        snf.Flow(layers, (2,))

@@ -203,3 +203,11 @@ def test_buffers_of_an_adapted_penalty_follow_the_loaded_device() -> None:
     flow.load_state_dict(source.state_dict(), assign=True)
     flow.after_step()
     assert not any(buffer.is_meta for buffer in flow.buffers())
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning", "ignore:The .grad attribute")
+@pytest.mark.parametrize("method", ["loss", "log_prob"])
+def test_compiles_for_data_as_they_are_loaded(method: str) -> None:
+    torch._dynamo.reset()
+    run = getattr(snf.build("dense-selfnorm", (1, 8, 8), 17, depth=1), method)
+    assert bool(torch.compile(run, backend="aot_eager")(snf.load("digits")[:20]).isfinite().all())

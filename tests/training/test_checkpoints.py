@@ -106,6 +106,22 @@ def test_a_run_killed_with_sigkill_ends_with_the_same_bits(tmp_path: Path) -> No
     assert (histories[0].resumed_at, histories[1].resumed_at) == ([came], [])
 
 
+def test_an_interrupt_of_a_write_gives_back_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, path = checkpoints.write, tmp_path / "run.pt"
+
+    def interrupted(*given: Any) -> None:
+        if given[-1]["epoch"] == 2:
+            raise KeyboardInterrupt
+        write(*given)
+
+    monkeypatch.setattr(checkpoints, "write", interrupted)
+    flow = snf.build("dense-exact", (2,))
+    with pytest.warns(UserWarning, match=r"run\.pt resumes after epoch 1"):
+        history = snf.fit(flow, "moons", 3, checkpoint=path, progress=False)
+    assert history.interrupted and history.epochs == [0, 1, 2]
+    assert snf.evaluate(flow, "moons", "validation").nats == pytest.approx(history.best_nats)
+
+
 def test_an_interrupt_in_mid_epoch_loses_that_epoch_alone(tmp_path: Path) -> None:
     path, flow = tmp_path / "run.pt", fresh()
     loss, count = flow.loss, iter(range(100))

@@ -1,6 +1,6 @@
 """Functions that ``fit`` calls after each validation, and reasons to end a run early."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ Callback = Callable[[History, Flow], Any]
 
 def require_callbacks(callbacks: Any) -> Sequence[Callback]:
     """The callbacks as a sequence, also of a single one; TypeError if one is no function."""
-    given = [callbacks] if callable(callbacks) else list(callbacks)
+    given = list(callbacks) if isinstance(callbacks, Iterable) and not callable(callbacks) else [callbacks]
     for one in given:
         if not callable(one):
             raise TypeError(f"fit: expected callbacks to be functions of history and flow, got a {type(one).__name__}.")

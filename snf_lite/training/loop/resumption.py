@@ -82,4 +82,5 @@ def _flat(described: dict[str, Any]) -> dict[str, str]:
         f"layers[{index}]": f"{name}({', '.join(f'{key}={value!r}' for key, value in settings.items())})"
         for index, (name, settings) in enumerate(described["layers"])
     }
-    return {**layers, "event_shape": str(tuple(described["event_shape"])), "dtype": described["dtype"]}
+    base = str(described.get("base", "N(0, I)"))
+    return {**layers, "event_shape": str(tuple(described["event_shape"])), "dtype": described["dtype"], "base": base}

@@ -121,6 +121,7 @@ def test_a_scheduler_is_stepped_after_each_epoch_or_each_step() -> None:
         ({"scheduler": 3}, "expected scheduler to be a torch scheduler"),
         ({"scheduler": SCHEDULERS["step"], "decay": "cosine"}, "both set the rate"),
         ({"callbacks": [3]}, "callbacks to be functions of history and flow, got a int"),
+        ({"callbacks": 3}, "callbacks to be functions of history and flow, got a int"),
         ({"patience": 0}, "patience to be a positive integer, got 0"),
         ({"decay_epochs": 0.5}, r"decay_epochs to be a positive integer, got 0\.5"),
         ({"loss": lambda flow, x: 1.0}, "loss to return a scalar tensor, got a float"),
