@@ -224,8 +224,8 @@ def read(path: str | Path) -> dict[str, Any]:
         ) from error
     named = isinstance(stored, dict) and isinstance(stored.get("format"), str) and stored["format"] == FORMAT
     if not named:
-        entries = ", ".join(map(repr, list(stored)[:4])) if isinstance(stored, dict) else ""
-        kind = f"a {type(stored).__name__}{entries and f' with {entries}'}"
+        entries = ", ".join(map(repr, list(stored)[:4])) if isinstance(stored, dict) else None
+        kind = f"a {type(stored).__name__}" + ("" if entries is None else f" with {entries or 'nothing in it'}")
         raise CheckpointError(f"{path}: expected a checkpoint of snf_lite, got something else ({kind}).")
     content = {key: stored.get(key) for key in _Content.__annotations__}
     version = stored.get("version")
