@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib import pyplot as plt
 from paths import ROOT
 from PIL import Image
 
@@ -23,7 +24,7 @@ def test_each_line_of_the_table_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     Image.new("RGB", (4, 4)).save("images/a.png")
     rows = np.random.default_rng(0).normal([10.0, 5.0], size=(200, 2))
     names = {
-        "snf": snf, "torch": torch, "np": np, "X": rows, "labels": np.arange(200) % 3
+        "snf": snf, "torch": torch, "np": np, "plt": plt, "X": rows, "labels": np.arange(200) % 3
     }  # fmt: skip
     assert len(LINES) == TABLE.count("\n| ") - 2 > 20, "each row of the table is one line of code"
     for line in LINES:
