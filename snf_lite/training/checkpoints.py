@@ -30,8 +30,7 @@ VERSION = 2
 _SPARE_FACTOR, _SPARE_BYTES = 16, 2**26
 #: The last record of a zip archive begins with this; its 22 bytes end with the length of the comment that follows.
 _ZIP_END = b"PK\x05\x06"
-#: Length of a SHA-256 in hexadecimal.
-_DIGEST = 64
+_DIGEST = 64  # length of a SHA-256 in hexadecimal
 
 
 class _Architecture(TypedDict):
