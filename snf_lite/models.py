@@ -253,7 +253,7 @@ def choose(shape: Shape, levels: int | None, count: int = 0) -> tuple[str, dict[
     if len(shape) == 1:  # measured: the networks of couplings overfit where rows are few
         many = shape[0] == 2 or 1 < shape[0] <= count / 100
         return ("coupling-spline", {}) if many else ("spline-exact", {"depth": 3, "bins": 8})
-    if len(shape) != 3 or levels is None:
+    if len(shape) != 3 or levels is None or shape[2] <= 4 < shape[0]:  # the channels come last
         return None
     halvings = [count for count in (2, 1) if shape[1] % 2**count == shape[2] % 2**count == 0]
     return ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})
@@ -287,13 +287,13 @@ def build_for(data: Data, name: str | None = None, *, levels: int | None = None,
         True
     """
     source = as_source(data, "train")
-    example = source.item(0)
-    shape = tuple(example.shape)
+    shape = tuple((example := source.item(0)).shape)
     if levels is None and example.dtype == torch.uint8:
         levels = source.levels or 256
     picked = choose(shape, levels, source.count) if name is None else (name, {})
     if picked is None:
-        wanted, names = "rows (N, D) of real numbers, or pixels (N, C, H, W) as torch.uint8", ", ".join(MODELS)
+        ways = "(gray images: data[:, None]; channels last: torch.movedim(torch.as_tensor(data), -1, 1))"
+        wanted, names = f"rows (N, D) of real numbers, or pixels (N, C, H, W) as torch.uint8 {ways}", ", ".join(MODELS)
         got = f"{example.dtype} examples of shape {shape}"
         raise ValueError(f"build_for: expected {wanted}, got {source}: {got}. Give name=, one of {names}.")
     flow = build(picked[0], shape, levels, **{**picked[1], **settings})
