@@ -83,6 +83,8 @@ class Flow(Sampler):
             raise TypeError(f"Flow: expected a list of layers, got a {type(layers).__name__}.")
         self.layers = nn.ModuleList(layers)
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
+        if any(getattr(layer, "in_a_flow", False) for layer in self.layers):  # as after a load
+            self._inverse_tolerance = LOADED_TOLERANCE
         self.z_shape = self.bind_layers(self.event_shape, "Flow")
         self.features = math.prod(self.event_shape)
         members = [layer for layer, _ in self.iter_layers(self.event_shape)]
