@@ -81,6 +81,8 @@ class Flow(Sampler):
         super().__init__()
         self.layers = nn.ModuleList(checks.modules(layers, "Flow"))
         self.event_shape = checks.shape_tuple(event_shape, "event_shape", "Flow")
+        if any(getattr(layer, "in_a_flow", False) for layer in self.layers):  # as after a load
+            self._inverse_tolerance = LOADED_TOLERANCE
         self.z_shape = self.bind_layers(self.event_shape, "Flow")
         self.features = math.prod(self.event_shape)
         members = [layer for layer, _ in self.iter_layers(self.event_shape)]

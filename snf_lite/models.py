@@ -254,7 +254,7 @@ def choose(shape: Shape, levels: int | None, count: int = 0) -> tuple[str, dict[
     if len(shape) == 1:  # measured: the networks of couplings overfit where rows are few
         many = shape[0] == 2 or 1 < shape[0] <= count / 100
         return ("coupling-spline", {}) if many else ("spline-exact", {"depth": 3, "bins": 8})
-    if len(shape) != 3 or levels is None:
+    if len(shape) != 3 or levels is None or shape[2] <= 4 < shape[0]:  # the channels come last
         return None
     halvings = [count for count in (2, 1) if shape[1] % 2**count == shape[2] % 2**count == 0]
     return ("conv-selfnorm", {"blocks": halvings[0] + 1}) if halvings else ("dense-selfnorm", {})

@@ -143,6 +143,11 @@ class CheckedPasses(nn.Module):
             self._first = self._checksums()
             self._loaded = self._loaded or any(weight.grad is not None for weight in self.parameters())
 
+    @property
+    def in_a_flow(self) -> bool:
+        """Whether a flow took the layer."""
+        return self._first is not None
+
     def count_as_fresh(self) -> None:
         """Take the parameters as they are for the first ones, as of a fresh flow that was saved."""
         self._loaded, self._first = False, None

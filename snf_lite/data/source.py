@@ -221,6 +221,9 @@ def training_and_validation(
     if context is None and len(extras) == 1:
         extras = (None, *extras)  # (data, weights)
     held_out = as_source(validation, "validation", "your validation data")
+    if held_out.columns != training.columns and held_out.columns and training.columns:
+        wanted, got = ", ".join(training.columns), ", ".join(held_out.columns)
+        raise ValueError(f"{held_out}: expected the columns {wanted}, in this order, got {got}.")
     return training.counted(), held_out.with_extras(*extras, *(None,) * (2 - len(extras))).counted()
 
 

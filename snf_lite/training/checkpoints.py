@@ -7,7 +7,7 @@ import hashlib
 import io
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, NotRequired, TypedDict, cast
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import torch
 from torch import Tensor
@@ -21,10 +21,11 @@ from snf_lite.runtime.records import RunData
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.runtime.schema import AtLeast, mismatches, require_shallow
 from snf_lite.runtime.unpickle import DTYPES, BoundedFactories, load_archive
+from snf_lite.training.evaluation import without_wrapper
 from snf_lite.training.loop.restorable import require_restorable
 
 FORMAT = "snf_lite checkpoint"
-#: Version 1 held ``digest`` of its content instead of a digest of the file.
+#: Version 1 held ``digest`` of its content, not of the file.
 VERSION = 2
 #: Bytes that constructors of layers may allocate for each byte of stored weights, and besides.
 _SPARE_FACTOR, _SPARE_BYTES = 16, 2**26
@@ -96,7 +97,7 @@ def save(flow: Flow, path: str | Path) -> None:
         >>> torch.equal(snf.restore("flow.pt").layers[-1].weight, flow.layers[-1].weight)
         True
     """
-    write(path, flow)
+    write(path, without_wrapper(flow))
 
 
 def restore(path: str | Path) -> Flow:
@@ -115,8 +116,7 @@ def restore(path: str | Path) -> Flow:
     described, weights = stored["architecture"], stored["weights"]
     layers: list[FlowLayer] = []
     most = _SPARE_BYTES + _SPARE_FACTOR * sum(value.nbytes for value in weights.values())
-    # Constructors draw weights, which the stored ones replace.
-    with isolated_rng("cpu", "restore"), BoundedFactories(most):
+    with isolated_rng("cpu", "restore"), BoundedFactories(most):  # constructors draw weights, which are replaced
         for name, settings in described["layers"]:
             try:
                 kind = FlowLayer.named(name)
@@ -249,12 +249,11 @@ def read(path: str | Path) -> dict[str, Any]:
 def architecture(flow: Any) -> dict[str, Any]:
     """The description from which a flow is built: each layer's class name and settings, the event shape, the dtype.
 
-    Raises:
-        TypeError: flow is no Flow, or uses a layer twice.
+    Raises TypeError if flow is no Flow, or uses a layer twice.
     """
-    if not isinstance(given := cast("Any", flow), Flow):
-        way = ": give its .module" if isinstance(getattr(given, "module", None), Flow) else ""
-        raise TypeError(f"Checkpoint: expected a Flow, got a {type(given).__name__}{way}.")
+    if not isinstance(flow, Flow):
+        way = ": give its .module" if isinstance(getattr(flow, "module", None), Flow) else ""
+        raise TypeError(f"Checkpoint: expected a Flow, got a {type(flow).__name__}{way}.")
     layers = [[layer.registered_name, layer.settings()] for layer in flow.bijections]
     if len(set(map(id, flow.bijections))) < len(layers):
         raise TypeError("Checkpoint: expected a flow of different layers, got one that uses a layer twice.")

@@ -137,18 +137,23 @@ def unwrapped(flow: Any, owner: str) -> Flow:
     Raises:
         TypeError: something else than a flow; the message names what to give instead.
     """
-    inner = getattr(flow, "_orig_mod", flow)
+    inner = without_wrapper(flow)
     if isinstance(inner, nn.parallel.DistributedDataParallel):
         raise TypeError(
             f"{owner}: expected a Flow, got DistributedDataParallel: give its .module; fit averages itself."
         )
-    inner = inner.module if isinstance(inner, nn.DataParallel) else inner
     if not isinstance(inner, Flow):
         hint = f": snf.build({flow!r}, …) makes one" if isinstance(flow, str) else ""
         if isinstance(getattr(flow, "module", None), Flow):  # such as torch's AveragedModel
             hint = ": give its .module"
         raise TypeError(f"{owner}: expected a Flow, got {type(flow).__name__}{hint}.")
     return inner
+
+
+def without_wrapper(flow: Any) -> Any:
+    """What ``torch.compile`` or ``DataParallel`` wraps; anything else as it is."""
+    inner = getattr(flow, "_orig_mod", flow)
+    return inner.module if isinstance(inner, nn.DataParallel) else inner
 
 
 def fitted(source: DataSource, flow: Flow) -> DataSource:

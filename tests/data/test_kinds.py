@@ -100,6 +100,13 @@ def test_frames_of_pandas() -> None:
         assert torch.equal(trained_on(data), trained_on(POINTS))
 
 
+def test_validation_data_have_the_columns_of_the_training_data() -> None:
+    training, swapped = Frame(a=ARRAY[:, 0], b=ARRAY[:, 1]), Frame(b=ARRAY[:, 1], a=ARRAY[:, 0])
+    assert snf.fit(fresh(), training, 1, validation=training, progress=False).epochs == [0, 1]
+    with pytest.raises(ValueError, match="your validation data: expected the columns a, b, in this order, got b, a"):
+        snf.fit(fresh(), training, 1, validation=swapped, progress=False)
+
+
 def test_a_single_column_is_a_flow_of_one_number() -> None:
     nats = {snf.evaluate(snf.Flow([snf.SmoothLeakyReLU()], (1,)), data).nats
             for data in (ARRAY[:, 0], ARRAY[:, :1], ARRAY[:, 0].tolist(), Column("a", ARRAY[:, 0]))}  # fmt: skip

@@ -130,3 +130,13 @@ def test_save_says_what_it_takes(given: Any, name: str, tmp_path: Path) -> None:
 def test_a_flow_says_what_it_takes(layers: Any) -> None:
     with pytest.raises(TypeError, match="Flow: expected layers to be a list, got"):
         snf.Flow(layers, (2,))
+
+
+def test_save_takes_the_flow_in_a_wrapper_or_says_how_to_get_it(tmp_path: Path) -> None:
+    flow = snf.build("dense-exact", (2,))
+    for wrapped in (torch.nn.DataParallel(flow), torch.compile(flow, backend="eager")):
+        snf.save(wrapped, tmp_path / "flow.pt")  # type: ignore[arg-type]
+        assert torch.equal(snf.restore(tmp_path / "flow.pt").layers[-1].weight, flow.layers[-1].weight)
+    average = torch.optim.swa_utils.AveragedModel(flow)
+    with pytest.raises(TypeError, match=r"got a AveragedModel: give its \.module"):
+        snf.save(average, tmp_path / "flow.pt")  # type: ignore[arg-type]

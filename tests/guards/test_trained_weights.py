@@ -145,6 +145,15 @@ def test_a_learned_inverse_left_behind_is_noticed(use: str) -> None:
         USES[use](flow)
 
 
+@pytest.mark.parametrize(("kind", "noticed"), [("-log_prob", True), ("loss", False)])
+def test_a_learned_inverse_left_behind_is_noticed_in_a_flow_of_the_same_layers(kind: str, noticed: bool) -> None:
+    flow = snf.Flow(by_hand(kind, 400).layers, (2,))  # type: ignore[arg-type]
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        flow.sample(5)
+    assert ["learned inverse g" in str(one.message) for one in warned] == [True] * noticed
+
+
 def test_a_learned_inverse_left_behind_is_noticed_after_loading(tmp_path: Path) -> None:
     flow = through_file(by_hand("-log_prob", 400), tmp_path)
     with pytest.warns(UserWarning, match="learned inverse g"):

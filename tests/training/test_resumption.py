@@ -103,6 +103,26 @@ def test_a_run_of_an_earlier_version_goes_on(tmp_path: Path) -> None:
     assert len(later.training_loss) == len(later.epochs)
 
 
+def test_moments_stored_in_another_order_of_memory_are_those_of_the_same_weights(tmp_path: Path) -> None:
+    """As earlier versions stored those of 1x1 convolutions; Adam's fused step reads memory, not strides."""
+    path, images = tmp_path / "run.pt", torch.randn(40, 4, 2, 2, generator=torch.Generator().manual_seed(0))
+
+    def trained(epochs: int, checkpoint: Path | None) -> snf.Flow:
+        torch.manual_seed(0)
+        flow = snf.Flow([snf.SelfNormConv2d(4, 1), snf.SmoothLeakyReLU(), snf.SelfNormConv2d(4, 3)], (4, 2, 2))
+        snf.fit(flow, images, epochs, 10, 1e-2, checkpoint=checkpoint, progress=False)
+        return flow
+
+    trained(2, path)
+    stored = checkpoints.read(path)
+    for moments in stored["training"]["optimizer"]["state"].values():
+        for name in ("exp_avg", "exp_avg_sq"):
+            if moments[name].dim() == 4:
+                moments[name] = moments[name].transpose(0, 1).contiguous().transpose(0, 1)
+    checkpoints.write(path, trained(1, None), stored["weights"], stored["training"])
+    assert_same(trained(4, path), trained(4, None))
+
+
 def test_a_run_that_held_out_the_end_is_told_how_to_go_on(tmp_path: Path) -> None:
     path, cut = tmp_path / "run.pt", 270
     run(path, 2, data=MOONS[:cut], validation=MOONS[cut:])

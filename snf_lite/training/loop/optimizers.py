@@ -108,6 +108,10 @@ class Optimization:
             if self.scheduler is None:  # else the rate is part of the state
                 stored = {**stored, "param_groups": self.optimizer.state_dict()["param_groups"]}
         self.optimizer.load_state_dict(stored)
+        for weight, moments in self.optimizer.state.items():  # fused steps read the memory of all of them in one order
+            for name, value in moments.items():
+                if isinstance(value, Tensor) and value.shape == weight.shape and value.stride() != weight.stride():
+                    moments[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
         if self.scheduler is not None:
             self.scheduler.load_state_dict(state["scheduler"])
 
