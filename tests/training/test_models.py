@@ -154,7 +154,7 @@ def test_name_levels_settings_and_dtype_are_passed_on() -> None:
         (torch.rand(9, 1, 8, 8), r"rows \(N, D\).*uint8.*got .*\(1, 8, 8\).*Give name=, one of dense-selfnorm"),
         (torch.randn(9, 4, 5), r"shape \(4, 5\)"),
         (torch.zeros(9, 8, 8, dtype=torch.uint8), r"shape \(8, 8\): data\[:, None\] makes images of one channel"),
-        (torch.zeros(9, 8, 8, 3, dtype=torch.uint8), r"shape \(8, 8, 3\): data\.transpose\(0, 3, 1, 2\).*puts the channels first"),
+        (torch.zeros(9, 8, 8, 3, dtype=torch.uint8), r"\(8, 8, 3\): data\.transpose\(0, 3, 1, 2\).*the channels first"),
     ],
 )
 def test_data_without_a_model_are_refused(data: torch.Tensor, message: str) -> None:
