@@ -16,7 +16,7 @@ from snf_lite.data.datasets import dataset_names
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import choose_device
-from snf_lite.runtime.files import atomic_write
+from snf_lite.runtime.files import atomic_write, expanded
 from snf_lite.training.evaluation import evaluate
 
 #: Suffixes of files of numbers, and of figures.
@@ -65,7 +65,7 @@ def evaluate_flow(args: argparse.Namespace) -> None:
     own = name not in dataset_names()
     if own and args.data is None and "file_sha256" not in (trained or {}):
         raise ValueError(f"{path}: does not name its training data; give data to evaluate on, --data NAME or PATH")
-    if own and args.data is None and not Path(name).expanduser().exists():
+    if own and args.data is None and not expanded(name).exists():
         raise FileNotFoundError(f"{path}: was trained on {name}, which is not there; give its path by --data.")
     if not own and (args.split == "all" or args.channels):
         raise ValueError(f"--split all and --channels are for own data, not for {name}")

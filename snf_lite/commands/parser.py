@@ -11,6 +11,7 @@ from snf_lite.data.datasets import dataset_names
 from snf_lite.experiments.arguments import setting
 from snf_lite.models import known_settings, model_names
 from snf_lite.runtime import checks
+from snf_lite.runtime.files import expanded
 
 #: Width of help and tables.
 WIDTH = 80
@@ -57,6 +58,9 @@ class Parser(argparse.ArgumentParser):
 
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As argparse's; an unknown option is compared with those of the command that was given."""
+        words = sys.argv[1:] if args is None else args
+        if empty := [word for word in words if word.startswith("--") and word.endswith("=--")]:
+            self.error(f"{empty[0][:-3]}: expected a value, got '--'")  # argparse takes it for no value
         parsed, left = self.parse_known_args(args, namespace)
         if left:
             parser: argparse.ArgumentParser = getattr(parsed, "parser", self)
@@ -87,7 +91,7 @@ def require_model(name: str) -> str:
 
 def require_data(name: str) -> str:
     """Refuse what is neither a data set's name nor, by its looks, a path."""
-    if name not in dataset_names() and not Path(name).expanduser().exists() and not re.search(r"[./\\~]", name):
+    if name not in dataset_names() and not expanded(name).exists() and not re.search(r"[./\\~]", name):
         raise ValueError(f"--data: {unknown(name, dataset_names(), 'a path, or a name out')}")
     return name
 

@@ -11,6 +11,7 @@ from snf_lite.data.datasets import DataTensor
 from snf_lite.data.own_data import read_data, split_by_seed
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
+from snf_lite.runtime.files import expanded
 from snf_lite.training import checkpoints
 from snf_lite.training.checkpoints import CheckpointError
 
@@ -29,7 +30,7 @@ def import_modules(modules: Iterable[str]) -> None:
     if "" not in sys.path:
         sys.path.insert(0, "")  # the console script does not put the current folder there
     for module in modules:
-        path = Path(module).expanduser()
+        path = expanded(module)
         try:
             if module.endswith(".py"):
                 _import_file(path)
@@ -97,7 +98,7 @@ def own_part(path: str, channels: int | None, split: str | None, trained: dict[s
         ValueError: as ``read_data``; or a split of data that the run did not split.
     """
     stored = trained or {}
-    examples = read_data(path, channels or (stored.get("channels") if Path(path).expanduser().is_dir() else None))
+    examples = read_data(path, channels or (stored.get("channels") if expanded(path).is_dir() else None))
     same = stored.get("file_sha256") == examples.origin["file_sha256"]
     if split == "all" or (split is None and not same):
         return examples
