@@ -217,9 +217,8 @@ class FlowLayer(CheckedPasses):
         self._check(x, self.output_shape)
         self.check_dtype(x)
         context = checks.context_of(context, self.context_features, len(x), self.dtype, self.label)
-        with hooks.one_weight(self):
-            dtype = self.dtype or (x.dtype if x.is_floating_point() else None)
-            return self.exact_result(x, self.transform(x, *self.own(context)), dtype)
+        dtype = self.dtype or (x.dtype if x.is_floating_point() else None)
+        return self.exact_result(x, hooks.with_one_weight(self, self.transform, x, *self.own(context)), dtype)
 
     def inverse(self, z: Tensor, exact: bool = True, context: Tensor | None = None) -> Tensor:
         """Map latents back: exactly, or (``exact=False``) through the learned inverse where the layer has one.

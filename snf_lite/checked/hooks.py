@@ -5,8 +5,7 @@ parametrizations compute it at each access. A pass that reads a weight must ther
 read one and the same weight throughout.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -32,8 +31,7 @@ def call(module: nn.Module, run: Callable[..., Any], *inputs: Any) -> Any:
     before = own.get("forward")
     own["forward"] = run
     try:
-        with one_weight(module):
-            return module(*inputs)
+        return with_one_weight(module, module, *inputs)
     finally:
         if before is None:
             del own["forward"]
@@ -61,21 +59,18 @@ def call_with_weights(module: nn.Module, label: str, run: Callable[..., Any], *i
             arguments: tuple[dict[str, Any], ...] = ({},) if key in module._forward_pre_hooks_with_kwargs else ()
             if hook(module, inputs, *arguments) is not None:
                 raise TypeError(f"{label}: expected forward_pre_hooks that leave the input as it is, got {hook!r}.")
-        with one_weight(module):
-            return run(*inputs)
+        return with_one_weight(module, run, *inputs)
     finally:
         for each, was in training:
             each.training = was
 
 
-@contextmanager
-def one_weight(module: nn.Module) -> Iterator[None]:
-    """Within the block each parametrized weight is computed once."""
+def with_one_weight(module: nn.Module, run: Callable[..., Any], *inputs: Any) -> Any:
+    """``run(*inputs)``, in which each parametrized weight is computed once."""
     if "parametrizations" in module._modules and not torch.compiler.is_compiling():
         with parametrize.cached():
-            yield
-    else:
-        yield
+            return run(*inputs)
+    return run(*inputs)
 
 
 def computed_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -117,7 +117,8 @@ class CheckedPasses(nn.Module):
 
     def require_parts(self, result: Any, method: str, names: tuple[str, ...]) -> Sequence[Any]:
         """What ``method`` returned, if it is a tuple of as many parts as there are names; else TypeError."""
-        if not isinstance(result, tuple | list) or len(result) != len(names):
+        parts = isinstance(result, (tuple, list))  # not a union of types, which torch 2.6 cannot compile
+        if not parts or len(result) != len(names):
             raise self._result_error(f"{method} to return ({', '.join(names)})", result)
         return result
 
