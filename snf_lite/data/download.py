@@ -30,7 +30,7 @@ def fetch(url: str, sha256: str, folder: Path, size: int) -> Path:
         with open(output, "wb") as file:
             bounded, failures = _Bounded(file, size, time.monotonic() + seconds), list[BaseException]()
             # In a thread, because a server that sends a byte now and then never lets a read return.
-            thread = threading.Thread(target=_run, args=(address, bounded, failures), daemon=True)
+            thread = threading.Thread(target=_run, args=(address, bounded, failures), name="download", daemon=True)
             thread.start()
             thread.join(seconds)
         if thread.is_alive():

@@ -197,7 +197,7 @@ def test_an_address_is_no_command(url: str, tmp_path: Path) -> None:
     for name in (".venv/.ready", "requirements.txt", "constraints.txt", "pyproject.toml"):
         (tmp_path / name).touch()
     (tmp_path / ".venv" / ".ready").touch()
-    words = ["make", "-o", ".venv/.ready", "address", f"URL={url}"]
+    words = ["make", "--no-print-directory", "-o", ".venv/.ready", "address", f"URL={url}"]
     ran = subprocess.run(words, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=60)
     assert ran.stdout.splitlines() == ["book/_tools/address.py", url], ran.stderr
     assert not (tmp_path / "sprung").exists()
