@@ -36,14 +36,19 @@ def fetch(url: str, sha256: str, folder: Path, size: int) -> Path:
         if thread.is_alive():
             raise TimeoutError(f"it was not complete after {seconds:.0f} seconds")
         if failures:
-            raise failures[0]
+            raise failures.pop()
 
     return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=url.rpartition("/")[2], path=folder, downloader=download))
 
 
 def _run(address: str, file: "_Bounded", failures: list[BaseException]) -> None:
+    import requests  # of pooch, whose own downloader leaves the connection open where one fails; it takes a second
+
     try:
-        pooch.HTTPDownloader()(address, file, None)
+        with requests.get(address, stream=True, timeout=30) as response:
+            response.raise_for_status()
+            for content in response.iter_content(2**16):
+                file.write(content)
     except BaseException as error:  # raised again in the main thread
         failures.append(error)
 
@@ -61,6 +66,3 @@ class _Bounded:
         if time.monotonic() > self._deadline:
             raise TimeoutError("the time for the download is over")
         self._file.write(content)
-
-    def flush(self) -> None:
-        self._file.flush()
