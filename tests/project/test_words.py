@@ -64,6 +64,7 @@ WORDS = {
 #: Fixed elsewhere, each with its reason; taken out of a text before words are looked for.
 FIXED = (
     r"fork_rng|is_current_stream_capturing",  # names of torch
+    r"^stream$",  # an argument of requests
     r"\bGreys\b|normflows\.nets|image-net\.org",  # names of matplotlib, of normflows, of a site
     r"\beq-[\w-]+|(?<![a-z])initialised?(?![a-z])",  # labels of equations; names in the public contract
     r"--seal\b|\"wish\"",  # in the commands of old records; in the format of a plan
