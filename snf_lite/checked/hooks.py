@@ -54,7 +54,7 @@ def call_with_weights(module: nn.Module, label: str, run: Callable[..., Any], *i
         for each, _ in training:
             each.training = False
         for key, hook in module._forward_pre_hooks.items():
-            if not inputs and _computed_by(hook) is None:
+            if not inputs and computed_by(hook) is None:
                 continue  # there is no input to show it
             arguments: tuple[dict[str, Any], ...] = ({},) if key in module._forward_pre_hooks_with_kwargs else ()
             if hook(module, inputs, *arguments) is not None:
@@ -75,14 +75,14 @@ def with_one_weight(module: nn.Module, run: Callable[..., Any], *inputs: Any) ->
 
 def computed_weights(module: nn.Module) -> dict[str, Tensor]:
     """The tensors of a module that hooks of torch or parametrizations compute, by name."""
-    hooked = [_computed_by(hook) for hook in module._forward_pre_hooks.values()]
+    hooked = [computed_by(hook) for hook in module._forward_pre_hooks.values()]
     names = [name for name in hooked if name is not None]
     parametrized = module._modules.get("parametrizations")
     names += [] if parametrized is None else list(parametrized._modules)
     return {name: getattr(module, name) for name in names}
 
 
-def _computed_by(hook: Any) -> str | None:
+def computed_by(hook: Any) -> str | None:
     """The name of the weight that a hook of torch's pruning, weight_norm or spectral_norm computes."""
     name = getattr(hook, "_tensor_name", None) or getattr(hook, "name", None)
     return name if isinstance(name, str) else None

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
+from snf_lite.checked import hooks
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.runtime.rng import isolated_rng
@@ -86,8 +87,8 @@ def _require_plain(layer: nn.Module) -> None:
             way = "torch.nn.utils.parametrize.remove_parametrizations(layer, name)"
             raise TypeError(f"{_label(layer)}: cannot save a parametrized {names}: first fold it by {way}.")
         for hook in module._forward_pre_hooks.values():
-            name = getattr(hook, "_tensor_name", None) or getattr(hook, "name", None)
-            if isinstance(name, str):
+            name = hooks.computed_by(hook)
+            if name is not None:
                 ways = {"WeightNorm": "remove_weight_norm", "SpectralNorm": "remove_spectral_norm"}
                 way = ways.get(type(hook).__name__, "prune.remove")
                 raise TypeError(
