@@ -25,8 +25,7 @@ def add_reproduce(commands: Any) -> None:
     parser = options.add_command(commands, "reproduce", reproduce_rows, RESUMES)
     add = parser.add_argument
     add("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help=f"{', '.join(ROWS)} (default: those of the data)")
-    sets = f"data set to train on: {', '.join(image_set_names())}"
-    add("--data", default="digits", choices=image_set_names(), metavar="NAME", help=sets)
+    _add_images(parser, "data set to train on")
     preset = (
         "`paper`: the paper's hyperparameters; `fast`: the best found on two CPU cores, the same for both of a pair"
     )
@@ -116,13 +115,7 @@ def add_preprocessing(commands: Any) -> None:
     """Add the command ``preprocessing``."""
     parser = options.add_command(commands, "preprocessing", measure_preprocessing)
     add = parser.add_argument
-    add(
-        "--data",
-        default="digits",
-        choices=image_set_names(),
-        metavar="NAME",
-        help=f"set of images: {', '.join(image_set_names())}",
-    )
+    _add_images(parser, "set of images")
     add("--alpha", type=float, default=1e-6, metavar="α", help="α of the logit")
     options.add_seed_and_device(parser, "seed of the noise")
     options.add_runs(parser)
@@ -160,3 +153,9 @@ def measure_own_data(args: argparse.Namespace) -> None:
     path = args.out / "own-data" / own_data.FILE
     write_record(record, path)
     print("\n".join([f"{path}: nats per test row", *(f"{name}: {why}" for name, why in record.skipped.items())]))
+
+
+def _add_images(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add ``--data``, a set of images by name."""
+    names = image_set_names()
+    parser.add_argument("--data", default="digits", choices=names, metavar="NAME", help=f"{what}: {', '.join(names)}")

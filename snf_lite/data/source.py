@@ -63,7 +63,7 @@ class DataSource:
     def at(self, indices: Tensor, device: torch.device) -> Tensor:
         """Examples at ``indices`` (B,), as a batch (B, *event_shape) on the device."""
         if isinstance(self.source, Tensor):
-            return self.source.index_select(0, indices.to(self.source.device)).to(device)
+            return _rows(self.source, indices).to(device)
         items = [self.item(index) for index in indices.tolist()]
         shapes = {tuple(item.shape) for item in items}
         if len(shapes) > 1:
@@ -71,11 +71,14 @@ class DataSource:
             raise ValueError(f"Expected examples of one shape in a Dataset, got {got}.")
         return torch.stack(items).to(device, self.dtype)
 
+    def context_at(self, indices: Tensor, device: torch.device) -> dict[str, Tensor]:
+        """``context`` (B, K) of the examples at ``indices``; empty without."""
+        return {} if self.context is None else {"context": _rows(self.context, indices).to(device)}
+
     def extras_at(self, indices: Tensor, device: torch.device) -> dict[str, Tensor]:
         """``context`` (B, K) and ``weights`` (B,) of the examples at ``indices``, those of them that there are."""
-        given = {"context": self.context, "weights": self.weights}
-        chosen = {name: values for name, values in given.items() if values is not None}
-        return {name: values.index_select(0, indices.to(values.device)).to(device) for name, values in chosen.items()}
+        weights = {} if self.weights is None else {"weights": _rows(self.weights, indices).to(device)}
+        return {**self.context_at(indices, device), **weights}
 
     def item(self, index: int) -> Tensor:
         """One example; TypeError if the item is of no kind that ``as_example`` takes."""
@@ -86,20 +89,20 @@ class DataSource:
 
     def on(self, device: torch.device) -> "DataSource":
         """The same examples, on the device if they are one tensor; a Dataset is returned as it is."""
-        tensors = {"source": self.source, "context": self.context, "weights": self.weights}
-        moved: dict[str, Any] = {k: values.to(device) for k, values in tensors.items() if isinstance(values, Tensor)}
+        moved: dict[str, Any] = {name: values.to(device) for name, values in self._tensors().items()}
         return replace(self, **moved)
 
     def part(self, indices: Tensor, split: str) -> "DataSource":
         """Examples at ``indices``, with their context and weights."""
-        tensors = {"source": self.source, "context": self.context, "weights": self.weights}
-        chosen: dict[str, Any] = {
-            name: values.index_select(0, indices.to(values.device)) for name, values in tensors.items()
-            if isinstance(values, Tensor)
-        }  # fmt: skip
+        chosen: dict[str, Any] = {name: _rows(values, indices) for name, values in self._tensors().items()}
         if "source" not in chosen:
             chosen["source"] = Subset(self.source, indices.tolist())  # type: ignore[arg-type]
         return replace(self, **chosen, split=split, rows=indices)
+
+    def _tensors(self) -> dict[str, Any]:
+        """What has an entry for each example and is a tensor, by the name of its attribute."""
+        values = {"source": self.source, "context": self.context, "weights": self.weights}
+        return {name: value for name, value in values.items() if isinstance(value, Tensor)}
 
     def with_extras(self, context: Any, weights: Any) -> "DataSource":
         """The same examples with a context (N, K) and weights (N,) of any kind of numbers.
@@ -240,6 +243,11 @@ def split_by_seed(source: DataSource, fraction: float, seed: int) -> tuple[DataS
     parts = (order[count:], "all but a part held out"), (order[:count], f"{fraction:g} held out by seed {seed}")
     training, held_out = (source.part(indices.sort().values, split) for indices, split in parts)
     return training, held_out
+
+
+def _rows(values: Tensor, indices: Tensor) -> Tensor:
+    """The entries at ``indices`` (B,), which may be on another device."""
+    return values.index_select(0, indices.to(values.device))
 
 
 def _numbers(values: Any, name: str, source: DataSource) -> Tensor:

@@ -114,12 +114,16 @@ class AffineVectorCoupling(VectorCoupling):
     parameters_each = 2
 
     def element_map(self, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        log_scale, shift = 2 * torch.tanh(parameters[..., 0] / 2), parameters[..., 1]
+        log_scale, shift = self.scale_and_shift(parameters)
         return log_scale.exp() * (x + shift), log_scale
 
     def inverse_map(self, z: Tensor, parameters: Tensor) -> Tensor:
-        log_scale, shift = 2 * torch.tanh(parameters[..., 0] / 2), parameters[..., 1]
+        log_scale, shift = self.scale_and_shift(parameters)
         return z * (-log_scale).exp() - shift
+
+    def scale_and_shift(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """2 tanh(h/2) and t, (B, d) each."""
+        return 2 * torch.tanh(parameters[..., 0] / 2), parameters[..., 1]
 
 
 class SplineVectorCoupling(VectorCoupling, SplineLayer):

@@ -74,8 +74,7 @@ def log_probs(flow: Flow, source: DataSource, batch_size: int, seed: int) -> Ten
     found = []
     with isolated_rng(flow.device, seed, "evaluate"), torch.autocast(flow.device.type, enabled=False):
         for indices in torch.arange(source.count, device="cpu").split(batch_size):
-            given = source.extras_at(indices, flow.device)
-            given.pop("weights", None)
+            given = source.context_at(indices, flow.device)
             found.append(dense_matrix.precise(flow.log_prob(source.at(indices, flow.device), **given)))
     return torch.cat(found)
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from snf_lite.flow import Flow
 from snf_lite.runtime import checks
@@ -41,8 +41,7 @@ def take_step(
     value.backward()
     if parallel is not None:
         parallel.require_all_gradients()
-    trained = [weight for weight in flow.parameters() if weight.grad is not None]
-    norm = torch.nn.utils.get_total_norm([weight.grad for weight in trained if weight.grad is not None])
+    trained, norm = trained_and_norm(flow)
     if learning_rate is not None and not bool(norm.isfinite()):
         if parallel is not None:
             parallel.raise_failure()
@@ -76,8 +75,7 @@ def take_closure_step(
         with torch.enable_grad(), config.autocast(batch.device):
             value = loss(batch)
         value.backward()
-        trained = [weight for weight in flow.parameters() if weight.grad is not None]
-        norm = torch.nn.utils.get_total_norm([weight.grad for weight in trained if weight.grad is not None])
+        trained, norm = trained_and_norm(flow)
         if not bool(norm.isfinite()):
             raise_non_finite_gradient(flow)
         if config.clip_norm is not None:
@@ -87,6 +85,12 @@ def take_closure_step(
     optimizer.step(evaluated)
     flow.after_step()
     flow.clear_cache()
+
+
+def trained_and_norm(flow: Flow) -> tuple[list[nn.Parameter], Tensor]:
+    """The parameters that have a gradient, and the norm of all gradients together, a scalar."""
+    trained = [weight for weight in flow.parameters() if weight.grad is not None]
+    return trained, torch.nn.utils.get_total_norm([weight.grad for weight in trained if weight.grad is not None])
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float, group: int = 0) -> None:

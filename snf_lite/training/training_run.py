@@ -112,14 +112,14 @@ class TrainingRun:
             self._write()
 
     def _initialise(self) -> None:
-        if not bool(self.flow.initialised) and not self.flow.is_fresh and self.config.whiten:
+        fresh = self.flow.is_fresh
+        if not bool(self.flow.initialised) and not fresh and self.config.whiten:
             message = "fit: whiten=True is left out: the flow's weights were trained or loaded before."
             checks.warn(f"{message} flow.initialise(batch, whiten=True) overwrites them.")
-        if self.flow.is_fresh:
+        if fresh:
             with isolated_rng(self.process.device, self.config.seed, "initialise"):
                 chosen = torch.randperm(self.training.count, device="cpu")[:INITIAL_EXAMPLES]
-                given = self.training.extras_at(chosen, self.process.device)
-                given.pop("weights", None)
+                given = self.training.context_at(chosen, self.process.device)
                 self.flow.initialise(self.training.at(chosen, self.process.device), self.config.whiten, **given)
 
     def _resume(self, stored: dict[str, Any]) -> None:
