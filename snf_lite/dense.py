@@ -136,7 +136,25 @@ class ExactLinear(DenseLayer):
     """
 
 
-class SelfNormLinear(ReconstructionPenalty, DenseLayer):
+class DensePair(DenseLayer):
+    """What dense layers with R ≈ W⁻¹ beside W share: the inverse R (z − b − A c), and whitening.
+
+    Attributes:
+        inverse_weight: R (D, D).
+    """
+
+    inverse_weight: Tensor
+
+    def invert(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
+        return super().invert(z, exact, context) if exact else linear(self.centered(z, context), self.inverse_weight)
+
+    def whiten(self, mean: Tensor, deviations: Tensor, directions: Tensor) -> None:
+        """Set W and b, and R = cov^1/2, the exact inverse of W."""
+        super().whiten(mean, deviations, directions)
+        self.inverse_weight.copy_(directions * deviations @ directions.mT)
+
+
+class SelfNormLinear(ReconstructionPenalty, DensePair):
     """Dense layer with a learned inverse R ≈ W⁻¹ whose transpose replaces W⁻ᵀ in the gradient (eq-dense-gradients).
 
     Trained by ``Flow.loss``: six products of B·D², no determinant, inverse or solve. ``log_prob`` stays exact;
@@ -177,14 +195,6 @@ class SelfNormLinear(ReconstructionPenalty, DenseLayer):
         """z, a term with the gradients of eq-dense-gradients, and the penalty, from the fused pass."""
         z, log_det, recon, _, _ = SelfNormLinearStep.apply(x, self.weight, self.inverse_weight, self.bias)
         return self.shifted(z, context), log_det, self.penalty(recon)
-
-    def invert(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
-        return super().invert(z, exact, context) if exact else linear(self.centered(z, context), self.inverse_weight)
-
-    def whiten(self, mean: Tensor, deviations: Tensor, directions: Tensor) -> None:
-        """Set W and b, and R = cov^1/2, the exact inverse of W."""
-        super().whiten(mean, deviations, directions)
-        self.inverse_weight.copy_(directions * deviations @ directions.mT)
 
 
 def reference_self_norm_linear(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from snf_lite.beyond.tracked import TrackedLinear
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.conversion import advice_for
 from snf_lite.data.source import Data, as_source
@@ -182,6 +183,7 @@ MODELS: dict[str, Model] = {
     "dense-exact": Model('Table 1, "Exact Gradient FC 2-Layer".', dense, ExactLinear, {}),
     "dense-relative": Model('Table 1, "Relative Grad. FC 2-Layer".', dense, RelativeGradientLinear, {}),
     "dense-lu": Model("Not in the paper: triangular factors, the fastest exact dense model.", dense, LULinear, {}),
+    "dense-tracked": Model("Not in the paper: R tracked.", dense, TrackedLinear, {"every": 10, "tolerance": None}),
     "conv-selfnorm": Model('Table 1, "SNF Conv. 9-Layer".', conv, SelfNormConv2d, PENALTY),
     "conv-exact": Model('Table 1, "Exact Gradient Conv. 9-Layer".', conv, ExactConv2d, {}),
     "conv-emerging": Model('Table 1, "Emerging Conv. 9-Layer".', conv, EmergingConv2d, {}),

@@ -53,6 +53,30 @@ def _product_and_transpose(left: Tensor, right: Tensor, factor: Tensor, matrix: 
     return (left.T @ right).to(matrix.dtype).addcmul_(factor, matrix.T)
 
 
+class TrackedLinearStep(AutogradFunction):
+    """z = W x + b, and a term whose gradient for W is Rᵀ: three products of B·D², as of a plain linear layer."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, W: Tensor, R: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+        dtype = product_dtype(x)
+        return torch.addmm(b.to(dtype), x.to(dtype), W.to(dtype).T), x.new_zeros(len(x))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.save_for_backward(*inputs[:3])
+        ctx.dtype = output[0].dtype
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad_z: Tensor, grad_log_det: Tensor) -> tuple[Tensor | None, ...]:
+        x, W, R = ctx.saved_tensors
+        delta = grad_z.to(ctx.dtype)
+        grad_W = _product_and_transpose(delta, x.to(ctx.dtype), grad_log_det.sum(), R)
+        return (delta @ W.to(ctx.dtype)).to(x.dtype), grad_W, None, grad_z.sum(0)
+
+
 class RelativeGradientStep(AutogradFunction):
     """G WᵀW = gᵀ(x WᵀW) + s W, multiplied from the side of the batch so that no D×D×D product appears."""
 

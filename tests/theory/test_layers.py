@@ -157,7 +157,7 @@ def test_training_pass_maps_like_the_exact_one(name: str) -> None:
     layer, x = case.layer(), case.events()
     z, term, penalty = layer.surrogate(x)
     close(z, layer(x)[0], 1e-12)
-    assert (penalty is not None) == layer.learned_inverse
+    assert (penalty is not None) == (layer.learned_inverse and not name.startswith("Tracked"))
     if name in LEARNED:
         back = layer.inverse(z, exact=False)
         assert torch.equal(term, torch.zeros_like(term))

@@ -1,0 +1,1 @@
+"""Beyond the paper: tracked inverses, unbiased convolutions and free-form layers."""

@@ -1,0 +1,38 @@
+"""The iteration of Newton and Schulz, which improves an approximate inverse by matrix products alone.
+
+With the residual E = I − W R of an approximate inverse R = W⁻¹ (I − E), one step is
+
+    R ← R (2I − W R) = R + R E    (eq-newton-schulz),
+
+two products of D³. Then R = W⁻¹ (I − E)(I + E) = W⁻¹ (I − E²), so that the residual squares,
+
+    I − W R ← (I − W R)²    (eq-error-squares),
+
+and R converges to W⁻¹ if ‖E‖ < 1 (Schulz 1933; Ben-Israel & Cohen 1966). Rounding is corrected as any other error is.
+"""
+
+import torch
+from torch import Tensor
+
+#: Steps of the power iteration; more of them change the estimate by a few per cent at most.
+POWER_STEPS = 8
+
+
+def inverse_residual(W: Tensor, R: Tensor) -> Tensor:
+    """E = I − W R, (D, D); one product of D³."""
+    E = (W @ R).neg_()
+    E.diagonal().add_(1)
+    return E
+
+
+def newton_schulz(R: Tensor, E: Tensor) -> Tensor:
+    """R + R E (D, D), whose residual is E² (eq-error-squares); one product of D³."""
+    return torch.addmm(R, R, E)
+
+
+def spectral_norm(E: Tensor) -> Tensor:
+    """An estimate of ‖E‖₂ from below, a scalar, by a power iteration on EᵀE from a fixed vector; O(D²)."""
+    v = torch.cos(torch.arange(len(E), dtype=E.dtype, device=E.device))
+    for _ in range(POWER_STEPS):
+        v = E.mT @ (E @ (v / v.norm().clamp_min(torch.finfo(E.dtype).tiny)))
+    return v.norm().sqrt()
