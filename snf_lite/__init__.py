@@ -20,6 +20,7 @@ Other layers are in ``layers``, exact algebra in ``linalg``. Examples in docstri
 from typing import TYPE_CHECKING, Any
 
 from snf_lite._version import __version__ as __version__
+from snf_lite.beyond.free_form import FreeForm, ResidualFreeForm
 from snf_lite.beyond.tracked import TrackedLinear
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
@@ -56,7 +57,7 @@ __all__ = [
     "SelfNormLinear", "SelfNormConv2d", "ExactLinear", "ExactConv2d", "RelativeGradientLinear", "LULinear",
     "TrackedLinear",
     "EmergingConv2d", "ConvExponential2d", "SmoothLeakyReLU", "RationalQuadraticSpline",
-    "AffineVectorCoupling", "SplineVectorCoupling",
+    "AffineVectorCoupling", "SplineVectorCoupling", "FreeForm", "ResidualFreeForm",
     "ActNorm", "AffineCoupling", "SplitPrior", "Squeeze", "Flatten", "Dequantize", "Logit", "Whiten", "Standardize",
     "FlowLayer", "self_norm_log_det",
     "load", "dataset_names", "read_folder", "sample_density", "density_names", "mixture_log_prob",
