@@ -14,7 +14,7 @@ factorizes it block by block (eq-block-banded).
 """
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ from torch.nn.functional import conv2d
 from snf_lite.geco import ReconstructionPenalty
 from snf_lite.layer import FlowLayer
 from snf_lite.linalg import dense_matrix, toeplitz
-from snf_lite.linalg.convolution import SelfNormConvStep, as_channels_last, convolve, mix_channels
+from snf_lite.linalg.convolution import SelfNormConvStep, Solve, as_channels_last, convolve, iterated, mix_channels
 from snf_lite.runtime import checks
 
 #: Standard deviation of the noise that separates a fresh kernel from the identity, over √(C·k²).
@@ -151,7 +151,67 @@ class ExactConv2d(ConvLayer):
         return toeplitz.log_abs_dets(torch.stack([layer.weight for layer in layers]), height, width, labels)
 
 
-class SelfNormConv2d(ReconstructionPenalty, ConvLayer):
+class LearnedInverseConv(ReconstructionPenalty, ConvLayer):
+    """What convolutions with a learned inverse share: x ≈ r ⋆ (z − b), and the penalty that keeps r near the inverse.
+
+    The exact inverse solves T(w) x = z − b by an iteration that r preconditions (eq-preconditioned), where that is as
+    fast as the elimination (``convolution.iterated``): float32 images to a residual of 1e-5 or less, float64 to 1e-10.
+    Where r is too far from the inverse the elimination takes over; the first time it warns.
+
+    Attributes:
+        inverse_weight: r (C, C, k, k), at first flip(w).
+        missed_solves: Number of batches whose iteration did not converge.
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int = 3, recon_weight: float = 1.0, tolerance: float | None = None
+    ) -> None:
+        super().__init__(channels, kernel_size)
+        self.set_penalty(recon_weight, tolerance)
+        self.missed_solves = 0
+        self._missed: tuple[Any, Tensor] | None = None  # where the last of them was: not tried there again
+        self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).contiguous())
+        self._counts: tuple[Any, Tensor] | None = None
+
+    def tap_counts(self, height: int, width: int) -> Tensor:
+        """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
+        # nothing is kept from inside a trace, nor what autograd could not use later
+        if not checks.is_eager(self.weight) or torch.is_inference_mode_enabled():
+            return toeplitz.tap_counts(self.weight, height, width)
+        key = (height, width, self.weight.dtype, self.weight.device)
+        if self._counts is None or self._counts[0] != key:
+            self._counts = key, toeplitz.tap_counts(self.weight, height, width)
+        return self._counts[1]
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        centered = z - self.bias[:, None, None]
+        if not exact:
+            return conv2d(centered, self.inverse_weight, padding=self.padding)
+        if not iterated(self.weight, *z.shape[2:]) or self._missed_before(z):
+            return super().invert(z, exact)
+
+        def missed(residual: float) -> None:
+            if self.missed_solves == 0:
+                checks.warn(
+                    f"{self.label}: the iteration of the exact inverse stopped at a residual of {residual:.1g}, as the "
+                    "learned inverse is too far from it; elimination takes over. Train the flow by flow.loss(x)."
+                )
+            self.missed_solves += 1
+            self._missed = tuple(z.shape[2:]), self.weight.detach().clone()
+
+        return cast(Tensor, Solve.apply(centered, self.weight, self.inverse_weight, missed, self.label))
+
+    def _missed_before(self, z: Tensor) -> bool:
+        """Whether the iteration has failed before with these weights, for images of this size."""
+        return (
+            self._missed is not None
+            and self._missed[0] == z.shape[2:]
+            and self._missed[1].device == self.weight.device
+            and torch.equal(self._missed[1], self.weight)
+        )
+
+
+class SelfNormConv2d(LearnedInverseConv):
     """Convolution with a learned inverse r, whose flipped taps replace T(w)⁻ᵀ in the gradient (eq-conv-gradients).
 
     Trained by ``Flow.loss``: six convolutions, no matrix, determinant, inverse or solve. ``log_prob`` stays exact;
@@ -180,35 +240,12 @@ class SelfNormConv2d(ReconstructionPenalty, ConvLayer):
         Keller et al., Self Normalizing Flows, ICML 2021, convolutional layers (https://arxiv.org/abs/2011.07248).
     """
 
-    def __init__(
-        self, channels: int, kernel_size: int = 3, recon_weight: float = 1.0, tolerance: float | None = None
-    ) -> None:
-        super().__init__(channels, kernel_size)
-        self.set_penalty(recon_weight, tolerance)
-        self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).contiguous())
-        self._counts: tuple[Any, Tensor] | None = None
-
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, a term with the gradients of eq-conv-gradients, and the penalty, from the fused pass."""
         z, log_det, recon, _, _ = SelfNormConvStep.apply(
             x, self.weight, self.inverse_weight, self.bias, self.tap_counts(*x.shape[2:]), checks.under_functorch()
         )
         return z, log_det, self.penalty(recon)
-
-    def tap_counts(self, height: int, width: int) -> Tensor:
-        """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
-        # nothing is kept from inside a trace, nor what autograd could not use later
-        if not checks.is_eager(self.weight) or torch.is_inference_mode_enabled():
-            return toeplitz.tap_counts(self.weight, height, width)
-        key = (height, width, self.weight.dtype, self.weight.device)
-        if self._counts is None or self._counts[0] != key:
-            self._counts = key, toeplitz.tap_counts(self.weight, height, width)
-        return self._counts[1]
-
-    def invert(self, z: Tensor, exact: bool) -> Tensor:
-        if exact:
-            return super().invert(z, exact)
-        return conv2d(z - self.bias[:, None, None], self.inverse_weight, padding=self.padding)
 
 
 def reference_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:

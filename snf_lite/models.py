@@ -27,6 +27,7 @@ import torch
 
 from snf_lite.beyond.free_form import ResidualFreeForm
 from snf_lite.beyond.tracked import TrackedLinear
+from snf_lite.beyond.unbiased import UnbiasedConv2d
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.conversion import advice_for
 from snf_lite.data.source import Data, as_source
@@ -184,6 +185,7 @@ class Model(NamedTuple):
 
 
 PENALTY = {"recon_weight": 1.0, "tolerance": None}
+UNBIASED = {"recon_weight": 1.0, "probes": 4, "learn_from": "noise"}
 CONTEXT: dict[str, Any] = {"context_features": None}
 NETWORK: dict[str, Any] = {"depth": 8, "hidden_features": (48, 48)}
 FREE: dict[str, Any] = {"hidden": 64, "blocks": 4, "probes": 4, "correct": 1e-3, "recon_weight": 10.0, "tie": True}
@@ -197,6 +199,7 @@ MODELS: dict[str, Model] = {
     "dense-tracked": Model("Not in the paper: R tracked.", dense, TrackedLinear, {"every": 10, "tolerance": None}),
     "conv-selfnorm": Model('Table 1, "SNF Conv. 9-Layer".', conv, SelfNormConv2d, PENALTY),
     "conv-exact": Model('Table 1, "Exact Gradient Conv. 9-Layer".', conv, ExactConv2d, {}),
+    "conv-unbiased": Model("Not in the paper: exact in the mean.", conv, UnbiasedConv2d, UNBIASED),
     "conv-emerging": Model('Table 1, "Emerging Conv. 9-Layer".', conv, EmergingConv2d, {}),
     "conv-exponential": Model('Table 1, "Conv. Exponential 9-Layer".', conv, ConvExponential2d, {}),
     "glow-selfnorm": Model(
@@ -204,6 +207,7 @@ MODELS: dict[str, Model] = {
         {**PENALTY, "recon_weight": 100.0},
     ),
     "glow-exact": Model('Table 1, "Glow-like 32-Layer"; table 2, "Glow".', glow, ExactConv2d, {}),
+    "glow-unbiased": Model("Not in the paper: exact in the mean.", glow, UnbiasedConv2d, UNBIASED),
     "spline-selfnorm": Model("Splines between SNF layers.", spline, SelfNormLinear, {**PENALTY, **CONTEXT}, POINTS),
     "spline-exact": Model("Splines between exact dense layers.", spline, ExactLinear, CONTEXT, POINTS),
     "coupling-affine": Model("Affine couplings (Real NVP).", coupling, AffineVectorCoupling, NETWORK, POINTS),
