@@ -33,7 +33,7 @@ class Variant:
     """A way to train a dense layer.
 
     Attributes:
-        log_det: What stands for W⁻ᵀ in the gradient of W.
+        log_det: What replaces W⁻ᵀ in the gradient of W.
         acts_on: What the reconstruction penalty acts on.
         inverse_learns_from: What R follows.
         layer: The layer.
@@ -47,23 +47,23 @@ class Variant:
     options: dict[str, Any]
 
 
-def _between(substitute: str, tied: bool, likelihood: bool) -> Variant:
+def _between(substitute: str, penalized: bool, likelihood: bool) -> Variant:
     names = {"exact": "W⁻ᵀ", "learned": "Rᵀ", "corrected": "Rᵀ, corrected"}
     source = "likelihood, reconstruction" if likelihood else "reconstruction"
-    options = {"substitute": substitute, "tied": tied, "likelihood": likelihood}
-    return Variant(names[substitute], "W and R" if tied else "R alone", source, BetweenLinear, options)
+    options = {"substitute": substitute, "weight_penalized": penalized, "likelihood": likelihood}
+    return Variant(names[substitute], "W and R" if penalized else "R alone", source, BetweenLinear, options)
 
 
 #: From the exact twin, the first, to the paper's layer and on: every other one is held against the first.
 VARIANTS = {
     "exact": Variant("W⁻ᵀ", "–", "–", ExactLinear, {}),
     "paper": Variant("Rᵀ", "W and R", "likelihood, reconstruction", SelfNormLinear, {}),
-    "paper-exact": _between("exact", tied=True, likelihood=True),
-    "tied": _between("learned", tied=True, likelihood=False),
-    "tied-exact": _between("exact", tied=True, likelihood=False),
-    "untied": _between("learned", tied=False, likelihood=False),
-    "untied-corrected": _between("corrected", tied=False, likelihood=False),
-    "untied-exact": _between("exact", tied=False, likelihood=False),
+    "paper-exact": _between("exact", penalized=True, likelihood=True),
+    "both": _between("learned", penalized=True, likelihood=False),
+    "both-exact": _between("exact", penalized=True, likelihood=False),
+    "alone": _between("learned", penalized=False, likelihood=False),
+    "alone-corrected": _between("corrected", penalized=False, likelihood=False),
+    "alone-exact": _between("exact", penalized=False, likelihood=False),
     "tracked": Variant("Rᵀ", "–", "Newton–Schulz", TrackedLinear, {"every": 1}),
 }
 
