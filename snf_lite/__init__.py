@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from snf_lite._version import __version__ as __version__
 from snf_lite.beyond.tracked import TrackedLinear
+from snf_lite.beyond.unbiased import UnbiasedConv2d
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.datasets import DataError, dataset_names, density_names, load, mixture_log_prob, sample_density
 from snf_lite.data.image_folder import read_folder
@@ -54,7 +55,7 @@ __all__ = [
     "build", "build_for", "model_names", "fit", "History", "evaluate", "Evaluation", "Flow", "save", "restore",
     "restore_history", "FlowDensity",
     "SelfNormLinear", "SelfNormConv2d", "ExactLinear", "ExactConv2d", "RelativeGradientLinear", "LULinear",
-    "TrackedLinear",
+    "TrackedLinear", "UnbiasedConv2d",
     "EmergingConv2d", "ConvExponential2d", "SmoothLeakyReLU", "RationalQuadraticSpline",
     "AffineVectorCoupling", "SplineVectorCoupling",
     "ActNorm", "AffineCoupling", "SplitPrior", "Squeeze", "Flatten", "Dequantize", "Logit", "Whiten", "Standardize",

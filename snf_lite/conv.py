@@ -151,7 +151,38 @@ class ExactConv2d(ConvLayer):
         return toeplitz.log_abs_dets(torch.stack([layer.weight for layer in layers]), height, width, labels)
 
 
-class SelfNormConv2d(ReconstructionPenalty, ConvLayer):
+class LearnedInverseConv(ReconstructionPenalty, ConvLayer):
+    """What convolutions with a learned inverse share: x ≈ r ⋆ (z − b), and the penalty that keeps r near the inverse.
+
+    Attributes:
+        inverse_weight: r (C, C, k, k), at first flip(w).
+    """
+
+    def __init__(
+        self, channels: int, kernel_size: int = 3, recon_weight: float = 1.0, tolerance: float | None = None
+    ) -> None:
+        super().__init__(channels, kernel_size)
+        self.set_penalty(recon_weight, tolerance)
+        self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).contiguous())
+        self._counts: tuple[Any, Tensor] | None = None
+
+    def tap_counts(self, height: int, width: int) -> Tensor:
+        """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
+        # nothing is kept from inside a trace, nor what autograd could not use later
+        if not checks.is_eager(self.weight) or torch.is_inference_mode_enabled():
+            return toeplitz.tap_counts(self.weight, height, width)
+        key = (height, width, self.weight.dtype, self.weight.device)
+        if self._counts is None or self._counts[0] != key:
+            self._counts = key, toeplitz.tap_counts(self.weight, height, width)
+        return self._counts[1]
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        if exact:
+            return super().invert(z, exact)
+        return conv2d(z - self.bias[:, None, None], self.inverse_weight, padding=self.padding)
+
+
+class SelfNormConv2d(LearnedInverseConv):
     """Convolution with a learned inverse r, whose flipped taps replace T(w)⁻ᵀ in the gradient (eq-conv-gradients).
 
     Trained by ``Flow.loss``: six convolutions, no matrix, determinant, inverse or solve. ``log_prob`` stays exact;
@@ -180,35 +211,12 @@ class SelfNormConv2d(ReconstructionPenalty, ConvLayer):
         Keller et al., Self Normalizing Flows, ICML 2021, convolutional layers (https://arxiv.org/abs/2011.07248).
     """
 
-    def __init__(
-        self, channels: int, kernel_size: int = 3, recon_weight: float = 1.0, tolerance: float | None = None
-    ) -> None:
-        super().__init__(channels, kernel_size)
-        self.set_penalty(recon_weight, tolerance)
-        self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).contiguous())
-        self._counts: tuple[Any, Tensor] | None = None
-
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, a term with the gradients of eq-conv-gradients, and the penalty, from the fused pass."""
         z, log_det, recon, _, _ = SelfNormConvStep.apply(
             x, self.weight, self.inverse_weight, self.bias, self.tap_counts(*x.shape[2:]), checks.under_functorch()
         )
         return z, log_det, self.penalty(recon)
-
-    def tap_counts(self, height: int, width: int) -> Tensor:
-        """m (k, k) of ``toeplitz.tap_counts``, computed once for a size of images."""
-        # nothing is kept from inside a trace, nor what autograd could not use later
-        if not checks.is_eager(self.weight) or torch.is_inference_mode_enabled():
-            return toeplitz.tap_counts(self.weight, height, width)
-        key = (height, width, self.weight.dtype, self.weight.device)
-        if self._counts is None or self._counts[0] != key:
-            self._counts = key, toeplitz.tap_counts(self.weight, height, width)
-        return self._counts[1]
-
-    def invert(self, z: Tensor, exact: bool) -> Tensor:
-        if exact:
-            return super().invert(z, exact)
-        return conv2d(z - self.bias[:, None, None], self.inverse_weight, padding=self.padding)
 
 
 def reference_self_norm_conv2d(x: Tensor, w: Tensor, r: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import torch
 
 from snf_lite.beyond.tracked import TrackedLinear
+from snf_lite.beyond.unbiased import UnbiasedConv2d
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.data.conversion import advice_for
 from snf_lite.data.source import Data, as_source
@@ -174,6 +175,7 @@ class Model(NamedTuple):
 
 
 PENALTY = {"recon_weight": 1.0, "tolerance": None}
+UNBIASED = {"recon_weight": 1.0, "probes": 4, "learn_from": "noise"}
 CONTEXT: dict[str, Any] = {"context_features": None}
 NETWORK: dict[str, Any] = {"depth": 8, "hidden_features": (48, 48)}
 CURVE: dict[str, Any] = {"depth": 4, "bins": 16, "bound": 5.0}
@@ -186,6 +188,7 @@ MODELS: dict[str, Model] = {
     "dense-tracked": Model("Not in the paper: R tracked.", dense, TrackedLinear, {"every": 10, "tolerance": None}),
     "conv-selfnorm": Model('Table 1, "SNF Conv. 9-Layer".', conv, SelfNormConv2d, PENALTY),
     "conv-exact": Model('Table 1, "Exact Gradient Conv. 9-Layer".', conv, ExactConv2d, {}),
+    "conv-unbiased": Model("Not in the paper: exact in the mean.", conv, UnbiasedConv2d, UNBIASED),
     "conv-emerging": Model('Table 1, "Emerging Conv. 9-Layer".', conv, EmergingConv2d, {}),
     "conv-exponential": Model('Table 1, "Conv. Exponential 9-Layer".', conv, ConvExponential2d, {}),
     "glow-selfnorm": Model(
@@ -193,6 +196,7 @@ MODELS: dict[str, Model] = {
         {**PENALTY, "recon_weight": 100.0},
     ),
     "glow-exact": Model('Table 1, "Glow-like 32-Layer"; table 2, "Glow".', glow, ExactConv2d, {}),
+    "glow-unbiased": Model("Not in the paper: exact in the mean.", glow, UnbiasedConv2d, UNBIASED),
     "spline-selfnorm": Model("Splines between SNF layers.", spline, SelfNormLinear, {**PENALTY, **CONTEXT}, POINTS),
     "spline-exact": Model("Splines between exact dense layers.", spline, ExactLinear, CONTEXT, POINTS),
     "coupling-affine": Model("Affine couplings (Real NVP).", coupling, AffineVectorCoupling, NETWORK, POINTS),

@@ -1,7 +1,7 @@
 """The record of a benchmark: medians, ratios and counts of every case."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict
@@ -124,6 +124,26 @@ def exponents(cases: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     for (batch, name), points in times.items():
         if len(points) >= FITTED_SIZES:
             found.setdefault(batch, {})[name] = power_law(points)[0]
+    return found
+
+
+def step_ratios(folder: Path, twins: Mapping[str, str]) -> dict[tuple[str, int, int], float]:
+    """Time of a model's training step over that of its exact twin's, by model, D and batch size.
+
+    Of several records that have both in one case, the newest counts.
+
+    Args:
+        folder: Folder of runs.
+        twins: Exact model by the name of the model that is held against it.
+    """
+    found = {}
+    for record in sorted(map(read_bench, folder.glob("*/bench.json")), key=lambda record: record["date"]):
+        for case in (case for case in record["cases"].values() if case["suite"] == "models"):
+            medians = {name: result["median"] for name, result in case["contenders"].items()}
+            for model in medians.keys() & twins.keys():
+                if twins[model] in medians:
+                    size = math.prod(case["event_shape"]), case["batch"]
+                    found[model, *size] = medians[model] / medians[twins[model]]
     return found
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from snf_lite import models
-from snf_lite.benchmarks.record import misplaced
+from snf_lite.benchmarks.record import misplaced, step_ratios
 from snf_lite.commands import parser as options
 from snf_lite.data.datasets import dataset_names, density_names, image_set_names, shape_of
 from snf_lite.experiments import manifest
 from snf_lite.experiments.archive import INDEX, records_root
+from snf_lite.experiments.paper_tables import BEYOND_TWINS, TWINS
 from snf_lite.experiments.report import own_runs, report
 from snf_lite.experiments.results import grouped, read_all
 from snf_lite.runtime.records import RecordError
@@ -60,9 +61,11 @@ def show_results(args: argparse.Namespace) -> None:
 
 def _tables(folder: Path | None) -> str:
     """The tables of the records in a folder; of None, of this project's records and of those in ``RUNS``."""
+    steps = step_ratios(folder or records_root(), TWINS | BEYOND_TWINS)
     if folder is None:
         own = read_all(RUNS)
-        return report(grouped(read_all(records_root()))) + (f"\n\n{own_runs(own, str(RUNS))}" if own else "")
+        tables = report(grouped(read_all(records_root())), steps=steps)
+        return f"{tables}\n\n{own_runs(own, str(RUNS))}" if own else tables
     records = read_all(folder)
     if not records:
         raise FileNotFoundError(
@@ -70,8 +73,8 @@ def _tables(folder: Path | None) -> str:
         )
     named = {name: record for name, record in records.items() if record.data["train"]["name"] in dataset_names()}
     groups = grouped(named)
-    tables = [report(groups, str(folder))] if groups else []
-    return "\n\n".join([*tables, own_runs(records, str(folder))])
+    shown = [report(groups, str(folder), steps)] if groups else []
+    return "\n\n".join([*shown, own_runs(records, str(folder))])
 
 
 def list_names(args: argparse.Namespace) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from snf_lite.data.datasets import dataset_names
 from snf_lite.experiments import ablation, preprocessing, record
 from snf_lite.experiments.archive import INDEX, read_index
-from snf_lite.experiments.paper_tables import PRESETS, ROWS
+from snf_lite.experiments.paper_tables import ALL_ROWS, PRESETS
 from snf_lite.models import known_settings, model_names
 from snf_lite.runtime import files
 from snf_lite.training.settings import completed
@@ -95,7 +95,7 @@ def _misplaced(run: Path, found: record.TrainingRecord) -> list[str]:
         return [f"{name}: holds the record of {holds}"]
     if named[1] and not named[3] and name == f"{named[1]}-{named[2]}-{named[4]}-seed{named[5]}":
         settings = completed(found.history["settings"])
-        rows = [row for row in ROWS.values() if row.model == named[2]]
+        rows = [row for row in ALL_ROWS.values() if row.model == named[2]]
         wanted = [
             row.run_config(named[1], named[4], found.seed, settings["epochs"], **asked)
             for row in rows for asked in ({}, *_settings_asked(run.parent, named[1], named[4], row.model))

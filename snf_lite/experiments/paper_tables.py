@@ -1,7 +1,8 @@
-"""The rows of the paper's two tables: model, reported results, and the configurations that repeat each.
+"""The rows of the paper's two tables, and rows beyond it: model, reported results, and configurations that repeat each.
 
 Results are the paper's (Keller et al., Self Normalizing Flows, ICML 2021, https://arxiv.org/abs/2011.07248); its times
-are those of the first public version, of 2020 hardware. None of them is computed here.
+are those of the first public version, of 2020 hardware. None of them is computed here. The rows beyond the paper have
+no reported results; each is trained with the settings of its exact twin.
 """
 
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ class PaperResult:
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One row of a table.
+    """One row of a table, or one that the paper does not have.
 
     Attributes:
         name: Name for ``reproduce --rows``.
@@ -45,7 +46,7 @@ class PaperRow:
         model: Name of the model.
         data: Data set of the paper.
         family: Name of the group of rows that are trained for the same number of epochs.
-        reported: Results of the paper.
+        reported: Results of the paper; None beyond the paper.
         settings: Arguments of the builder in the paper.
         small: Arguments of the builder in the ``fast`` preset, which make a large model fit two processor cores.
         training: Training settings of the paper; ``run_config`` replaces epochs and seed.
@@ -57,21 +58,23 @@ class PaperRow:
     model: str
     data: str
     family: str
-    reported: PaperResult
+    reported: PaperResult | None
     settings: dict[str, Any] = field(default_factory=dict)
     small: dict[str, Any] = field(default_factory=dict)
     training: TrainingConfig = PAPER_TRAINING
     note: str = ""
 
     @property
-    def table(self) -> int:
-        """Number of the paper's table."""
+    def table(self) -> int | None:
+        """Number of the paper's table; None beyond the paper."""
+        if self.reported is None:
+            return None
         return 1 if self.data == "mnist" else 2
 
     @property
     def unit(self) -> str:
         """Unit of the table's values."""
-        return "nats" if self.table == 1 else "bits/dim"
+        return "bits/dim" if self.table == 2 else "nats"
 
     def run_config(self, preset: str, data: str, seed: int, epochs: int, **settings: Any) -> RunConfig:
         """The configuration of a run of this row; ``settings`` override those of the builder."""
@@ -102,17 +105,17 @@ _OTHER_IMAGENET = "the images that can be had are not those of the paper, and ea
 _SMALL_GLOW = {"steps": 4, "width": 32}
 
 
-def _dense(model: str, title: str, reported: PaperResult) -> PaperRow:
+def _dense(model: str, title: str, reported: PaperResult | None) -> PaperRow:
     return PaperRow(
         model, f"{title}, dense 2-layer", model, "mnist", "dense", reported, training=replace(PAPER_TRAINING, lr=1e-4)
     )
 
 
-def _conv(model: str, title: str, reported: PaperResult) -> PaperRow:
+def _conv(model: str, title: str, reported: PaperResult | None) -> PaperRow:
     return PaperRow(model, f"{title}, 9-layer", model, "mnist", "conv", reported)
 
 
-def _glow(model: str, title: str, reported: PaperResult, **settings: Any) -> PaperRow:
+def _glow(model: str, title: str, reported: PaperResult | None, **settings: Any) -> PaperRow:
     return PaperRow(model, f"{title}, 32-layer", model, "mnist", "glow", reported, settings, _SMALL_GLOW)
 
 
@@ -156,10 +159,23 @@ _LISTED = (
     _imagenet32("glow-selfnorm", "self-normalizing Glow", PaperResult(4.14, 0.007), recon_weight=1000.0),
 )  # fmt: skip
 
+#: The rows of the paper's tables.
 ROWS: dict[str, PaperRow] = {row.name: row for row in _LISTED}
+#: Rows that the paper does not have: exact training at the price of self-normalization.
+BEYOND: dict[str, PaperRow] = {
+    row.name: row
+    for row in (
+        _dense("dense-tracked", "tracked inverse", None),
+        _conv("conv-unbiased", "unbiased convolution", None),
+        _glow("glow-unbiased", "Glow with unbiased convolutions", None),
+    )
+}
+ALL_ROWS = ROWS | BEYOND
 
 #: Each self-normalizing model and the exact one that it is held against at equal settings.
 TWINS = {"dense-selfnorm": "dense-exact", "conv-selfnorm": "conv-exact", "glow-selfnorm": "glow-exact"}
+#: The same for the models of ``BEYOND``.
+BEYOND_TWINS = {"dense-tracked": "dense-exact", "conv-unbiased": "conv-exact", "glow-unbiased": "glow-exact"}
 
 
 def rows_for(data: str) -> list[str]:
@@ -168,7 +184,12 @@ def rows_for(data: str) -> list[str]:
     return own or [row.name for row in _LISTED if row.table == 1]
 
 
+def with_twins(name: str) -> list[str]:
+    """A row of ``BEYOND`` after those that it is held against: the exact twin and the self-normalizing model."""
+    return [BEYOND_TWINS[name], f"{BEYOND[name].family}-selfnorm", name]
+
+
 def row_of(model: str, data: str) -> PaperRow | None:
-    """The row that a run of this model on this data belongs to; None for a model that no table has."""
-    wanted = rows_for(data)
-    return next((row for row in _LISTED if row.model == model and row.name in wanted), None)
+    """The row that a run of this model on this data belongs to; None for a model that no row has."""
+    wanted = [*rows_for(data), *BEYOND]
+    return next((row for row in ALL_ROWS.values() if row.model == model and row.name in wanted), None)

@@ -1,4 +1,4 @@
-"""``python -m snf_lite reproduce``: rows of the paper's tables within a time budget, with equal budgets for a pair."""
+"""``python -m snf_lite reproduce``: rows of the paper's tables and beyond within a time budget, equal for a pair."""
 
 import json
 import math
@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 import torch
 
 from snf_lite.data.datasets import load
-from snf_lite.experiments.paper_tables import ROWS, rows_for
+from snf_lite.experiments.paper_tables import ALL_ROWS, rows_for
 from snf_lite.experiments.run import RunConfig, run
 from snf_lite.models import known_settings
 from snf_lite.runtime import checks, files
@@ -44,7 +44,7 @@ class ReproduceConfig:
     """What to reproduce; it decides the plan.
 
     Attributes:
-        rows: Names in ``ROWS``; empty: those that belong to the data.
+        rows: Names in ``ALL_ROWS``; empty: those that belong to the data.
         data: Name of a data set of images.
         preset: Name in ``paper_tables.PRESETS``.
         minutes: Time budget of all rows and seeds together.
@@ -75,7 +75,7 @@ class ReproduceConfig:
     def run_config(self, row: str, epochs: int, seed: int | None = None) -> RunConfig:
         """The configuration of a run of a row."""
         known = {key: value for key, value in self.settings.items() if _knows(row, key)}
-        return ROWS[row].run_config(self.preset, self.data, self.seed if seed is None else seed, epochs, **known)
+        return ALL_ROWS[row].run_config(self.preset, self.data, self.seed if seed is None else seed, epochs, **known)
 
     def described(self) -> dict[str, Any]:
         """The configuration as a plan on disk holds it, its lists as in JSON."""
@@ -84,7 +84,7 @@ class ReproduceConfig:
 
 
 def _knows(row: str, setting: str) -> bool:
-    return setting in known_settings(ROWS[row].model)
+    return setting in known_settings(ALL_ROWS[row].model)
 
 
 def reproduce(
@@ -138,15 +138,15 @@ def reproduce(
 
 def run_name(config: ReproduceConfig, row: str, seed: int) -> str:
     """The name of a run's folder."""
-    return f"{config.preset}-{ROWS[row].model}-{config.data}-seed{seed}"
+    return f"{config.preset}-{ALL_ROWS[row].model}-{config.data}-seed{seed}"
 
 
 def _require_possible(config: ReproduceConfig) -> None:
     for row in config.chosen:
-        if row not in ROWS:
-            raise ValueError(f"reproduce: expected rows out of {', '.join(ROWS)}, got {row!r}.")
+        if row not in ALL_ROWS:
+            raise ValueError(f"reproduce: expected rows out of {', '.join(ALL_ROWS)}, got {row!r}.")
     for row, other in combinations(config.chosen, 2):
-        if ROWS[row].model == ROWS[other].model:
+        if ALL_ROWS[row].model == ALL_ROWS[other].model:
             raise ValueError(f"reproduce: {row} and {other} would share a folder: run each with its own --out.")
     for key in config.settings:
         if not any(_knows(row, key) for row in config.chosen):
@@ -162,8 +162,8 @@ def make_plan(config: ReproduceConfig, process: Process, show: Callable[[str], N
     for row in config.chosen:
         seconds = seconds_per_epoch(config.run_config(row, 1), process)
         show(f"{row}: about {seconds:.3g} s an epoch")
-        rows[row] = {"family": ROWS[row].family, "seconds_per_epoch": seconds}
-    most = {ROWS[row].family: ROWS[row].most_epochs(config.preset) or math.inf for row in config.chosen}
+        rows[row] = {"family": ALL_ROWS[row].family, "seconds_per_epoch": seconds}
+    most = {ALL_ROWS[row].family: ALL_ROWS[row].most_epochs(config.preset) or math.inf for row in config.chosen}
     given = config.epochs or 0
     budget = 60 * TIME_FRACTION * config.minutes / config.repeats
     epochs = {} if given else epochs_that_fit(rows, most, budget)

@@ -1,11 +1,13 @@
-"""The stored runs by row of the paper's tables: results, settings, and differences from the paper."""
+"""The stored runs by row of the paper's tables and beyond: results, settings, and differences from the paper."""
 
+import math
 import statistics
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow, row_of
+from snf_lite.experiments.paper_tables import ALL_ROWS, BEYOND_TWINS, TWINS, PaperRow, row_of
 from snf_lite.experiments.record import TrainingRecord, read_record
 from snf_lite.models import known_settings
 from snf_lite.training.settings import completed
@@ -19,7 +21,7 @@ class Group:
     """Runs of one model at one setting, which differ only in their seed.
 
     Attributes:
-        row: Row of the paper's tables.
+        row: Row of the paper's tables, or one beyond them.
         records: Record by folder name.
     """
 
@@ -104,7 +106,7 @@ def read_all(folder: Path) -> dict[str, TrainingRecord]:
 
 
 def grouped(records: dict[str, TrainingRecord]) -> list[Group]:
-    """The runs that belong to a row of the tables, grouped by settings, in the order of the tables."""
+    """The runs that belong to a row, grouped by settings, in the order of the tables; rows beyond the paper last."""
     found: dict[str, Group] = {}
     for name, record in records.items():
         row = row_of(record.model["name"], record.data["train"]["name"])
@@ -114,13 +116,13 @@ def grouped(records: dict[str, TrainingRecord]) -> list[Group]:
             while key in found and record.seed in found[key].values:
                 key += ", again"  # one value per seed: a second run of a seed has its own group
             found.setdefault(key, Group(row, {})).records[name] = record
-    order = list(ROWS)
+    order = list(ALL_ROWS)
     return sorted(found.values(), key=lambda group: (order.index(group.row.name), group.epochs))
 
 
 @dataclass(frozen=True)
 class Parity:
-    """A self-normalizing model beside its exact twin at equal settings.
+    """A model trained without determinants beside its exact twin at equal settings.
 
     Attributes:
         learned, exact: Their groups.
@@ -135,24 +137,67 @@ class Parity:
     def mean(self) -> float:
         return statistics.mean(self.gaps.values())
 
+    @property
+    def standard_error(self) -> float | None:
+        """Standard error of ``mean`` over the seeds (eq-paired-error); None for a single seed."""
+        return None if len(self.gaps) < 2 else statistics.stdev(self.gaps.values()) / math.sqrt(len(self.gaps))
 
-def parities(groups: list[Group]) -> list[Parity]:
-    """The pairs of twins that were run at equal settings, with their gaps over the common seeds (eq-parity)."""
+    def values(self, group: Group) -> list[float]:
+        """Test values of one of the two groups, for the seeds that both have."""
+        return [group.values[seed] for seed in self.gaps]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A model beyond the paper, and the paper's self-normalizing model, each beside the same exact twin.
+
+    Attributes:
+        beyond: Model beyond the paper beside its exact twin.
+        paper: Self-normalizing model, with its default λ, beside the same exact runs; None if it was not run.
+    """
+
+    beyond: Parity
+    paper: Parity | None
+
+
+def parities(groups: list[Group], twins: Mapping[str, str] = TWINS) -> list[Parity]:
+    """The pairs of twins that were run at equal settings, with their gaps over the common seeds (eq-parity).
+
+    Args:
+        groups: Result of ``grouped``.
+        twins: Exact model by the name of the model that is held against it: ``TWINS`` of the paper, or
+            ``BEYOND_TWINS``.
+    """
     found = []
     for learned in groups:
         for exact in groups:
             seeds = learned.values.keys() & exact.values.keys()
-            if _are_twins(learned, exact) and seeds:
+            if twins.get(learned.row.model) == exact.row.model and _are_alike(learned, exact) and seeds:
                 gaps = {seed: learned.values[seed] - exact.values[seed] for seed in sorted(seeds)}
                 found.append(Parity(learned, exact, gaps))
     return found
 
 
-def _are_twins(learned: Group, exact: Group) -> bool:
-    """Whether two groups differ only in the gradient."""
-    if TWINS.get(learned.row.model) != exact.row.model or learned.data != exact.data:
+def comparisons(groups: list[Group]) -> list[Comparison]:
+    """The models beyond the paper that were run beside an exact twin, each with the paper's way where that was run.
+
+    Example:
+        >>> from snf_lite.experiments import archive, results
+        >>> groups = results.grouped(results.read_all(archive.records_root()))
+        >>> for found in results.comparisons(groups):
+        ...     differences = [pair.mean for pair in (found.beyond, found.paper) if pair]
+    """
+    usual = {
+        id(pair.exact): pair for pair in parities(groups) if pair.learned.configuration == pair.exact.configuration
+    }
+    return [Comparison(pair, usual.get(id(pair.exact))) for pair in parities(groups, BEYOND_TWINS)]
+
+
+def _are_alike(learned: Group, exact: Group) -> bool:
+    """Whether two groups have the same data and settings, apart from settings that the exact model does not have."""
+    if (learned.data, learned.row.family) != (exact.data, exact.row.family):
         return False
-    own = ("recon_weight", "tolerance")  # settings that an exact layer does not have
+    own = known_settings(learned.row.model).keys() - known_settings(exact.row.model).keys()
     return {key: value for key, value in learned.configuration.items() if key not in own} == exact.configuration
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import conv2d
 from torch.utils.checkpoint import checkpoint
 
-from snf_lite.conv import ConvLayer, SelfNormConv2d
+from snf_lite.conv import ConvLayer, LearnedInverseConv
 from snf_lite.layer import FlowLayer
 from snf_lite.linalg import dense_matrix, toeplitz
 from snf_lite.linalg.convolution import as_channels_last
@@ -200,8 +200,8 @@ class AffineCoupling(ChannelSplit):
 def init_orthogonal_(layer: Convolution) -> Convolution:
     """Give a fresh convolution a random rotation (or reflection) of the channels as its center tap; returns it.
 
-    A 1×1 convolution then is orthogonal, and the learned inverse of ``SelfNormConv2d`` its exact inverse wᵀ. A larger
-    kernel keeps its little noise.
+    A 1×1 convolution then is orthogonal, and a learned inverse its exact inverse wᵀ. A larger kernel keeps
+    its little noise.
 
     References:
         Kingma & Dhariwal, Glow, NeurIPS 2018, section 3.2 (https://arxiv.org/abs/1807.03039).
@@ -211,6 +211,6 @@ def init_orthogonal_(layer: Convolution) -> Convolution:
     noise = layer.weight - identity if layer.kernel_size > 1 else torch.zeros_like(identity)
     layer.weight.copy_(noise)
     layer.weight[:, :, center, center] += nn.init.orthogonal_(torch.empty_like(layer.weight[:, :, 0, 0]))
-    if isinstance(layer, SelfNormConv2d):
+    if isinstance(layer, LearnedInverseConv):
         layer.inverse_weight.copy_(toeplitz.flip(layer.weight))
     return layer
