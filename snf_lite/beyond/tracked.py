@@ -51,10 +51,10 @@ class TrackedLinear(DensePair):
     Attributes:
         inverse_weight: R (D, D), a buffer; at first W⁻¹.
         steps: Number of steps that R has followed.
-        factorizations: Number of steps at which R had left the basin and was computed anew, O(D³) with a factorization.
+        factorizations: Number of steps at which R had left the basin and was computed by a factorization, O(D³).
 
     Raises:
-        NotInvertibleError: W is singular, in ``log_prob``, an exact inverse, or where R is computed anew.
+        NotInvertibleError: W is singular, in ``log_prob``, an exact inverse, or where R is factorized.
 
     Warns:
         UserWarning: R left the basin, once for a layer.
@@ -94,7 +94,7 @@ class TrackedLinear(DensePair):
         self.register_buffer("direction", None if tolerance is None else start_vector(self.weight.detach()))
         self._awaits_step = False  # a training pass came after the last step that R followed
         self._followed: tuple[int, int] | None = None  # the weight and its version that R belongs to
-        self._told = False
+        self._reported = False
 
     def surrogate(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, and a term that is zero in value and has the gradient Rᵀ for W (eq-tracked-gradient); no penalty."""
@@ -145,7 +145,7 @@ class TrackedLinear(DensePair):
                 self._settle(RESUMED)
             if self._is_due(W) and not self._improve(W, FOLLOWING):
                 self.factorizations.add_(1)
-                self._tell()
+                self._report()
         self._followed = _version(self.weight)
 
     def _is_due(self, W: Tensor) -> bool:
@@ -187,10 +187,10 @@ class TrackedLinear(DensePair):
         identity = torch.eye(self.features, dtype=W.dtype, device=W.device)
         return dense_matrix.factor(W, self.label).solve(identity).mT.contiguous()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """Warn, once, that R left the basin."""
-        if not self._told:
-            self._told = True
+        if not self._reported:
+            self._reported = True
             checks.warn(
                 f"{self.label}: at step {int(self.steps)} the weight had moved too far from R, its tracked inverse, "
                 f"for an iteration (‖I − W R‖ ≥ {BASIN}), and R was computed by a factorization, which costs more; "

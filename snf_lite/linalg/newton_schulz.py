@@ -19,14 +19,14 @@ POWER_STEPS = 8
 
 
 def inverse_residual(W: Tensor, R: Tensor) -> Tensor:
-    """E = I − W R, (D, D); one product of D³."""
+    """The residual E = I − W R of eq-error-squares, (D, D); one product of D³."""
     E = (W @ R).neg_()
     E.diagonal().add_(1)
     return E
 
 
 def newton_schulz(R: Tensor, E: Tensor) -> Tensor:
-    """R + R E (D, D), whose residual is E² (eq-error-squares); one product of D³."""
+    """R + R E (D, D) (eq-newton-schulz), whose residual is E² (eq-error-squares); one product of D³."""
     return torch.addmm(R, R, E)
 
 

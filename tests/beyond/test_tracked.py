@@ -68,6 +68,7 @@ def exact_gradient_differs_by(layer: Any) -> float:
 # ---- the iteration ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.equation("eq-newton-schulz", "eq-error-squares")
 @pytest.mark.parametrize("error", [0.3, 0.9])
 def test_an_iteration_squares_the_residual(error: float) -> None:
     W, R = pair(7, error)
@@ -99,6 +100,7 @@ def test_the_norms_are_estimated_from_below() -> None:
 # ---- the gradient ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.equation("eq-tracked-gradient")
 @pytest.mark.parametrize("name", ["TrackedLinear", "TrackedLinear-tolerance"])
 def test_all_gradients_are_the_exact_ones_where_R_is_the_inverse(name: str) -> None:
     layer, x = CASES[name].layer(), CASES[name].events().requires_grad_()
