@@ -3,14 +3,17 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from snf_lite.chain import Chain
+from snf_lite.conv import LearnedInverseConv
 from snf_lite.flow import Flow
-from snf_lite.linalg import dense_matrix
+from snf_lite.linalg import dense_matrix, krylov
+from snf_lite.linalg.convolution import convolve
 from snf_lite.runtime import checks
 from snf_lite.runtime.devices import synchronize
 from snf_lite.runtime.rng import isolated_rng, require_seed
@@ -45,6 +48,54 @@ class SamplePair:
             "learned_ms_per_sample": 1000 * self.learned_seconds / count,
             "exact_ms_per_sample": 1000 * self.exact_seconds / count,
         }
+
+
+class LayerSolve(TypedDict):
+    """The iteration that inverts a convolution: BiCGStab iterations to 1e-10 in float64, largest relative residual."""
+
+    iterations: int
+    residual: float
+
+
+@torch.no_grad()
+def layer_solves(flow: Flow, z: Tensor, context: Tensor | None = None) -> dict[str, LayerSolve]:
+    """How f⁻¹(z) is found in the k×k convolutions, k > 1, that learn an inverse, by label (eq-preconditioned).
+
+    Each solves T(w) x = z_k − b in float64, z_k the latents that come to it from z, preconditioned with its learned
+    inverse; a residual above 1e-10 is one that did not converge.
+
+    Args:
+        flow: A flow; without such convolutions nothing is found.
+        z: Latents (B, *z_shape): of samples, drawn from the base density, or f(x) of data.
+        context: Context (B, K), for a conditioned flow.
+    """
+    found: dict[str, LayerSolve] = {}
+
+    def solve(layer: LearnedInverseConv, z: Tensor, exact: bool) -> Tensor:
+        w, r, b = (dense_matrix.precise(part) for part in (layer.weight, layer.inverse_weight, layer.bias))
+        centered = dense_matrix.precise(z) - b[:, None, None]
+        solution = krylov.bicgstab(lambda x: convolve(x, w, False), centered, lambda x: convolve(x, r, False))
+        found[layer.label] = {"iterations": solution.iterations, "residual": float(solution.residuals.max())}
+        return type(layer).invert(layer, z, exact)
+
+    layers = [one for one, _ in flow.iter_layers(flow.event_shape) if isinstance(one, LearnedInverseConv)]
+    solved = [layer for layer in layers if layer.kernel_size > 1]
+    try:
+        for layer in solved:
+            layer.invert = partial(solve, layer)  # type: ignore[method-assign]
+        if solved:
+            flow.inverse(z, exact=True, context=context)
+        return found
+    finally:
+        for layer in solved:
+            del layer.invert
+
+
+def recorded_solves(flow: Flow, x: Tensor, seed: int = 0) -> dict[str, dict[str, LayerSolve]]:
+    """``layer_solves`` for the latents of data x, and of as many samples: what a record holds."""
+    with isolated_rng(flow.device, require_seed(seed, "recorded_solves"), "solves"):
+        latents = {"samples": flow.sample_base(len(x)), "data": flow(x.to(flow.device))[0]}
+        return {name: layer_solves(flow, z) for name, z in latents.items()}
 
 
 def relative_distance(x: Tensor, reference: Tensor) -> float:

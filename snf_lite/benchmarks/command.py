@@ -101,7 +101,7 @@ def table(entry: dict[str, Any]) -> str:
 def _row(name: str, result: dict[str, Any]) -> str:
     ratio = f"{result['ratio']:.2f}" if result["ratio"] else "–"
     spread = "–".join(f"{quartile:.2f}" for quartile in result["ratio_quartiles"] or ())
-    products = "–" if result["products"] is None else result["products"]
+    products = "–" if result["products"] is None else f"{result['products']:g}"
     adds, saved = _millions(result["multiply_adds"], " M"), _millions(result["saved_bytes"], "")
     return f"  {name:<20}{ratio:>7}{spread:>13}{1000 * result['median']:>10.3f}{products:>9}{adds:>10}{saved:>9}"
 

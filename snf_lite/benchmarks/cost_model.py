@@ -34,6 +34,17 @@ def exact_cost(batch: int, features: int) -> float:
     return product_cost(PRODUCTS["linear"], batch, features) + ELIMINATION * features**3
 
 
+def tracked_cost(batch: int, features: int, every: int) -> float:
+    """Multiply-adds of a step of ``TrackedLinear``, mean over m steps: 3·B·D² + 2·D³/m, as R is updated once in m.
+
+    Args:
+        batch: B.
+        features: D.
+        every: m.
+    """
+    return product_cost(PRODUCTS["linear"], batch, features) + 2 * features**3 / every
+
+
 def crossover(features: int, slowdown: float = 1.0) -> float:
     """The batch size B* at which six products cost as much as an exact step: 4/9·s·D (eq-crossover).
 
@@ -88,6 +99,27 @@ def conv_exact_cost(batch: int, shape: tuple[int, int, int], kernel_size: int) -
         )
     blocks = reduction_cost(long // reach) * (reach * channels * short) ** 3
     return conv_product_cost(PRODUCTS["linear"], batch, shape, kernel_size) + blocks
+
+
+def conv_unbiased_cost(
+    batch: int, shape: tuple[int, int, int], kernel_size: int, iterations: int, probes: int = 4,
+    learn_from: str = "noise",
+) -> int:  # fmt: skip
+    """Multiply-adds of a step of ``UnbiasedConv2d`` whose solves take j iterations: (3·B + (5 + 2j)·n)·H·W·C²·k².
+
+    With ``learn_from="batch"`` the reconstruction is of the batch: (5·B + (3 + 2j)·n)·H·W·C²·k².
+
+    Args:
+        batch: B.
+        shape: (C, H, W).
+        kernel_size: k.
+        iterations: j, steps of minimal residual.
+        probes: n.
+        learn_from: "noise" or "batch".
+    """
+    of_batch, of_probes = {"noise": (3, 5), "batch": (5, 3)}[learn_from]
+    images = of_batch * batch + (of_probes + 2 * iterations) * probes
+    return conv_product_cost(1, images, shape, kernel_size)
 
 
 def conv_dense_cost(batch: int, shape: tuple[int, int, int], kernel_size: int) -> float:

@@ -5,6 +5,7 @@ layer, then the gradients with respect to the input, the weights and the bias, i
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,6 +14,8 @@ from torch.nn.functional import conv2d, linear
 from torch.nn.grad import conv2d_input, conv2d_weight
 
 from snf_lite.benchmarks.timing import Case, Method, TimedCall
+from snf_lite.beyond.tracked import TrackedLinear
+from snf_lite.beyond.unbiased import UnbiasedConv2d
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
 from snf_lite.dense import ExactLinear, RelativeGradientLinear, SelfNormLinear
 from snf_lite.layer import FlowLayer
@@ -70,6 +73,20 @@ def relative_linear(case: Case) -> TimedCall:
     return _of_layer(case, lambda: RelativeGradientLinear(case.features))
 
 
+def tracked_linear(case: Case) -> TimedCall:
+    """snf.TrackedLinear: exact, three products of B·D², and two of D³ in one of ten steps; a call is ten steps."""
+    layer = case.fresh(lambda: TrackedLinear(case.features))
+    step = training_step(case, layer.surrogate, layer.parameters())
+
+    def run() -> tuple[Tensor, ...]:
+        for _ in range(layer.every):
+            gradients = step.run()
+            layer.after_step()
+        return gradients
+
+    return replace(step, run=run, steps=layer.every)
+
+
 def lu_linear(case: Case) -> TimedCall:
     """snf.LULinear: W = L U, exact, six products of B·D² and no O(D³)."""
     return _of_layer(case, lambda: LULinear(case.features))
@@ -103,6 +120,16 @@ def plain_conv2d(case: Case) -> TimedCall:
 def self_norm_conv2d(case: Case) -> TimedCall:
     """snf.SelfNormConv2d: likelihood and reconstruction together in six convolutions."""
     return _of_layer(case, lambda: SelfNormConv2d(case.event_shape[0], _kernel(case)))
+
+
+def unbiased_conv2d(case: Case) -> TimedCall:
+    """snf.UnbiasedConv2d: exact in the mean, three convolutions of the batch and a dozen of four probes."""
+    return _of_layer(case, lambda: UnbiasedConv2d(case.event_shape[0], _kernel(case)))
+
+
+def unbiased_conv2d_batch(case: Case) -> TimedCall:
+    """The same with the inverse learned from the batch: five convolutions of it and about ten of four probes."""
+    return _of_layer(case, lambda: UnbiasedConv2d(case.event_shape[0], _kernel(case), learn_from="batch"))
 
 
 def self_norm_conv2d_two_pass(case: Case) -> TimedCall:
@@ -199,6 +226,7 @@ DENSE: dict[str, Method] = {
     "linear": plain_linear,
     "selfnorm": self_norm_linear,
     "selfnorm-two-pass": self_norm_linear_two_pass,
+    "tracked": tracked_linear,
     "relative": relative_linear,
     "lu": lu_linear,
     "exact": exact_linear,
@@ -208,6 +236,8 @@ CONV: dict[str, Method] = {
     "conv2d": plain_conv2d,
     "selfnorm": self_norm_conv2d,
     "selfnorm-two-pass": self_norm_conv2d_two_pass,
+    "unbiased": unbiased_conv2d,
+    "unbiased-batch": unbiased_conv2d_batch,
     "exact": exact_conv2d,
     "exact-dense": exact_conv2d_dense,
 }

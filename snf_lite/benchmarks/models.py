@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from snf_lite import models
 from snf_lite.benchmarks.layers import objective
 from snf_lite.benchmarks.timing import Case, Method, TimedCall, UnavailableError
+from snf_lite.beyond.tracked import TrackedLinear
 from snf_lite.conv import SelfNormConv2d
 from snf_lite.dense import SelfNormLinear
 from snf_lite.flow import Flow
@@ -93,13 +94,17 @@ def _training(case: Case, make: Callable[[], PlainNetwork | Flow]) -> TimedCall:
         pixels = torch.randint(LEVELS, (case.batch, *case.event_shape), dtype=torch.uint8).to(case.device)
     optimizer = adam(list(network.parameters()), LEARNING_RATE)
     loss = _compile(network.loss, pixels) if case.compiled else network.loss
+    steps = max((layer.every for layer in network.modules() if isinstance(layer, TrackedLinear)), default=1)
 
     def run() -> None:
-        network.zero_grad()
-        loss(pixels).backward()
-        optimizer.step()
+        for _ in range(steps):
+            network.zero_grad()
+            loss(pixels).backward()
+            optimizer.step()
+            if isinstance(network, Flow):
+                network.after_step()
 
-    return TimedCall(run, (pixels, *network.parameters()), eager=not case.compiled)
+    return TimedCall(run, (pixels, *network.parameters()), steps=steps, eager=not case.compiled)
 
 
 def _compile(loss: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[[Tensor], Tensor]:
@@ -116,11 +121,11 @@ def _compile(loss: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[[Tens
 TABLES: dict[str, dict[str, Method]] = {
     "dense": {
         "plain": plain_dense,
-        **{name: _model(name) for name in ("dense-selfnorm", "dense-exact", "dense-relative")},
+        **{name: _model(name) for name in ("dense-selfnorm", "dense-tracked", "dense-exact", "dense-relative")},
     },
     "conv": {
         "plain": plain_conv,
         "plain-splines": plain_conv_splines,
-        **{name: _model(name) for name in ("conv-selfnorm", "conv-exact")},
+        **{name: _model(name) for name in ("conv-selfnorm", "conv-unbiased", "conv-exact")},
     },
 }

@@ -6,7 +6,7 @@ Counts, unlike times, are the same on every machine and in every repetition.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import torch
@@ -36,7 +36,8 @@ class Counts:
     """The work of one step.
 
     Attributes:
-        products: Number of matrix products and convolutions; the backward pass of a convolution has up to two.
+        products: Number of matrix products and convolutions; the backward pass of a convolution has up to two. A mean
+            over several steps need not be whole.
         multiply_adds: Multiply-adds of those products, with padding counted as pixels.
         solvers: Number of calls of each factorization or solve, by name.
         solver_multiply_adds: Multiply-adds of those, to leading order.
@@ -44,12 +45,20 @@ class Counts:
         peak_bytes: Peak memory above the memory allocated before the step; CUDA only.
     """
 
-    products: int = 0
+    products: float = 0
     multiply_adds: int = 0
     solvers: dict[str, int] = field(default_factory=dict)
     solver_multiply_adds: float = 0.0
     saved_bytes: int = 0
     peak_bytes: int | None = None
+
+    def divided(self, steps: int) -> "Counts":
+        """The mean work of a step, where several were counted; memory and calls of solvers stay those of all."""
+        if steps == 1:
+            return self
+        solvers = self.solver_multiply_adds / steps
+        adds = round(self.multiply_adds / steps)
+        return replace(self, products=self.products / steps, multiply_adds=adds, solver_multiply_adds=solvers)
 
 
 #: Names of the counts.

@@ -26,7 +26,7 @@ class ResultEntry(TypedDict):
     quartiles: list[float]
     ratio: float | None
     ratio_quartiles: list[float] | None
-    products: int | None
+    products: float | None
     multiply_adds: int | None
     solvers: dict[str, int] | None
     solver_multiply_adds: float | None

@@ -81,6 +81,7 @@ class TimedCall:
         run: The call; returns gradients or samples.
         leaves: Input and parameters: the tensors that exist before and after the call.
         per: Number of samples by which the time of a call is divided.
+        steps: Number of training steps in a call, by which its time and its counts are divided.
         eager: False for compiled code, whose operations cannot be counted.
         surrogate: x → z, log-determinant term, penalty, if the call is a training step of one layer.
     """
@@ -88,6 +89,7 @@ class TimedCall:
     run: Callable[[], Any]
     leaves: tuple[Tensor, ...] = ()
     per: int = 1
+    steps: int = 1
     eager: bool = True
     surrogate: Callable[[Tensor], tuple[Tensor, Tensor, Tensor | None]] | None = None
 
@@ -110,6 +112,10 @@ class Measurement:
     call: TimedCall
     counts: Counts | None
     seconds: list[float] = field(default_factory=list)
+
+    def per_item(self) -> list[float]:
+        """Seconds of a sample or of a training step, for each round."""
+        return [taken / (self.call.per * self.call.steps) for taken in self.seconds]
 
 
 def run_comparisons(comparisons: list[Comparison], seconds: float) -> Iterator[dict[str, Any]]:
@@ -144,7 +150,7 @@ def _warm_up(method: Method, case: Case, seconds: float) -> Measurement:
     call = method(case)
     counts = None
     if call.eager:
-        counts = count(call.run, call.leaves, case.device)
+        counts = count(call.run, call.leaves, case.device).divided(call.steps)
     else:
         call.run()
     if (taken := timed(call, case.device)) > seconds:
@@ -204,8 +210,7 @@ def _entry(comparison: Comparison, measurements: dict[str, Measurement], skipped
 
 def _result(method: Method, measurement: Measurement, baseline: Measurement | None) -> dict[str, Any]:
     """Median and quartiles of the seconds; the ratio of medians, and the quartiles of the ratio within a round."""
-    seconds = [taken / measurement.call.per for taken in measurement.seconds]
-    base = baseline and [taken / baseline.call.per for taken in baseline.seconds]
+    seconds, base = measurement.per_item(), baseline and baseline.per_item()
     return {
         "what": " ".join((method.__doc__ or "").split()),
         "median": statistics.median(seconds),

@@ -3,9 +3,9 @@
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypedDict
+from typing import Annotated, Any, ClassVar, NotRequired, TypedDict
 
-from snf_lite.analysis.sampling import SamplePair
+from snf_lite.analysis.sampling import LayerSolve, SamplePair
 from snf_lite.flow import Flow
 from snf_lite.runtime import records
 from snf_lite.runtime.provenance import provenance
@@ -25,6 +25,8 @@ class _SamplingEntry(TypedDict):
     relative_distance: float
     learned_ms_per_sample: float
     exact_ms_per_sample: float
+    #: By label of the layer, for the latents of "samples" and of "data".
+    solves: NotRequired[dict[str, dict[str, LayerSolve]]]
 
 
 class _Results(TypedDict):
@@ -41,7 +43,8 @@ class TrainingRecord(records.Record):
         data: Name, count and SHA-256 by split.
         history: ``History.as_dict()``, with the settings of ``fit``.
         results: ``Evaluation`` by split: exact nats and bits/dim.
-        sampling: Relative distance of g(z) from f⁻¹(z), and milliseconds per sample.
+        sampling: Relative distance of g(z) from f⁻¹(z), milliseconds per sample, and, where convolutions learn an
+            inverse, how many iterations with it their exact one takes (``recorded_solves``); not in older records.
         weights: SHA-256 of the best weights (``checkpoints.digest``); None in older records.
     """
 
@@ -70,8 +73,9 @@ class TrainingRecord(records.Record):
 
 
 def make_record(
-    command: str, model: str, settings: dict[str, Any], flow: Flow, history: History, test: Evaluation, pair: SamplePair
-) -> TrainingRecord:
+    command: str, model: str, settings: dict[str, Any], flow: Flow, history: History, test: Evaluation,
+    pair: SamplePair, solves: dict[str, dict[str, LayerSolve]] | None = None,
+) -> TrainingRecord:  # fmt: skip
     """The record of a finished run, made by the process that ran it.
 
     Args:
@@ -80,6 +84,7 @@ def make_record(
         flow, history: Trained flow, and the result of ``fit``.
         test: Result of ``evaluate``.
         pair: Result of ``sample_pair``.
+        solves: Result of ``recorded_solves``.
     """
     return TrainingRecord(
         command=command,
@@ -90,7 +95,7 @@ def make_record(
         seconds=history.seconds[-1],
         history=history.as_dict(),
         results={"test": asdict(test)},
-        sampling=pair.as_dict(),
+        sampling=pair.as_dict() | ({"solves": solves} if solves and any(solves.values()) else {}),
         weights=checkpoints.digest(flow.state_dict()),
     )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from snf_lite import models
-from snf_lite.analysis.sampling import SamplePair, sample_pair
+from snf_lite.analysis.sampling import SamplePair, recorded_solves, sample_pair
 from snf_lite.data.datasets import DataTensor, dataset_names, load
 from snf_lite.data.own_data import read_data, split_by_seed
 from snf_lite.experiments.arguments import words_of
@@ -163,7 +163,8 @@ def run(
         done = replace(config, training=replace(config.training, **ended))
         # A finished run that is asked for again keeps its record, which names the code and machine that did the work.
         if not record.exists() or read_record(record).history != history.as_dict():
-            made = make_record(done.command, config.model, config.settings, flow, history, test, pair)
+            solves = recorded_solves(flow, parts.train[:RECORDED_SAMPLES], config.training.seed)
+            made = make_record(done.command, config.model, config.settings, flow, history, test, pair, solves)
             write_record(made, record)
         from snf_lite.analysis.figures import sample_figure  # imports matplotlib, which takes a second
 

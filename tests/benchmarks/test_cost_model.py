@@ -9,6 +9,7 @@ import torch
 from snf_lite.benchmarks import cost_model, layers
 from snf_lite.benchmarks.operation_counts import Counts, count
 from snf_lite.benchmarks.timing import Case
+from snf_lite.beyond.unbiased import UnbiasedConv2d
 from snf_lite.conv import ExactConv2d
 from snf_lite.linalg import toeplitz
 
@@ -38,6 +39,32 @@ def test_the_exact_step_adds_four_thirds_of_a_cube(batch: int, features: int) ->
     probed = 2 * features**2 if features >= 64 else 0
     wanted = cost_model.exact_cost(batch, features) + probed
     assert found.multiply_adds + found.solver_multiply_adds == pytest.approx(wanted, abs=1)
+
+
+@pytest.mark.parametrize(("batch", "features"), SIZES)
+def test_the_tracked_step_adds_two_cubes_once_in_ten_steps(batch: int, features: int) -> None:
+    """The residual of R and its update, once in a call of ten steps; the counts are those of one step."""
+    case = Case("dense", (features,), batch)
+    step = layers.DENSE["tracked"](case)
+    found = count(step.run, step.leaves).divided(step.steps)
+    assert found.multiply_adds == round(cost_model.tracked_cost(batch, features, 10))
+    assert (found.products, found.solvers) == (3.2, {})
+
+
+@pytest.mark.parametrize("iterations", [0, 3])
+@pytest.mark.parametrize("learn_from", ["noise", "batch"])
+def test_an_unbiased_convolution_costs_its_batch_and_its_probes(learn_from: str, iterations: int) -> None:
+    shape, layer = (2, 5, 7), UnbiasedConv2d(2, learn_from=learn_from, probes=5).double()
+    with torch.no_grad():
+        layer.weight.zero_()[:, :, 1, 1] = torch.eye(2)
+        layer.inverse_weight.zero_()[:, :, 1, 1] = torch.eye(2)
+        layer.weight += 0.01 * iterations * torch.randn(layer.weight.shape, generator=torch.manual_seed(0))
+    step = layers.training_step(Case("conv", shape, 3, dtype=torch.float64), layer.surrogate, layer.parameters())
+    found = count(step.run, step.leaves)
+    taken = int(layer.iterations)
+    assert (taken > 0) == (iterations > 0)
+    wanted = cost_model.conv_unbiased_cost(3, shape, 3, taken, probes=5, learn_from=learn_from)
+    assert found.multiply_adds == wanted and not found.solvers
 
 
 @pytest.mark.equation("eq-exact-cost")

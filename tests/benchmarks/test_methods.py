@@ -78,6 +78,34 @@ def test_the_relative_method_leaves_the_exact_gradient_times_its_gram_matrix() -
     assert_all_close(relative.run(), (x, W @ weight.T @ weight, b))
 
 
+def test_the_tracked_method_leaves_the_exact_gradient() -> None:
+    tracked, exact = ready(DENSE, "tracked"), ready(DENSE, "exact")
+    share_parameters(tracked, exact)
+    for _ in range(4):  # the last of ten steps of a call brings R closer
+        found = tracked.run()
+    assert_all_close(found, exact.run())
+
+
+@pytest.mark.parametrize("name", ["unbiased", "unbiased-batch"])
+def test_the_unbiased_method_leaves_the_exact_gradient_in_the_mean(name: str) -> None:
+    unbiased, exact = ready(CONV, name), ready(CONV, "exact")
+    x, weight, bias, inverse = unbiased.leaves
+    with torch.no_grad():
+        for leaf, other in zip((x, weight, bias), exact.leaves, strict=True):
+            leaf.copy_(other)
+            leaf.div_(1 if leaf is x else 8)
+            other.copy_(leaf)
+        weight[:, :, 1, 1] += torch.eye(2)
+        inverse.copy_(weight.flip(2, 3).transpose(0, 1)).mul_(0.7)
+        exact.leaves[1].copy_(weight)
+    wanted, runs = exact.run(), [unbiased.run() for _ in range(400)]
+    for index in (0, 2):
+        torch.testing.assert_close(runs[0][index], wanted[index])
+    drawn = torch.stack([run[1] for run in runs])
+    error = (drawn.mean(0) - wanted[1]) / (drawn.std(0) / 20)
+    assert drawn.std(0).min() > 0 and error.abs().max() < 4.5
+
+
 @pytest.mark.parametrize(("case", "name"), [(DENSE, "linear"), (CONV, "conv2d"), (POINTWISE, "conv2d")])
 def test_the_baseline_leaves_the_gradients_of_the_energy_alone(case: Case, name: str) -> None:
     step = ready(case, name)
@@ -128,3 +156,12 @@ def test_the_plain_network_is_the_model_without_log_determinants(kind: str) -> N
     assert plain.products == {"dense": 5, "conv": 26}[kind] and not plain.solvers
     assert selfnorm.products == {"dense": 12, "conv": 54}[kind] and not selfnorm.solvers
     assert counted[f"{kind}-exact"].solvers["linalg_lu_factor_ex"] > 0
+
+
+def test_a_tracked_model_is_timed_over_as_many_steps_as_lie_between_updates() -> None:
+    case = Case("models", (1, 4, 4), 3, model="dense")
+    step = models.TABLES["dense"]["dense-tracked"](case)
+    assert step.steps == 10 and models.TABLES["dense"]["dense-exact"](case).steps == 1
+    counted = count(step.run)
+    assert counted.products == 10 * 6 + 2 * 2 and not counted.solvers
+    assert counted.divided(10).products == 6.4

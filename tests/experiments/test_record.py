@@ -18,7 +18,7 @@ from small_runs import HELD_OUT, MOONS, fresh
 
 import snf_lite as snf
 from snf_lite.analysis.figures import sample_grid
-from snf_lite.analysis.sampling import sample_pair
+from snf_lite.analysis.sampling import recorded_solves, sample_pair
 from snf_lite.experiments import record as runs
 from snf_lite.runtime import files, provenance
 from snf_lite.runtime.records import write_record
@@ -198,3 +198,23 @@ def test_images_of_two_channels_show_the_first() -> None:
     figure = sample_grid(snf.build("dense-selfnorm", (2, 4, 4), levels=17), n=3)
     shown = np.asarray(figure.axes[1].get_images()[0].get_array())
     assert np.allclose(shown[:, 5:9] * 16, figure.pair.exact[1, 0].numpy())
+
+
+def test_a_record_of_convolutions_holds_the_iterations_of_their_exact_inverses(tmp_path: Path) -> None:
+    flow, digits = snf.build("conv-selfnorm", (1, 8, 8), 17), snf.load("digits", "train")[:20]
+    flow.initialise(digits)
+    solves = recorded_solves(flow, digits)
+    labels = [layer.label for layer in reversed(flow.layers) if isinstance(layer, snf.SelfNormConv2d)]
+    assert list(solves) == ["samples", "data"]
+    for found in solves.values():
+        assert list(found) == labels
+        assert all(1 <= solve["iterations"] <= 20 and 0 < solve["residual"] <= 1e-10 for solve in found.values())
+    assert solves == recorded_solves(flow, digits)
+    assert not any("invert" in vars(layer) for layer in flow.layers)
+    history = snf.fit(flow, digits, 1, validation=digits)
+    test, pair = snf.evaluate(flow, digits), sample_pair(flow, 5)
+    made = runs.make_record(COMMAND.replace("dense", "conv"), "conv-selfnorm", {}, flow, history, test, pair, solves)
+    write_record(made, tmp_path / "record.json")
+    assert runs.read_record(tmp_path / "record.json").sampling["solves"] == solves
+    dense = snf.build("dense-selfnorm", (1, 8, 8), 17)
+    assert recorded_solves(dense, digits) == {"samples": {}, "data": {}}
