@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune
 
 import snf_lite as snf
+from snf_lite.beyond import tracked
 from snf_lite.linalg import newton_schulz as ns
 
 
@@ -207,6 +208,20 @@ def test_a_compiled_loop_that_never_calls_after_step() -> None:
         optimizer.step()
     (layer,) = layers_of(flow)
     assert int(layer.steps) == 24 and 1e-6 < lag(layer) < 0.1
+
+
+def test_a_recorded_step_follows_each_time_and_stops_outside_of_the_basin(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = snf.TrackedLinear(4, every=100)
+    address = layer.inverse_weight.data_ptr()
+    monkeypatch.setattr(tracked.checks, "is_eager", lambda x: False)
+    with torch.no_grad():
+        for _ in range(3):
+            layer.weight.mul_(1.1)
+            layer.after_step()
+            assert 1e-4 < lag(layer) < 0.02 and layer.inverse_weight.data_ptr() == address
+        layer.weight.mul_(-1)
+        layer.after_step()
+    assert bool(layer.inverse_weight.isnan().all())
 
 
 # ---- weights that are moved from outside -----------------------------------------------------------------------------
