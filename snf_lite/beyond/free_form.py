@@ -229,7 +229,7 @@ class ResidualFreeForm(FreeForm):
         features: D, the number of features.
         hidden: Width of the two hidden layers of a block.
         blocks: Number of residual blocks of each network.
-        options: ``probes``, ``correct``, ``recon_weight``, ``tie`` and ``context_features`` of ``FreeForm``.
+        probes, correct, recon_weight, tie, context_features: As for ``FreeForm``.
 
     Raises the errors of ``FreeForm``.
 

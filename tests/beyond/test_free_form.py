@@ -59,6 +59,7 @@ def test_with_few_probes_the_term_is_that_of_the_corrected_estimate() -> None:
     assert 1 < layer.iterations <= 20 and layer.unsolved == 0
 
 
+@pytest.mark.equation("eq-free-form")
 @pytest.mark.parametrize("probes", [None, 2])
 @pytest.mark.parametrize("tie", [False, True])
 def test_the_penalty_trains_f_only_where_it_is_tied(tie: bool, probes: int | None) -> None:
