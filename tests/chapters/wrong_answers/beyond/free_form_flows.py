@@ -28,7 +28,18 @@ MASSES = {
     "not yet; the largest difference": lambda c: 1 + math.erf(c / math.sqrt(2)) / 2,
 }
 
+DIMENSIONS = {
+    "Still the stub": lambda n, k: 0,
+    "both take equally many": lambda n, k: n * (2 * k + 1),
+    "for the trace itself is missing": lambda n, k: 2 * n * k + 1,
+    "takes two products": lambda n, k: n * (k + 1) + 1,
+    "a system of its own": lambda n, k: 2 * k + 2,
+    "is taken for each vector": lambda n, k: 2 * n * k + 2,
+    "not yet; the largest difference": lambda n, k: n * (2 * k + 1) + 2,
+}
+
 WRONG = {
     "check_free_form_1": {words: (answer,) for words, answer in ESTIMATES.items()},
     "check_free_form_2": {words: (answer,) for words, answer in MASSES.items()},
+    "check_free_form_3": {words: (answer,) for words, answer in DIMENSIONS.items()},
 }
