@@ -20,13 +20,13 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "free-form: unsolved data points keep their iterate": Mutant(
         SURROGATE,
-        "    if unsolved and math.prod(event)",
-        "    if False and math.prod(event)",
+        "    if unsolved and math.prod(point)",
+        "    if False and math.prod(point)",
         THEORY + "test_where_the_iteration_ends_early_the_data_points_are_eliminated",
     ),
     "free-form: the reconstruction trains f untied": Mutant(
         LAYER,
-        "if self.tie else back",
+        "if self.penalize_f else back",
         "if True else back",
         LAYERS + "test_the_penalty_trains_f_only_where_it_is_tied[False-None]",
     ),
