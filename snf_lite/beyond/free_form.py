@@ -67,7 +67,7 @@ class FreeForm(ReconstructionPenalty):
 
     References:
         Draxler et al., Free-form flows: make any architecture a normalizing flow, AISTATS 2024
-        (https://arxiv.org/abs/2310.16624), for the published recipe.
+        (https://arxiv.org/abs/2310.16624), for the published objective.
     """
 
     def __init__(
@@ -105,7 +105,8 @@ class FreeForm(ReconstructionPenalty):
             self._warned_of_folds = True
             checks.warn(
                 f"{self.label}: det J_f is negative at {negative} of {len(signs)} data points and positive at the "
-                "others: f is not one-to-one, and log_prob is too high. Train with a larger recon_weight and penalize_f=True."
+                "others: f is not one-to-one, and log_prob is too high. Train with penalize_f=True and a larger "
+                "recon_weight."
             )
 
     def _in_parts(self, x: Tensor, size: int, *context: Tensor) -> Iterator[tuple[Map, Tensor]]:

@@ -62,7 +62,7 @@ def test_with_few_probes_the_term_is_that_of_the_corrected_estimate() -> None:
 @pytest.mark.equation("eq-free-form")
 @pytest.mark.parametrize("probes", [None, 2])
 @pytest.mark.parametrize("penalize_f", [False, True])
-def test_the_penalty_trains_f_only_where_it_is_tied(penalize_f: bool, probes: int | None) -> None:
+def test_the_penalty_trains_f_only_where_it_is_asked_to(penalize_f: bool, probes: int | None) -> None:
     layer, x = drawn(probes=probes, penalize_f=penalize_f, recon_weight=0.7)
     x.requires_grad_()
     penalty = layer.surrogate(x)[2]

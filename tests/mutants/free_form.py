@@ -24,11 +24,11 @@ MUTANTS: dict[str, Mutant] = {
         "    if False and math.prod(point)",
         THEORY + "test_where_the_iteration_ends_early_the_data_points_are_eliminated",
     ),
-    "free-form: the reconstruction trains f untied": Mutant(
+    "free-form: the reconstruction always trains f": Mutant(
         LAYER,
         "if self.penalize_f else back",
         "if True else back",
-        LAYERS + "test_the_penalty_trains_f_only_where_it_is_tied[False-None]",
+        LAYERS + "test_the_penalty_trains_f_only_where_it_is_asked_to[False-None]",
     ),
     "free-form: the inverse has no gradient by parameters": Mutant(
         LAYER,

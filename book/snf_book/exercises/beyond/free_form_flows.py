@@ -49,7 +49,7 @@ def check_free_form_2(answer: Mass) -> Verdict:
         "The wrong side: f reaches the latents above −c.": 2 * (1 - above),
         "The root of two is missing: the distribution function is (1 + erf(c/√2)) / 2.": 1 + torch.erf(places),
     }
-    return judge(got, 2 * above, slips, "Right: 2 P(z > −c), between 0 and 2, and one at c = 0 by chance.")
+    return judge(got, 2 * above, slips, "Right: 2 P(z > −c), between 0 and 2, and one at c = 0, where f folds too.")
 
 
 @checker
