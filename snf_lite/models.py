@@ -14,7 +14,8 @@ In each architecture the self-normalizing layer takes the place of the exact one
 models can be compared (eq-parity). The paper has none that fits points or the rows of a table. Two standardize these:
 
     spline:   dense layers with a rational-quadratic spline of each feature between them (eq-spline);
-    coupling: steps in which one half of the features is transformed conditioned on the other half (eq-coupling).
+    coupling: steps in which one half of the features is transformed conditioned on the other half (eq-coupling);
+    free-form: two residual networks f and g, nothing in which is invertible by construction (eq-corrected-trace).
 """
 
 import inspect
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from snf_lite.beyond.free_form import ResidualFreeForm
 from snf_lite.beyond.tracked import TrackedLinear
 from snf_lite.beyond.unbiased import UnbiasedConv2d
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
@@ -153,6 +155,14 @@ def coupling(
     return Flow(layers, event_shape)
 
 
+def free_form(
+    layer: Callable[..., FlowLayer], event_shape: Shape, levels: int | None, *, standardize: bool = True, **options: Any
+) -> Flow:
+    """One layer of two free networks; standardized data in front. ``options`` are passed to the layer."""
+    layers, features = _flat_and_standardized(event_shape, levels, standardize)
+    return Flow([*layers, layer(features, **options)], event_shape)
+
+
 def _flat_and_standardized(event_shape: Shape, levels: int | None, standardize: bool) -> tuple[list[FlowLayer], int]:
     """Layers from the data to standardized vectors (a table's rows pass ``Flatten`` by), and their features D."""
     layers = preprocessing(levels)
@@ -178,6 +188,7 @@ PENALTY = {"recon_weight": 1.0, "tolerance": None}
 UNBIASED = {"recon_weight": 1.0, "probes": 4, "learn_from": "noise"}
 CONTEXT: dict[str, Any] = {"context_features": None}
 NETWORK: dict[str, Any] = {"depth": 8, "hidden_features": (48, 48)}
+FREE: dict[str, Any] = {"hidden": 64, "blocks": 4, "probes": 4, "correct": 1e-3, "recon_weight": 10.0, "tie": True}
 CURVE: dict[str, Any] = {"depth": 4, "bins": 16, "bound": 5.0}
 POINTS = "points and tables"
 MODELS: dict[str, Model] = {
@@ -201,6 +212,7 @@ MODELS: dict[str, Model] = {
     "spline-exact": Model("Splines between exact dense layers.", spline, ExactLinear, CONTEXT, POINTS),
     "coupling-affine": Model("Affine couplings (Real NVP).", coupling, AffineVectorCoupling, NETWORK, POINTS),
     "coupling-spline": Model("Spline couplings (NSF).", coupling, SplineVectorCoupling, {**NETWORK, **CURVE}, POINTS),
+    "free-form": Model("Not in the paper: free networks.", free_form, ResidualFreeForm, {**FREE, **CONTEXT}, POINTS),
 }  # fmt: skip
 
 
