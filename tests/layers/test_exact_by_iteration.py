@@ -160,6 +160,7 @@ def test_traces_take_the_elimination() -> None:
     assert (each - eliminated(layer, z)).abs().max() < 1e-10
 
 
+@pytest.mark.equation("eq-preconditioned")
 def test_refinement_hands_over_to_bicgstab_where_it_contracts_slowly() -> None:
     torch.manual_seed(0)
     A = torch.eye(40, dtype=torch.float64) + torch.randn(40, 40, dtype=torch.float64) * 0.06
