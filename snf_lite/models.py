@@ -41,7 +41,9 @@ PENALTY = {"recon_weight": 1.0, "tolerance": None}
 UNBIASED = {"recon_weight": 1.0, "probes": 4, "learn_from": "noise"}
 CONTEXT: dict[str, Any] = {"context_features": None}
 NETWORK: dict[str, Any] = {"depth": 8, "hidden_features": (48, 48)}
-FREE: dict[str, Any] = {"hidden": 64, "blocks": 4, "probes": 4, "correct": 1e-3, "recon_weight": 10.0, "tie": True}
+FREE: dict[str, Any] = {
+    "hidden": 64, "blocks": 4, "probes": 4, "correct": 1e-3, "recon_weight": 10.0, "penalize_f": True,
+}  # fmt: skip
 CURVE: dict[str, Any] = {"depth": 4, "bins": 16, "bound": 5.0}
 POINTS = "points and tables"
 MODELS: dict[str, Model] = {

@@ -55,7 +55,7 @@ def self_norm_log_det(
             passes.
         correct: Relative residual, in (0, 1), to which J_fᵀ u = v is solved for each direction v, preconditioned by
             J_gᵀ: the gradient is that of log|det J_f| itself (eq-corrected-trace). Where 20 iterations do not suffice,
-            a warning says so; J_f of these data points is built and eliminated, O(D³), for D up to 1024, and the best
+            a warning is given; J_f of these data points is built and eliminated, O(D³), for D up to 1024, and the best
             iterate is used above. None: J_g replaces J_f⁻¹.
 
     Returns:
@@ -142,7 +142,7 @@ def estimate(f: Map, g: Map, x: Tensor, probes: int | None, correct: float | Non
 
 
 def unsolved_text(found: Estimate, label: str) -> str:
-    """What a user is told about solves that did not converge."""
+    """The warning about solves that did not converge."""
     how = "were solved by elimination, O(D³)" if math.prod(found.z.shape[1:]) <= MOST_FEATURES else "stay inexact"
     return (
         f"{label}: g is far from the inverse of f: {LIMIT} iterations left a relative residual of up to "
@@ -157,22 +157,22 @@ def _solved(
     directions: Tensor, tolerance: float, label: str,
 ) -> tuple[Tensor, int, int, float]:  # fmt: skip
     """u (n, *z.shape) with J_fᵀ u = v for directions v (n, *x.shape); iterations, data points unsolved, residual."""
-    count, event = len(directions), x.shape[1:]
+    count, point = len(directions), x.shape[1:]
 
     def rows(pull: Callable[[Tensor], tuple[Tensor]], shape: torch.Size) -> Map:
         """The product of each of the n · B rows with a transposed Jacobian."""
         each = vmap(lambda direction: pull(direction)[0])
-        return lambda v: each(v.reshape(count, *shape)).reshape(-1, *event)
+        return lambda v: each(v.reshape(count, *shape)).reshape(-1, *point)
 
     found = bicgstab(
-        rows(pull_f, z.shape), directions.reshape(-1, *event), rows(pull_g, x.shape), tolerance, LIMIT
+        rows(pull_f, z.shape), directions.reshape(-1, *point), rows(pull_g, x.shape), tolerance, LIMIT
     )  # fmt: skip
     u = found.x.reshape(count, *z.shape)
     if not checks.is_eager(x):
         return u, found.iterations, 0, 0.0
     far = ~(found.residuals <= tolerance).reshape(count, len(x)).all(0)
     unsolved = int(far.sum())
-    if unsolved and math.prod(event) <= MOST_FEATURES:
+    if unsolved and math.prod(point) <= MOST_FEATURES:
         matrices = jacobian(f, x[far], label)[1].mT
         solved, singular = torch.linalg.solve_ex(matrices, directions[:, far].flatten(2).permute(1, 2, 0))
         if bool(singular.any()):

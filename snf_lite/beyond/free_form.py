@@ -6,7 +6,7 @@ of J_f⁻¹ as published (eq-general), or corrected, without bias (eq-corrected-
 
 The penalty λ ‖g(f(x)) − x‖² has to train f as well as g here. A network can fold the plane: then several x have one z,
 each counts the density of that z as its own, and the "likelihood" rises while p integrates to more than one
-(eq-folds). Where g(f(x)) = x at the data, f tells them apart.
+(eq-folds). Where g(f(x)) = x at the data, they have latents of their own.
 
 The exact log-determinant is that of the Jacobian from automatic differentiation, D products and O(D³) for each data
 point; the exact inverse is found by Newton's method, which starts at g(z) and solves for its steps by the same
@@ -45,7 +45,7 @@ class FreeForm(ReconstructionPenalty):
         correct: Relative residual to which J_fᵀ u = v is solved for each probe v, as in ``self_norm_log_det``; None:
             J_g replaces J_f⁻¹ as published, which leaves a bias.
         recon_weight: Weight λ ≥ 0 of the penalty ‖g(f(x)) − x‖², a sum over features.
-        tie: Whether the penalty trains f too; False lets f fold the space.
+        penalize_f: Whether the penalty trains f too; False lets f fold the space.
         context_features: K, the number of features of a context c (B, K); None: no context.
 
     Attributes:
@@ -67,22 +67,22 @@ class FreeForm(ReconstructionPenalty):
 
     References:
         Draxler et al., Free-form flows: make any architecture a normalizing flow, AISTATS 2024
-        (https://arxiv.org/abs/2310.16624), for the published recipe.
+        (https://arxiv.org/abs/2310.16624), for the published objective.
     """
 
     def __init__(
         self, f: nn.Module, g: nn.Module, probes: int | None = 4, correct: float | None = 1e-3,
-        recon_weight: float = 10.0, tie: bool = True, context_features: int | None = None,
+        recon_weight: float = 10.0, penalize_f: bool = True, context_features: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
         self.f, self.g = checks.modules([f, g], self.label)
         self.probes = None if probes is None else checks.positive_integer(probes, "probes", self.label)
         self.correct = None if correct is None else checks.number_between(correct, 0, 1, "correct", self.label)
-        self.tie = checks.boolean(tie, "tie", self.label)
+        self.penalize_f = checks.boolean(penalize_f, "penalize_f", self.label)
         self.set_penalty(recon_weight, None)
         self.set_context(context_features)
         self.iterations = self.unsolved = 0
-        self._told_of_folds = False
+        self._warned_of_folds = False
 
     def transform(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
         features = x[:1].numel() if len(x) else x[0:0].flatten(1).shape[1]
@@ -94,18 +94,19 @@ class FreeForm(ReconstructionPenalty):
         size = len(x) if gradient_wanted(x, *self.f.parameters()) else max(1, HELD // features**2)
         parts = [jacobian(f, some, self.label) for f, some in self._in_parts(x, size, *context)]
         signs, log_dets = zip(*(torch.linalg.slogdet(matrices) for _, matrices in parts), strict=True)
-        if checks.is_eager(x) and not torch.is_grad_enabled() and not self._told_of_folds:
+        if checks.is_eager(x) and not torch.is_grad_enabled() and not self._warned_of_folds:
             self._warn_of_folds(torch.cat(signs))
         return torch.cat([z for z, _ in parts]), torch.cat(log_dets)
 
     def _warn_of_folds(self, signs: Tensor) -> None:
-        """Say once that f folds the space, from the signs (B,) of det J_f: between two signs it passes zero."""
+        """Warn once that f folds the space, from the signs (B,) of det J_f: between two signs it passes zero."""
         negative = int((signs < 0).sum())
         if 0 < negative < len(signs):
-            self._told_of_folds = True
+            self._warned_of_folds = True
             checks.warn(
                 f"{self.label}: det J_f is negative at {negative} of {len(signs)} data points and positive at the "
-                "others: f is not one-to-one, and log_prob is too high. Train with a larger recon_weight and tie=True."
+                "others: f is not one-to-one, and log_prob is too high. Train with penalize_f=True and a larger "
+                "recon_weight."
             )
 
     def _in_parts(self, x: Tensor, size: int, *context: Tensor) -> Iterator[tuple[Map, Tensor]]:
@@ -131,9 +132,9 @@ class FreeForm(ReconstructionPenalty):
         return found.z, found.term, self._penalty(f, g, x, found.back)
 
     def _penalty(self, f: Map, g: Map, x: Tensor, back: Tensor) -> Tensor:
-        """λ ‖g(f(x)) − x‖², which trains g, and f where it is tied; x is stopped: a term of this layer alone."""
+        """λ ‖g(f(x)) − x‖², which trains g, and f with ``penalize_f``; x is stopped: a term of this layer alone."""
         with checks.without_autocast(x):
-            back = g(f(x.detach())) if self.tie else back
+            back = g(f(x.detach())) if self.penalize_f else back
         return self.penalty((back - x.detach()).flatten(1).square().sum(1))
 
     def invert(self, z: Tensor, exact: bool, *context: Tensor) -> Tensor:
@@ -229,7 +230,7 @@ class ResidualFreeForm(FreeForm):
         features: D, the number of features.
         hidden: Width of the two hidden layers of a block.
         blocks: Number of residual blocks of each network.
-        options: ``probes``, ``correct``, ``recon_weight``, ``tie`` and ``context_features`` of ``FreeForm``.
+        probes, correct, recon_weight, penalize_f, context_features: As for ``FreeForm``.
 
     Raises the errors of ``FreeForm``.
 
@@ -242,13 +243,13 @@ class ResidualFreeForm(FreeForm):
 
     def __init__(
         self, features: int, hidden: int = 64, blocks: int = 4, probes: int | None = 4, correct: float | None = 1e-3,
-        recon_weight: float = 10.0, tie: bool = True, context_features: int | None = None,
+        recon_weight: float = 10.0, penalize_f: bool = True, context_features: int | None = None,
     ) -> None:  # fmt: skip
         name = type(self).__name__
         for size, key in ((features, "features"), (hidden, "hidden"), (blocks, "blocks")):
             checks.positive_integer(size, key, name)
         known = 0 if context_features is None else checks.positive_integer(context_features, "context_features", name)
         f, g = (ResidualMap(features, hidden, blocks, known) for _ in range(2))
-        super().__init__(f, g, probes, correct, recon_weight, tie, context_features)
+        super().__init__(f, g, probes, correct, recon_weight, penalize_f, context_features)
         self.features, self.hidden, self.blocks = features, hidden, blocks
         self.accepted_shape = (features,)

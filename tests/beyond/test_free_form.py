@@ -59,10 +59,11 @@ def test_with_few_probes_the_term_is_that_of_the_corrected_estimate() -> None:
     assert 1 < layer.iterations <= 20 and layer.unsolved == 0
 
 
+@pytest.mark.equation("eq-free-form")
 @pytest.mark.parametrize("probes", [None, 2])
-@pytest.mark.parametrize("tie", [False, True])
-def test_the_penalty_trains_f_only_where_it_is_tied(tie: bool, probes: int | None) -> None:
-    layer, x = drawn(probes=probes, tie=tie, recon_weight=0.7)
+@pytest.mark.parametrize("penalize_f", [False, True])
+def test_the_penalty_trains_f_only_where_it_is_asked_to(penalize_f: bool, probes: int | None) -> None:
+    layer, x = drawn(probes=probes, penalize_f=penalize_f, recon_weight=0.7)
     x.requires_grad_()
     penalty = layer.surrogate(x)[2]
     f, g = [*layer.f.parameters()], [*layer.g.parameters()]
@@ -72,7 +73,9 @@ def test_the_penalty_trains_f_only_where_it_is_tied(tie: bool, probes: int | Non
     wanted = torch.autograd.grad(again.sum(), [*f, *g])
     assert apart(list(got[len(f) : -1]), list(wanted[len(f) :])) < 1e-12
     assert got[-1] is None  # a term of this layer alone
-    assert apart(list(got[: len(f)]), list(wanted[: len(f)])) < 1e-12 if tie else got[: len(f)] == (None,) * len(f)
+    assert (
+        apart(list(got[: len(f)]), list(wanted[: len(f)])) < 1e-12 if penalize_f else got[: len(f)] == (None,) * len(f)
+    )
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
