@@ -19,7 +19,7 @@ from snf_lite.analysis.figures import GREY, ORANGE, SERIES
 from snf_lite.benchmarks.record import read_bench
 from snf_lite.experiments.archive import record_dir, records_root
 from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow
-from snf_lite.experiments.results import Parity, grouped, parities, read_all
+from snf_lite.experiments.results import Comparison, Parity, comparisons, grouped, parities, read_all
 
 PAGE = ROOT / "book" / "one-page.md"
 FIVE = ("eq-change", "eq-jacobi", "eq-objective", "eq-general", "eq-dense-gradients")
@@ -212,6 +212,22 @@ def on_digits(found: dict[Place, list[Parity]]) -> str:
     return f"{signed(min(gaps), 2)} to {signed(max(gaps), 2)}"
 
 
+def beyond() -> str:
+    """For each family the gap of the model beyond the paper: on MNIST if it was run there, by its longest training."""
+    run = [one for one in comparisons(grouped(read_all(records_root()))) if one.beyond.exact.data in DATA]
+    run.sort(key=lambda one: (one.beyond.exact.data == "mnist", one.beyond.exact.epochs))
+    last = {one.beyond.exact.row.family: one for one in run}
+    return "; ".join(_beyond(last[family]) for family in FAMILIES if family in last)
+
+
+def _beyond(one: Comparison) -> str:
+    pair, paper = one.beyond, one.paper
+    error = "" if pair.standard_error is None else f" ± {pair.standard_error:.2f}"
+    where = f"{DATA[pair.exact.data]}, {len(pair.gaps)} seed{'s' * (len(pair.gaps) > 1)}"
+    beside = f"; the paper's way {signed(paper.mean, 2)}" if paper else ""
+    return f"{FAMILIES[pair.exact.row.family]} {signed(pair.mean, 2)}{error} ({where}{beside})"
+
+
 def counted(ratios: dict[tuple[int, int], float]) -> dict[str, str]:
     """How often the learned inverse was the faster one with small batches, and the exact step with large ones."""
     small = [ratio > 1 for (batch, size), ratio in ratios.items() if 8 * batch <= size]
@@ -236,6 +252,7 @@ def values() -> dict[str, str]:
         **ahead(found),
         "on_mnist": on_mnist(found),
         "on_digits": on_digits(found),
+        "beyond": beyond(),
         **distance(found),
         "dense_step": f"{models['dense']:.1f}",
         "conv_step": f"{models['conv']:.2f}",

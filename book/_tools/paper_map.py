@@ -25,7 +25,7 @@ Each slide of the authors' talk of July 2021 with something on it, each equation
 {cite:p}`keller2021`, and what its public code taught its readers: where it is in this book, the function that computes
 it, and the tests that check the function. Slides are told apart by their headings, as they follow one another. Of the
 paper, what is gone through is its first public version and its talk. What the book does not have is said, with the
-reason. This page is written by `make notebooks`.
+reason; what the book has and the paper does not stands in a part of its own. This page is written by `make notebooks`.
 """
 HEADING = "| there | in this book | tests |\n|---|---|---|\n"
 

@@ -9,6 +9,7 @@ no gradient of R. A step of an optimizer changes W little, so that R stays withi
 R ← R + R (I − W R) squares the error (eq-newton-schulz): two products of D³ every few steps.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -17,15 +18,15 @@ from torch import Tensor
 from snf_lite.dense import DensePair
 from snf_lite.linalg import dense_matrix
 from snf_lite.linalg.dense_steps import TrackedLinearStep
-from snf_lite.linalg.newton_schulz import inverse_residual, newton_schulz, spectral_norm
+from snf_lite.linalg.newton_schulz import inverse_residual, newton_schulz, residual_norm, spectral_norm, start_vector
 from snf_lite.runtime import checks
 
 #: ‖I − W R‖₂ from which R is computed by a factorization: beyond 1 the iteration diverges.
 BASIN = 0.9
-#: Residuals after which one more iteration is enough: during training, and for a weight that was written.
-FOLLOWING, SETTLING = 0.5, 0.03
+#: ‖I − W R‖₂ from which one iteration is not enough: during training, and for a weight that was written.
+FOLLOWING, SETTLING = 0.5, 1e-3
 #: Residual along one vector up to which R is left as it is: that of a run that is resumed, and for a written weight.
-RESUMED, WRITTEN = 0.5, 1e-3
+RESUMED, WRITTEN = 0.5, 1e-4
 #: Iterations at most: from ``BASIN`` to rounding it takes ten.
 LIMIT = 10
 
@@ -37,23 +38,23 @@ class TrackedLinear(DensePair):
     correctly too: the training pass then does the same before it begins. Where W was written from outside (loaded,
     whitened, initialized, pruned), the next training pass or sample checks R and corrects it.
 
-    Within a CUDA graph, and in a compiled loop without ``after_step``, no value can be read: R is then updated at
-    every step, unless ‖I − W R‖ ≥ 0.9, which the next step outside of the graph sets right.
+    Within a CUDA graph, and in a compiled loop that does not call ``after_step``, no value can be read: R is then
+    updated at every step, and is NaN from ‖I − W R‖ = 0.9 on, so that training stops.
 
     Args:
         features: D, the number of features.
         every: Number of steps m from one update of R to the next.
-        tolerance: Residual ‖v − W R v‖ / ‖v‖ in (0, 0.9), v a vector that follows the largest, beyond which R is
-            updated, in place of ``every``; measured at each step in O(D²). None: ``every`` decides.
+        tolerance: ‖I − W R‖₂ in (0, 0.9) beyond which R is updated, in place of ``every``: estimated at each step by
+            one step of a power iteration, four products with a vector. None: ``every`` decides.
         context_features: K, the number of features of a context c (B, K): z = W x + b + A c; None: no context.
 
     Attributes:
         inverse_weight: R (D, D), a buffer; at first W⁻¹.
         steps: Number of steps that R has followed.
-        factorizations: Number of steps at which R had left the basin and was computed anew, O(D³) with a factorization.
+        factorizations: Number of steps at which R had left the basin and was computed by a factorization, O(D³).
 
     Raises:
-        NotInvertibleError: W is singular, in ``log_prob``, an exact inverse, or where R is computed anew.
+        NotInvertibleError: W is singular, in ``log_prob``, an exact inverse, or where R is factorized.
 
     Warns:
         UserWarning: R left the basin, once for a layer.
@@ -90,10 +91,10 @@ class TrackedLinear(DensePair):
         self.register_buffer("inverse_weight", self._factorized(self.weight.detach()))
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("factorizations", torch.tensor(0))
-        self.register_buffer("direction", None if tolerance is None else torch.cos(torch.arange(float(features))))
+        self.register_buffer("direction", None if tolerance is None else start_vector(self.weight.detach()))
         self._awaits_step = False  # a training pass came after the last step that R followed
         self._followed: tuple[int, int] | None = None  # the weight and its version that R belongs to
-        self._told = False
+        self._reported = False
 
     def surrogate(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor | None]:
         """z, and a term that is zero in value and has the gradient Rᵀ for W (eq-tracked-gradient); no penalty."""
@@ -101,6 +102,10 @@ class TrackedLinear(DensePair):
             self._prepare()
         z, term = TrackedLinearStep.apply(x, self.weight, self.inverse_weight, self.bias)
         return self.shifted(z, context), term, None
+
+    def initialise(self, x: Tensor, whiten: bool) -> None:
+        super().initialise(x, whiten)
+        self._settle(WRITTEN)
 
     def invert(self, z: Tensor, exact: bool, context: Tensor | None = None) -> Tensor:
         if not exact and checks.is_eager(self.weight) and self._followed != _version(self.weight):
@@ -133,32 +138,32 @@ class TrackedLinear(DensePair):
         with checks.without_autocast(W):
             if not checks.is_eager(W):
                 E = inverse_residual(W, self.inverse_weight)
-                better = newton_schulz(self.inverse_weight, E)
-                self.inverse_weight.copy_(torch.where(spectral_norm(E) < BASIN, better, self.inverse_weight))
+                inside = spectral_norm(E) < BASIN
+                self.inverse_weight.copy_(torch.where(inside, newton_schulz(self.inverse_weight, E), math.nan))
                 return
+            if self._followed is None:  # as after a load, if the training pass is compiled
+                self._settle(RESUMED)
             if self._is_due(W) and not self._improve(W, FOLLOWING):
                 self.factorizations.add_(1)
-                self._tell()
+                self._report()
         self._followed = _version(self.weight)
 
     def _is_due(self, W: Tensor) -> bool:
         """Whether R is to be updated at this step."""
         if self.tolerance is None or self.direction is None:
             return int(self.steps) % self.every == 0
-        error = self.direction - W @ (self.inverse_weight @ self.direction)
-        size = float(error.norm() / self.direction.norm())
-        if size > 0:
-            self.direction.copy_(error / error.norm())
-        return not size <= self.tolerance
+        size, self.direction = residual_norm(W, self.inverse_weight, self.direction)
+        return not float(size) <= self.tolerance
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def _settle(self, accepted: float) -> None:
         """Correct R if its residual along one vector is more than ``accepted``."""
         W = self.weight.detach()
+        if not checks.is_eager(W):
+            return
         with checks.without_autocast(W):
-            v = torch.cos(torch.arange(self.features, dtype=W.dtype, device=W.device))
-            if not float((v - W @ (self.inverse_weight @ v)).norm() / v.norm()) <= accepted:
+            if not float(residual_norm(W, self.inverse_weight, start_vector(W))[0]) <= accepted:
                 self._improve(W, SETTLING)
         self._followed = _version(self.weight)
 
@@ -170,24 +175,22 @@ class TrackedLinear(DensePair):
             size = float(E.norm())  # at least the spectral norm
             if not size <= enough:
                 size = float(spectral_norm(E))
-            if not size < BASIN:
-                self.inverse_weight = self._factorized(W)
-                return False
-            R = newton_schulz(R, E)
-            if size <= enough:
+            inside = size < BASIN
+            R = newton_schulz(R, E) if inside else self._factorized(W)
+            if not inside or size <= enough:
                 break
-        self.inverse_weight = R  # a new tensor: a pass whose gradient is still to be computed keeps the old one
-        return True
+        self.inverse_weight.data.copy_(R)  # not a new version: a gradient that is still to be computed may use it
+        return inside
 
     def _factorized(self, W: Tensor) -> Tensor:
         """W⁻¹ by a factorization."""
         identity = torch.eye(self.features, dtype=W.dtype, device=W.device)
         return dense_matrix.factor(W, self.label).solve(identity).mT.contiguous()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         """Warn, once, that R left the basin."""
-        if not self._told:
-            self._told = True
+        if not self._reported:
+            self._reported = True
             checks.warn(
                 f"{self.label}: at step {int(self.steps)} the weight had moved too far from R, its tracked inverse, "
                 f"for an iteration (‖I − W R‖ ≥ {BASIN}), and R was computed by a factorization, which costs more; "

@@ -152,7 +152,7 @@ def test_each_label_is_a_link_or_stays_as_it_is(html: Path, page: Tag) -> None:
 
 LINKED = [
     ("snf_lite.fit", "snf_lite.Flow"),  # a type in a signature
-    ("snf_lite.SelfNormLinear", "snf_lite.dense.DenseLayer"),  # a base class
+    ("snf_lite.SelfNormLinear", "snf_lite.dense.DensePair"),  # a base class
     ("snf_lite.evaluate", "snf_lite.fit"),  # a name in a sentence
     ("snf_lite.restore", "snf_lite.CheckpointError"),  # an error raised
     ("snf_book.slider.explore", "snf_book.slider.Frames"),

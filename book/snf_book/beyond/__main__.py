@@ -1,0 +1,58 @@
+"""``python -m snf_book.beyond``: train each variant with each seed, and write the record."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snf_book.beyond import study
+from snf_lite.data.datasets import load
+from snf_lite.runtime import files
+from snf_lite.runtime.provenance import provenance
+from snf_lite.runtime.records import write_record
+
+#: Results so far, in the folder of the record; removed once that is written.
+UNFINISHED = ".unfinished.json"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command. It continues an unfinished one with the same settings and code."""
+    parser = argparse.ArgumentParser(prog="python -m snf_book.beyond", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 on")
+    parser.add_argument("--epochs", type=int, default=100, help="passes over the digits")
+    parser.add_argument("--decay", choices=("constant", "cosine"), default="constant", help="learning-rate schedule")
+    parser.add_argument("--out", type=Path, default=Path("data/runs/gap-digits"), help="folder of the record")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    origin = provenance(torch.device("cpu"))
+    seeds, settings = list(range(args.seeds)), {"epochs": args.epochs, "decay": args.decay}
+    key = {**settings, "package": origin["package"]}
+    partial: dict[str, Any] = {"key": key, "runs": {}, "seconds": 0.0}
+    if (args.out / UNFINISHED).exists():
+        stored = files.read_json(args.out / UNFINISHED, "unfinished study")
+        partial = stored if stored["key"] == key else partial
+    for seed in seeds:
+        for name in study.VARIANTS:
+            if (run := study.run_name(name, seed)) in partial["runs"]:
+                continue
+            started = time.perf_counter()
+            partial["runs"][run] = study.train(name, seed, **settings)
+            partial["seconds"] += time.perf_counter() - started
+            files.write_json(partial, args.out / UNFINISHED)
+            print(f"{run}: {partial['runs'][run]['nats']:.2f} nats", flush=True)
+    options = f"--seeds {args.seeds} --epochs {args.epochs} --decay {args.decay}"
+    made = study.GapRecord(
+        command=f"python -m snf_book.beyond {options}", seeds=seeds, **settings, lr=study.LEARNING_RATE,
+        data={"name": "digits", **{split: load("digits", split).sha256 for split in ("train", "validation", "test")}},
+        variants=study.gathered(partial["runs"], seeds), **origin, seconds=partial["seconds"],
+    )  # fmt: skip
+    write_record(made, args.out / study.FILE)
+    study.read(args.out / study.FILE)
+    (args.out / UNFINISHED).unlink()
+    print(f"{args.out / study.FILE}: {len(made.variants)} variants, {len(seeds)} seeds, {made.seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
