@@ -20,6 +20,7 @@ Other layers are in ``layers``, exact algebra in ``linalg``. Examples in docstri
 from typing import TYPE_CHECKING, Any
 
 from snf_lite._version import __version__ as __version__
+from snf_lite.beyond.free_form import FreeForm, ResidualFreeForm
 from snf_lite.beyond.tracked import TrackedLinear
 from snf_lite.beyond.unbiased import UnbiasedConv2d
 from snf_lite.conv import ExactConv2d, SelfNormConv2d
@@ -57,7 +58,7 @@ __all__ = [
     "SelfNormLinear", "SelfNormConv2d", "ExactLinear", "ExactConv2d", "RelativeGradientLinear", "LULinear",
     "TrackedLinear", "UnbiasedConv2d",
     "EmergingConv2d", "ConvExponential2d", "SmoothLeakyReLU", "RationalQuadraticSpline",
-    "AffineVectorCoupling", "SplineVectorCoupling",
+    "AffineVectorCoupling", "SplineVectorCoupling", "FreeForm", "ResidualFreeForm",
     "ActNorm", "AffineCoupling", "SplitPrior", "Squeeze", "Flatten", "Dequantize", "Logit", "Whiten", "Standardize",
     "FlowLayer", "self_norm_log_det",
     "load", "dataset_names", "read_folder", "sample_density", "density_names", "mixture_log_prob",

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from snf_lite.chain import Chain
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.linalg import dense_matrix
@@ -13,14 +12,14 @@ from snf_lite.runtime.rng import isolated_rng
 
 
 def learned_layers(flow: Flow) -> list[FlowLayer]:
-    """Layers that learn their inverse, data side first, including those inside other layers."""
+    """Linear layers that learn their inverse R, data side first, including those inside other layers."""
     return [layer for layer, _ in _learned(flow)]
 
 
 def _learned(flow: Flow) -> list[tuple[FlowLayer, tuple[int, ...]]]:
     """The same layers with their event shapes."""
     found = flow.iter_layers(flow.event_shape)
-    return [(layer, shape) for layer, shape in found if layer.learned_inverse and not isinstance(layer, Chain)]
+    return [(layer, shape) for layer, shape in found if layer.learned_inverse and hasattr(layer, "inverse_weight")]
 
 
 @torch.no_grad()

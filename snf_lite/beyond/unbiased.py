@@ -59,6 +59,7 @@ class UnbiasedConv2d(LearnedInverseConv):
     passes: Tensor
     iterations: Tensor
     fallbacks: Tensor
+    residual: Tensor
 
     def __init__(
         self, channels: int, kernel_size: int = 3, probes: int = 4, learn_from: str = "noise",

@@ -23,7 +23,9 @@ _COLUMNS = (44, 15, 15)
 
 def _aligned(title: str, *cells: str) -> str:
     first, *others = _COLUMNS
-    return " ".join([f"{title:<{first}}", *(f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True))])
+    return " ".join(
+        [f"{title:<{first}}", *(f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True))]
+    ).rstrip()
 
 
 def _wrapped(text: str, indent: str = "    ") -> list[str]:
@@ -147,9 +149,9 @@ def _difference(pair: Parity, steps: Mapping[tuple[str, int, int], float]) -> li
     """A model's mean over the seeds that its exact twin has too, and the difference from the twin over these."""
     group, history = pair.learned, pair.learned.first.history
     here = f"{statistics.mean(pair.values(group)):.2f}"
-    gaps = ", ".join(f"{gap:+.2f}" for gap in pair.gaps.values())
+    gaps = ", ".join(f"{gap:+.3f}" for gap in pair.gaps.values())
     step = steps.get((group.row.model, history["features"], history["settings"]["batch_size"]))
     known = "" if step is None else f"; a step {step:.2f} of the exact twin's"
     words = f"{_counted(pair.gaps, 'pair')}: {gaps}{known}; {', '.join(group.records)}"
-    title = _aligned(f"  {group.row.title}", here, _value(pair.mean, pair.standard_error, 2, "+"))
+    title = _aligned(f"  {group.row.title}", here, _value(pair.mean, pair.standard_error, 3, "+"))
     return [title, *_wrapped(words)]

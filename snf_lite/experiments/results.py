@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -139,12 +139,26 @@ class Parity:
 
     @property
     def standard_error(self) -> float | None:
-        """Standard error of ``mean`` over the seeds (eq-paired-error); None for a single seed."""
-        return None if len(self.gaps) < 2 else statistics.stdev(self.gaps.values()) / math.sqrt(len(self.gaps))
+        """Standard error of ``mean`` over the seeds; None for a single seed."""
+        return paired_error(list(self.gaps.values()))
 
     def values(self, group: Group) -> list[float]:
         """Test values of one of the two groups, for the seeds that both have."""
         return [group.values[seed] for seed in self.gaps]
+
+
+def paired_error(gaps: Sequence[float]) -> float | None:
+    """Standard error of the mean of paired differences (eq-paired-error); None for a single one.
+
+    Args:
+        gaps: Difference of two models for each seed that both were trained with.
+
+    Example:
+        >>> from snf_lite.experiments.results import paired_error
+        >>> paired_error([1.0, 4.0, 7.0])
+        1.7320508075688774
+    """
+    return None if len(gaps) < 2 else statistics.stdev(gaps) / math.sqrt(len(gaps))
 
 
 @dataclass(frozen=True)

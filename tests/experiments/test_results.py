@@ -103,6 +103,20 @@ def test_lambda_is_the_learned_twins_own_affair(like: runs.TrainingRecord) -> No
     assert [p.mean for p in results.parities(results.grouped(records))] == [1.0]
 
 
+@pytest.mark.equation("eq-paired-error")
+def test_the_error_of_a_gap_is_that_of_its_mean_over_the_seeds(like: runs.TrainingRecord) -> None:
+    values = {"selfnorm": (955.0, 957.0, 962.0), "exact": (954.0, 953.0, 955.0)}
+    records = {
+        f"{kind}{seed}": record_of(fast(f"dense-{kind}", seed), nats, like)
+        for kind, found in values.items() for seed, nats in enumerate(found)
+    }  # fmt: skip
+    (found,) = results.parities(results.grouped(records))
+    assert found.gaps == {0: 1.0, 1: 4.0, 2: 7.0} and found.standard_error == pytest.approx(3 / 3**0.5)
+    assert found.values(found.exact) == [954.0, 953.0, 955.0]
+    (single,) = results.parities(results.grouped({name: records[name] for name in ("exact1", "selfnorm1", "exact0")}))
+    assert (single.mean, single.standard_error, single.values(single.exact)) == (4.0, None, [953.0])
+
+
 # ---- the printed tables ----------------------------------------------------------------------------------------------
 
 

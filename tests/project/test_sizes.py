@@ -15,9 +15,9 @@ CORE = {*THEORY, *LIBRARY.glob("layers/*.py"), *LIBRARY.glob("linalg/*.py")}
 #: What is counted: its files, and how many lines they may have together. A bound is lowered when lines go, never raised
 #: without a reason.
 LINES = {
-    "the theory, to be read in an evening": (THEORY, 2160),
-    "the core: theory, layers and linear algebra": (CORE, 5150),
-    "snf_lite": (LIBRARY.rglob("*.py"), 16_900),
+    "the theory, to be read in an evening": (THEORY, 2300),
+    "the core: theory, layers and linear algebra": (CORE, 5400),
+    "snf_lite": (LIBRARY.rglob("*.py"), 17_400),
     "snf_book": (BOOK.rglob("*.py"), 4210),
 }
 
