@@ -22,12 +22,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m snf_book.beyond", description=__doc__)
     parser.add_argument("--seeds", type=int, default=5, help="number of seeds, from 0 on")
     parser.add_argument("--epochs", type=int, default=100, help="passes over the digits")
-    parser.add_argument("--decay", choices=("constant", "cosine"), default="constant", help="learning-rate schedule")
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate, constant after an epoch of warm-up")
+    parser.add_argument("--front", action="store_true", help="put a fixed whitening in front of the layers")
     parser.add_argument("--out", type=Path, default=Path("data/runs/gap-digits"), help="folder of the record")
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     origin = provenance(torch.device("cpu"))
-    seeds, settings = list(range(args.seeds)), {"epochs": args.epochs, "decay": args.decay}
+    seeds = list(range(args.seeds))
+    settings: dict[str, Any] = {"epochs": args.epochs, "lr": args.lr, "front": args.front}
     key = {**settings, "package": origin["package"]}
     partial: dict[str, Any] = {"key": key, "runs": {}, "seconds": 0.0}
     if (args.out / UNFINISHED).exists():
@@ -42,9 +44,9 @@ def main(arguments: list[str] | None = None) -> None:
             partial["seconds"] += time.perf_counter() - started
             files.write_json(partial, args.out / UNFINISHED)
             print(f"{run}: {partial['runs'][run]['nats']:.2f} nats", flush=True)
-    options = f"--seeds {args.seeds} --epochs {args.epochs} --decay {args.decay}"
+    options = f"--seeds {args.seeds} --epochs {args.epochs} --lr {args.lr:g}{' --front' * args.front}"
     made = study.GapRecord(
-        command=f"python -m snf_book.beyond {options}", seeds=seeds, **settings, lr=study.LEARNING_RATE,
+        command=f"python -m snf_book.beyond {options}", seeds=seeds, **settings,
         data={"name": "digits", **{split: load("digits", split).sha256 for split in ("train", "validation", "test")}},
         variants=study.gathered(partial["runs"], seeds), **origin, seconds=partial["seconds"],
     )  # fmt: skip

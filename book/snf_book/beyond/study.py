@@ -22,8 +22,6 @@ from snf_lite.training.evaluation import evaluate
 from snf_lite.training.fit import fit
 
 FILE = "gap.json"
-#: Adam's learning rate after an epoch of warm-up.
-LEARNING_RATE = 1e-3
 #: Epochs from one validation value of the record to the next.
 SHOWN_EVERY = 10
 
@@ -87,7 +85,8 @@ class GapRecord(records.Record):
 
     Attributes:
         seeds: Seeds of order, noise and start, shared by the variants.
-        epochs, lr, decay: Settings of ``fit``; the layers start whitened.
+        epochs, lr: Settings of ``fit``; the layers start whitened.
+        front: Whether a fixed ``Whiten`` precedes the layers.
         data: Name and SHA-256 by split.
         variants: Entry by name, in the order of ``VARIANTS``.
     """
@@ -98,7 +97,7 @@ class GapRecord(records.Record):
     seeds: list[int]
     epochs: int
     lr: float
-    decay: str
+    front: bool
     data: dict[str, str]
     variants: Annotated[dict[str, dict[str, Any]], dict[str, VariantEntry]]
 
@@ -126,7 +125,7 @@ class GapRecord(records.Record):
         return statistics.mean(self.variants[name][key])
 
 
-def model(name: str, seed: int, recon_weight: float = 1.0) -> Flow:
+def model(name: str, seed: int, front: bool = False, recon_weight: float = 1.0) -> Flow:
     """The untrained flow of a variant: two dense layers on digits, with the start of that seed."""
     variant, numbers = VARIANTS[name], count(2 * seed)
     own = {"recon_weight": recon_weight} if variant.layer in (SelfNormLinear, BetweenLinear) else {}
@@ -136,15 +135,16 @@ def model(name: str, seed: int, recon_weight: float = 1.0) -> Flow:
         return variant.layer(features, **variant.options, **own, **probes)
 
     with isolated_rng("cpu", seed, "gap", "start"):
-        return dense(layer, (1, 8, 8), load("digits", "train").levels)
+        return dense(layer, (1, 8, 8), load("digits", "train").levels, front=front)
 
 
 def train(
-    name: str, seed: int, epochs: int, decay: str = "constant", recon_weight: float = 1.0, every: int = SHOWN_EVERY
-) -> dict[str, Any]:
+    name: str, seed: int, epochs: int, lr: float, front: bool = False, recon_weight: float = 1.0,
+    every: int = SHOWN_EVERY,
+) -> dict[str, Any]:  # fmt: skip
     """Train a variant with one seed; the values of its ``VariantEntry``, validation at each ``every``-th epoch."""
-    flow = model(name, seed, recon_weight)
-    history = fit(flow, "digits", epochs, lr=LEARNING_RATE, seed=seed, whiten=True, decay=decay, progress=False)
+    flow = model(name, seed, front, recon_weight)
+    history = fit(flow, "digits", epochs, lr=lr, seed=seed, whiten=True, progress=False)
     nats, errors = history.validation_nats, inverse_errors(flow)
     return {
         "nats": evaluate(flow, "digits", split="test").nats,
