@@ -26,7 +26,7 @@ pdf: book ## the same as one file for paper, beside the pages
 	$(BIN)/python book/_tools/pdf.py
 
 # What a change of a layer or of linear algebra can break first: the theory, the layers, the matrices.
-FAST := theory guards layers linalg
+FAST := theory guards layers beyond linalg
 PYTEST := $(BIN)/pytest -n 2 --dist loadscope
 
 test: lint ## lint, types, package, notebooks, the book's build, its pages in a browser

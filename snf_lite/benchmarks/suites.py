@@ -23,7 +23,7 @@ Shape = tuple[int, ...]
 FEATURES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 CONV_SHAPES = ((1, 28, 28), (4, 14, 14), (16, 7, 7), (12, 16, 16))
 LOG_DET_SHAPES = ((4, 14, 14), (12, 16, 16), (3, 32, 32))
-SAMPLED = ((784,), (3072,), (1, 28, 28), (12, 16, 16))
+SAMPLED = ((784,), (3072,), (1, 28, 28), (12, 16, 16), (48, 64, 64))
 IMAGE = (1, 28, 28)
 
 
@@ -131,8 +131,13 @@ def learned_single(case: Case) -> TimedCall:
 
 
 def exact(case: Case) -> TimedCall:
-    """The exact inverse of all samples in one pass, with the cached factorization."""
+    """The exact inverse of all samples in one pass, with the cached factorization where one is used."""
     return _sampling(case, case.batch, exact=True)
+
+
+def exact_fresh(case: Case) -> TimedCall:
+    """The exact inverse of all samples in one pass, with a new factorization where one is used."""
+    return _sampling(case, case.batch, exact=True, fresh=True)
 
 
 def exact_single(case: Case) -> TimedCall:
@@ -172,6 +177,7 @@ SAMPLING: dict[str, Method] = {
     "learned": learned,
     "learned-single": learned_single,
     "exact": exact,
+    "exact-fresh": exact_fresh,
     "exact-single": exact_single,
     "exact-single-fresh": exact_single_fresh,
 }

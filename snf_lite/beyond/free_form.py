@@ -116,7 +116,7 @@ class FreeForm(ReconstructionPenalty):
             yield (lambda some, own=own: self.f(some, *own)), x[start : start + size]  # type: ignore[misc]
 
     def surrogate(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """z, a term (B,) with the estimated gradient of log|det J_f|, and the penalty, of one pass through f and g."""
+        """z, a term (B,) with the estimated gradient of log|det J_f|, and the penalty, of one pass (eq-free-form)."""
         f, g = (lambda some: self.f(some, *context)), (lambda some: self.g(some, *context))
         whole = self.probes is None or x[0:1].numel() <= self.probes
         with checks.without_autocast(x):  # half precision has fewer digits than ``correct`` asks for

@@ -1,9 +1,9 @@
 """A convolution with a learned inverse whose training gradient is exact in the mean (eq-unbiased-taps).
 
-``SelfNormConv2d`` puts flip(r) in place of T(w)⁻ᵀ and ties w to r, so that the difference stays small. Here the
-difference is estimated from a few random images, without bias, and w needs no tie: it takes the whole gradient of the
-likelihood, and the reconstruction penalty acts on r alone. r then only has to make the estimate cheap and precise: it
-preconditions the solves, and what it leaves over is all that is random.
+``SelfNormConv2d`` puts flip(r) in place of T(w)⁻ᵀ, and its penalty acts on w too, so that the difference stays small.
+Here the difference is estimated from a few random images, without bias, and w takes the whole gradient of the
+likelihood: the reconstruction penalty acts on r alone. r only has to make the estimate cheap and precise. It
+preconditions the solves, and only what it leaves over is random.
 """
 
 import torch
@@ -29,8 +29,8 @@ class UnbiasedConv2d(LearnedInverseConv):
         learn_from: What r reconstructs: "noise", the probes (eq-noise-inverse), or "batch", ‖r ⋆ (w ⋆ x) − x‖² with
             w constant, which costs two more convolutions of the batch and gives better samples through r.
         solve_tolerance: Largest residual of a solve, relative to its right-hand side.
-        limit: Largest number of BiCGStab iterations. A pass whose solves do not converge takes the exact gradient by
-            elimination, as ``ExactConv2d`` does; the first one warns, and ``fallbacks`` counts them. Inside
+        limit: Largest number of BiCGStab iterations. A pass whose solves do not converge takes the exact gradient,
+            by elimination, as ``ExactConv2d`` does; the first one warns, and ``fallbacks`` counts them. Inside
             ``torch.compile``, a CUDA graph or vmap, ``unbiased_step.STEPS`` steps are taken without a fall-back:
             ``fallbacks`` counts a pass that did not converge, and the next evaluation warns.
         recon_weight: Weight λ ≥ 0 of the penalty, a sum over all numbers of an image.
@@ -75,11 +75,11 @@ class UnbiasedConv2d(LearnedInverseConv):
         for name in ("passes", "iterations", "fallbacks"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
         self.register_buffer("residual", torch.zeros(()), persistent=False)
-        self._told = False
+        self._reported = False
 
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if not self._told and checks.is_eager(x):
-            self.tell()
+        if not self._reported and checks.is_eager(x):
+            self.report()
         return super().transform(x)
 
     def surrogate(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -120,17 +120,17 @@ class UnbiasedConv2d(LearnedInverseConv):
         self.residual.copy_(found.residual)
         if not checks.is_eager(self.weight) or not bool(missed):
             return False
-        if not self._told:
-            self.tell()
+        if not self._reported:
+            self.report()
         return True
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Warn, once, if solves did not converge."""
         if int(self.fallbacks) > 0:
-            self._told = True
+            self._reported = True
             checks.warn(
                 f"{self.label}: the probes of {int(self.fallbacks)} of {int(self.passes)} training passes did not "
                 f"converge to a residual of {self.solve_tolerance:g}; the last pass left {float(self.residual):.1g}. "
-                "In eager mode such a pass takes the exact gradient by elimination, as slow as ExactConv2d; compiled "
-                "it keeps an estimate with a bias. Lower the learning rate, or raise recon_weight or limit."
+                "In eager mode such a pass takes the exact gradient, as slow as ExactConv2d; compiled it "
+                "keeps an estimate with a bias. Lower the learning rate, or raise recon_weight or limit."
             )

@@ -43,8 +43,8 @@ def solve(
 ) -> Solution:  # fmt: skip
     """Solve A x = b for each row b of a batch with a good P: refinement as long as it contracts, then BiCGStab.
 
-    From x = P b on a step is x ← x + P (b − A x), which multiplies the residual by I − A P (eq-refine). The arguments
-    are those of ``bicgstab``; ``iterations`` counts the refinement steps too.
+    From x = P b on a step is x ← x + P (b − A x), which multiplies the residual by I − A P (eq-preconditioned). The
+    arguments are those of ``bicgstab``; ``iterations`` counts the refinement steps too.
     """
     sizes = _dot(rhs, rhs).sqrt()
     x, residual, left, count = torch.zeros_like(rhs), rhs, sizes, 0

@@ -59,7 +59,7 @@ def correction(w: Tensor, r: Tensor, probes: Tensor, tolerance: float, limit: in
     """Solve T(w)ᵀ u = v for the probes v (n, C, H, W), to a residual of ``tolerance`` relative to ‖v‖.
 
     Steps of minimal residual come first: each takes two convolutions and cannot increase a residual. Where ``STEPS`` of
-    them are not enough, BiCGStab goes on for ``limit`` iterations. Inside a trace it does not, and ``STEPS`` are taken.
+    them are not enough, BiCGStab continues for ``limit`` iterations. Inside a trace ``STEPS`` are all.
 
     Args:
         solve: Whether to solve at all; without, ``images`` are zero.

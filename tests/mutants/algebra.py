@@ -64,4 +64,34 @@ MUTANTS: dict[str, Mutant] = {
         "return height * dense_matrix",
         "linalg/test_toeplitz.py::test_log_det_and_gradient_are_those_of_the_dense_matrix[shape5-gaussian]",
     ),
+    "krylov: residual of the recursion believed": Mutant(
+        "snf_lite/linalg/krylov.py",
+        "again = rhs - apply(x)\n        now = _dot(again, again).sqrt()\n        better = now < left",
+        "again = 0 * rhs\n        now = _dot(again, again).sqrt()\n        better = now < left",
+        "linalg/test_krylov.py::test_a_residual_that_the_recursion_lost_is_found_again",
+    ),
+    "krylov: one step size for all rows": Mutant(
+        "snf_lite/linalg/krylov.py",
+        "return (a * b).sum(tuple(range(1, a.dim())), keepdim=True)",
+        "return (a * b).sum().expand(len(a), *[1] * (a.dim() - 1))",
+        "linalg/test_krylov.py::test_rows_are_independent",
+    ),
+    "krylov: refinement never ends": Mutant(
+        "snf_lite/linalg/krylov.py",
+        "if not bool((now <= CONTRACTION * left).all()):",
+        "if not bool((now <= CONTRACTION * left).all()) and False:",
+        "layers/test_exact_by_iteration.py::test_refinement_hands_over_to_bicgstab_where_it_contracts_slowly",
+    ),
+    "convolution: a solve that missed is taken": Mutant(
+        "snf_lite/linalg/convolution.py",
+        "if bool((solution.residuals <= ACCEPTED[b.dtype]).all()):",
+        "if len(solution.residuals):",
+        "layers/test_exact_by_iteration.py::test_a_bad_learned_inverse_is_reported_once_and_the_elimination_takes_over",
+    ),
+    "convolution: gradient of a solve not transposed": Mutant(
+        "snf_lite/linalg/convolution.py",
+        "u = Solve.apply(grad, toeplitz.flip(w), toeplitz.flip(r), ctx",
+        "u = Solve.apply(grad, w, r, ctx",
+        "layers/test_exact_by_iteration.py::test_gradients_are_those_of_the_elimination_twice_too",
+    ),
 }

@@ -160,13 +160,13 @@ MUTANTS: dict[str, Mutant] = {
         "training/test_models.py::test_a_constant_column_is_only_centered",
     ),
     "models: couplings that all change the same half": Mutant(
-        "snf_lite/architectures.py",
+        "snf_lite/models/architectures.py",
         "flip=index % 2 == 1",
         "flip=False",
         "training/test_models.py::test_couplings_are_mixed_by_dense_layers_of_a_kind[None-None]",
     ),
     "models: tables not standardized": Mutant(
-        "snf_lite/architectures.py",
+        "snf_lite/models/architectures.py",
         "    if standardize:",
         "    if not standardize:",
         "training/test_models.py::test_standardize_can_be_left_out[spline-exact]",

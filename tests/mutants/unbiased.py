@@ -3,7 +3,7 @@
 from mutation import Mutant
 
 STEP = "snf_lite/linalg/unbiased_step.py"
-MEAN = "layers/test_unbiased.py::test_the_estimate_is_exact_in_the_mean_entry_by_entry[UnbiasedConv2d]"
+MEAN = "beyond/test_unbiased.py::test_the_estimate_is_exact_in_the_mean_entry_by_entry[UnbiasedConv2d]"
 
 MUTANTS: dict[str, Mutant] = {
     "unbiased: correction dropped": Mutant(
@@ -20,18 +20,18 @@ MUTANTS: dict[str, Mutant] = {
         STEP,
         "images, residual, iterations = found.x - first,",
         "images, residual, iterations = found.x,",
-        "layers/test_unbiased.py::test_the_correction_solves_with_the_transposed_matrix[UnbiasedConv2d]",
+        "beyond/test_unbiased.py::test_the_correction_solves_with_the_transposed_matrix[UnbiasedConv2d]",
     ),
     "unbiased: the penalty reaches the weight": Mutant(
         "snf_lite/beyond/unbiased.py",
         "wx = z.detach() - self.bias.detach()",
         "wx = z - self.bias",
-        "layers/test_unbiased.py::test_gradients_of_the_training_pass[UnbiasedConv2d-batch]",
+        "beyond/test_unbiased.py::test_gradients_of_the_training_pass[UnbiasedConv2d-batch]",
     ),
     "unbiased: noise teaches the learned inverse downhill": Mutant(
         STEP,
         "(-2 / len(probes))",
         "(2 / len(probes))",
-        "layers/test_unbiased.py::test_gradients_of_the_training_pass[UnbiasedConv2d]",
+        "beyond/test_unbiased.py::test_gradients_of_the_training_pass[UnbiasedConv2d]",
     ),
 }

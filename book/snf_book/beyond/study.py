@@ -10,12 +10,12 @@ from typing import Annotated, Any, ClassVar, TypedDict
 
 from snf_book.beyond.layers import BetweenLinear
 from snf_lite.analysis.learned_inverse import inverse_errors
-from snf_lite.architectures import dense
 from snf_lite.beyond.tracked import TrackedLinear
 from snf_lite.data.datasets import load
 from snf_lite.dense import ExactLinear, SelfNormLinear
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
+from snf_lite.models.architectures import dense
 from snf_lite.runtime import records
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.evaluation import evaluate

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import torch
 
-from snf_lite.architectures import Shape, conv, coupling, dense, free_form, glow, spline
 from snf_lite.beyond.free_form import ResidualFreeForm
 from snf_lite.beyond.tracked import TrackedLinear
 from snf_lite.beyond.unbiased import UnbiasedConv2d
@@ -24,6 +23,7 @@ from snf_lite.layers.conv_exponential import ConvExponential2d
 from snf_lite.layers.coupling import AffineVectorCoupling, SplineVectorCoupling
 from snf_lite.layers.emerging import EmergingConv2d
 from snf_lite.layers.lu import LULinear
+from snf_lite.models.architectures import Shape, conv, coupling, dense, free_form, glow, spline
 from snf_lite.runtime import checks
 
 
