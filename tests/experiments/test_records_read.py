@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from each_case import check_each
 from run_full_size import ChapterRecord
+from snf_book.beyond import study as gap
 from snf_book.prior_work import record as prior
 
 from snf_lite.benchmarks import own_data
@@ -25,6 +26,7 @@ KINDS: dict[str, type[Record]] = {
     "bench.json": BenchmarkRecord,
     "preprocessing.json": preprocessing.PixelRecord,
     "prior.json": prior.PriorRecord,
+    gap.FILE: gap.GapRecord,
     own_data.FILE: own_data.OwnDataRecord,
     "full.json": ChapterRecord,
     **{ablation.FILE.format(name): ablation.AblationRecord for name in ablation.VARIANTS},
@@ -36,6 +38,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "bench.json": read_bench,
     "preprocessing.json": preprocessing.read,
     "prior.json": prior.read,
+    gap.FILE: gap.read,
     own_data.FILE: own_data.read,
 }
 
@@ -50,6 +53,7 @@ ALTERED: dict[str, Callable[[dict[str, Any]], object]] = {
     ],
     "preprocessing.json": lambda stored: stored["results"]["test"].update(logit=1.0),
     "prior.json": lambda stored: stored["systems"]["NICE"]["plane"].update(integral=0.5),
+    gap.FILE: lambda stored: stored["variants"]["paper"]["nats"].pop(),
     own_data.FILE: lambda stored: [
         result.update(mean=1.0)
         for entry in (*stored["densities"].values(), *stored["tables"].values())

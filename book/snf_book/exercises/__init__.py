@@ -6,7 +6,13 @@ One module per chapter, in a folder for the part of the book. A checker never ra
 
 from collections.abc import Callable
 
-from snf_book.exercises.beyond import exact_for_free, free_form_flows, tracked_inverse, where_it_ends
+from snf_book.exercises.beyond import (
+    exact_for_free,
+    free_form_flows,
+    tracked_inverse,
+    where_it_ends,
+    where_the_gap,
+)
 from snf_book.exercises.images import (
     convolutions,
     from_densities_to_images,
@@ -28,7 +34,7 @@ from snf_book.exercises.verdict import Verdict
 _CHAPTERS = (
     densities_that_move, gradient_of_log_det, learned_inverse, two_dimensional_flows, what_it_costs,
     from_densities_to_images, mnist_dense, convolutions, mnist_convolutional, glow, sampling,
-    tracked_inverse, exact_for_free, free_form_flows, where_it_ends,
+    where_the_gap, tracked_inverse, exact_for_free, free_form_flows, where_it_ends,
     results, your_own_data, prior_work,
 )  # fmt: skip
 #: Every ``check_…`` function by name; each is also an attribute of this package.
