@@ -51,7 +51,7 @@ def check_gap_2(answer: Callable[[float], float]) -> Verdict:
 
 @checker
 def check_gap_3(answer: Callable[[Tensor], Tensor]) -> Verdict:
-    """Nats that one weight for all features costs, at its best (eq-shared-inverse, λ → ∞): ``answer(mean_squares)``.
+    """Nats that one weight for all features costs at its best (eq-shared-inverse, λ → ∞): ``answer(mean_squares)``.
 
     ``mean_squares`` is (D,) in float64; the answer is a number.
     """
