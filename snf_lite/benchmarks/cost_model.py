@@ -35,7 +35,7 @@ def exact_cost(batch: int, features: int) -> float:
 
 
 def tracked_cost(batch: int, features: int, every: int) -> float:
-    """Multiply-adds of a step of ``TrackedLinear``, mean over m steps: 3·B·D² + 2·D³/m, as R is updated once in m.
+    """Multiply-adds of a step of ``TrackedLinear``, mean over m: 3·B·D² + 2·D³/m, below in eq-exact-or-tracked.
 
     Args:
         batch: B.

@@ -56,7 +56,7 @@ def random_signs(count: int, like: Tensor, height: int, width: int) -> Tensor:
 
 @torch.no_grad()
 def correction(w: Tensor, r: Tensor, probes: Tensor, tolerance: float, limit: int, solve: bool = True) -> Correction:
-    """Solve T(w)ᵀ u = v for the probes v (n, C, H, W), to a residual of ``tolerance`` relative to ‖v‖.
+    """Solve T(w)ᵀ u = v of eq-control-variate for the probes v (n, C, H, W), to a residual of ``tolerance`` · ‖v‖.
 
     Steps of minimal residual come first: each takes two convolutions and cannot increase a residual. Where ``STEPS`` of
     them are not enough, BiCGStab continues for ``limit`` iterations. Inside a trace ``STEPS`` are all.

@@ -42,6 +42,7 @@ def test_the_exact_step_adds_four_thirds_of_a_cube(batch: int, features: int) ->
 
 
 @pytest.mark.parametrize(("batch", "features"), SIZES)
+@pytest.mark.equation("eq-exact-or-tracked")
 def test_the_tracked_step_adds_two_cubes_once_in_ten_steps(batch: int, features: int) -> None:
     """The residual of R and its update, once in a call of ten steps; the counts are those of one step."""
     case = Case("dense", (features,), batch)

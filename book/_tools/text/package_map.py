@@ -18,7 +18,8 @@ from text.placeholders import fill, marks
 PICTURE = ROOT / "book" / "_static" / "package.svg"
 #: The paper in ten files, in the order in which they explain each other.
 READING = (
-    "layer", "chain", "flow", "dense", "conv", "surrogate", "geco", "models/architectures", "linalg/dense_matrix", "training/fit",
+    "layer", "chain", "flow", "dense", "conv", "surrogate", "geco", "models/architectures", "linalg/dense_matrix",
+    "training/fit",
 )  # fmt: skip
 PACKAGES = {"snf_lite": ROOT / "snf_lite", "snf_book": ROOT / "book" / "snf_book"}
 #: Pixels: a box of the drawing, and the gaps between boxes side by side and above each other.

@@ -6,7 +6,13 @@ One module per chapter, in a folder for the part of the book. A checker never ra
 
 from collections.abc import Callable
 
-from snf_book.exercises.beyond import exact_for_free, free_form_flows, tracked_inverse, where_it_ends, where_the_gap
+from snf_book.exercises.beyond import (
+    exact_for_free,
+    free_form_flows,
+    tracked_inverse,
+    where_it_ends,
+    where_the_gap,
+)
 from snf_book.exercises.images import (
     convolutions,
     from_densities_to_images,
