@@ -10,8 +10,8 @@ def rates(mean_square: float, recon_weight: float) -> tuple[float, float]:
     """The slow and the fast rate at which z = w x, trained exactly but for a penalty on w and r, nears its optimum.
 
     With m = E[x²] and k = 2λ, the deviations a and b of w = (1 + a)/√m and r = (1 + b)√m follow, in steps so small
-    that they flow, da/dt = −m a − k m² (a + b) and db/dt = −k (a + b). Both combinations of a and b that fall exponentially do
-    so at the rates (eq-dragged)
+    that they flow, da/dt = −m a − k m² (a + b) and db/dt = −k (a + b). Both combinations of a and b that fall
+    exponentially do so at the rates (eq-dragged)
 
         μ = ½ (T ± √(T² − 4 k m)),    T = m + k (1 + m²).
 
