@@ -77,6 +77,9 @@ class UnbiasedConv2d(LearnedInverseConv):
         self.register_buffer("residual", torch.zeros(()), persistent=False)
         self._reported = False
 
+    def restore_constants(self, like: Tensor) -> None:
+        self.residual = like.new_zeros(())
+
     def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if not self._reported and checks.is_eager(x):
             self.report()

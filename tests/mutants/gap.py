@@ -10,7 +10,7 @@ MUTANTS: dict[str, Mutant] = {
         LAYERS,
         "(W if self.weight_penalized else W.detach())",
         "W",
-        f"{TESTS}::test_the_gradients_follow_the_formula",
+        f"{TESTS}::test_the_gradients_follow_the_formula[learned-False-True]",
     ),
     "gap: a correction with its sign turned": Mutant(
         LAYERS,
@@ -28,6 +28,6 @@ MUTANTS: dict[str, Mutant] = {
         LINE,
         "k * (1 + m**2)",
         "k * (1 + m)",
-        f"{TESTS}::test_the_rates_are_those_of_the_layer_on_the_line",
+        f"{TESTS}::test_the_rates_are_those_of_the_layer_on_the_line[5.0-0.1-True]",
     ),
 }
