@@ -169,7 +169,8 @@ class LearnedInverseConv(ReconstructionPenalty, ConvLayer):
         super().__init__(channels, kernel_size)
         self.set_penalty(recon_weight, tolerance)
         self.missed_solves = 0
-        self._missed: tuple[Any, Tensor] | None = None  # where the last of them was: not tried there again
+        # the residual of the last of them: with these weights and images of this size none is tried again
+        self._missed: dense_matrix.WeightCache[float] = dense_matrix.WeightCache()
         self.inverse_weight = nn.Parameter(toeplitz.flip(self.weight.detach()).contiguous())
         self._counts: tuple[Any, Tensor] | None = None
 
@@ -187,7 +188,8 @@ class LearnedInverseConv(ReconstructionPenalty, ConvLayer):
         centered = z - self.bias[:, None, None]
         if not exact:
             return conv2d(centered, self.inverse_weight, padding=self.padding)
-        if not iterated(self.weight, *z.shape[2:]) or self._missed_before(z):
+        size = tuple(z.shape[2:])
+        if not iterated(self.weight, *size) or self._missed.holds(self.weight, size):
             return super().invert(z, exact)
 
         def missed(residual: float) -> None:
@@ -197,18 +199,9 @@ class LearnedInverseConv(ReconstructionPenalty, ConvLayer):
                     "learned inverse is too far from it; elimination takes over. Train the flow by flow.loss(x)."
                 )
             self.missed_solves += 1
-            self._missed = tuple(z.shape[2:]), self.weight.detach().clone()
+            self._missed.get(self.weight, lambda: residual, size)
 
         return cast(Tensor, Solve.apply(centered, self.weight, self.inverse_weight, missed, self.label))
-
-    def _missed_before(self, z: Tensor) -> bool:
-        """Whether the iteration has failed before with these weights, for images of this size."""
-        return (
-            self._missed is not None
-            and self._missed[0] == z.shape[2:]
-            and self._missed[1].device == self.weight.device
-            and torch.equal(self._missed[1], self.weight)
-        )
 
 
 class SelfNormConv2d(LearnedInverseConv):

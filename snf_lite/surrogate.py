@@ -39,9 +39,7 @@ LIMIT = 20
 MOST_FEATURES = 1024
 
 
-def self_norm_log_det(
-    f: Map, g: Map, x: Tensor, probes: int | None = None, correct: float | None = None
-) -> Tensor:  # fmt: skip
+def self_norm_log_det(f: Map, g: Map, x: Tensor, probes: int | None = None, correct: float | None = None) -> Tensor:
     """A surrogate for log|det J_f(x)| whose gradient is tr(J_g(f(x)) ∂J_f(x)): J_g replaces J_f⁻¹ (eq-general).
 
     Its value is zero: only its gradient has a meaning. The gradient reaches f's parameters and x, never g; the other
@@ -111,10 +109,8 @@ class Estimate:
 
 def estimate(f: Map, g: Map, x: Tensor, probes: int | None, correct: float | None, label: str) -> Estimate:
     """As ``self_norm_log_det``, with what its pass computed on the way; no warning."""
-    features = math.prod(x.shape[1:])
     if probes is None:  # (D, B, ...) unit vectors
-        units = torch.eye(features, dtype=x.dtype, device=x.device).reshape(features, 1, *x.shape[1:])
-        directions = units.expand(features, *x.shape)
+        directions = _units(x).expand(-1, *x.shape)
     else:  # (probes, B, ...) random signs
         count = checks.positive_integer(probes, "probes", label)
         directions = torch.randint(0, 2, (count, *x.shape), device=x.device).to(x.dtype) * 2 - 1
@@ -164,9 +160,7 @@ def _solved(
         each = vmap(lambda direction: pull(direction)[0])
         return lambda v: each(v.reshape(count, *shape)).reshape(-1, *point)
 
-    found = bicgstab(
-        rows(pull_f, z.shape), directions.reshape(-1, *point), rows(pull_g, x.shape), tolerance, LIMIT
-    )  # fmt: skip
+    found = bicgstab(rows(pull_f, z.shape), directions.reshape(-1, *point), rows(pull_g, x.shape), tolerance, LIMIT)
     u = found.x.reshape(count, *z.shape)
     if not checks.is_eager(x):
         return u, found.iterations, 0, 0.0
@@ -185,10 +179,14 @@ def jacobian(f: Map, x: Tensor, label: str) -> tuple[Tensor, Tensor]:
     """f(x), and its Jacobians at the data points of a batch x (B, ...) as matrices (B, D, D), differentiable."""
     z, pull = cast(Pullback, vjp(f, x))
     _require_same_count("f", x, z, label)
-    features = math.prod(x.shape[1:])
-    units = torch.eye(features, dtype=x.dtype, device=x.device).reshape(features, 1, *z.shape[1:])
-    rows = vmap(lambda unit: pull(unit.expand(z.shape))[0])(units)
+    rows = vmap(lambda unit: pull(unit.expand(z.shape))[0])(_units(z))
     return z, rows.flatten(2).movedim(0, 1)
+
+
+def _units(like: Tensor) -> Tensor:
+    """The D unit vectors of the shape of a data point of a batch (B, ...), (D, 1, ...)."""
+    features = math.prod(like.shape[1:])
+    return torch.eye(features, dtype=like.dtype, device=like.device).reshape(features, 1, *like.shape[1:])
 
 
 def _require_same_count(name: str, given: Tensor, made: Tensor, label: str) -> None:

@@ -13,6 +13,7 @@ point; the exact inverse is found by Newton's method, which starts at g(z) and s
 iteration, with J_g as preconditioner.
 """
 
+import math
 from collections.abc import Iterator
 
 import torch
@@ -21,7 +22,7 @@ from torch.func import vjp
 
 from snf_lite.geco import ReconstructionPenalty
 from snf_lite.linalg.dense_matrix import gradient_wanted
-from snf_lite.linalg.krylov import bicgstab
+from snf_lite.linalg.krylov import bicgstab, norms
 from snf_lite.runtime import checks
 from snf_lite.surrogate import MOST_FEATURES, Map, estimate, jacobian, unsolved_text
 
@@ -85,7 +86,7 @@ class FreeForm(ReconstructionPenalty):
         self._warned_of_folds = False
 
     def transform(self, x: Tensor, *context: Tensor) -> tuple[Tensor, Tensor]:
-        features = x[:1].numel() if len(x) else x[0:0].flatten(1).shape[1]
+        features = math.prod(x.shape[1:])
         if features > MOST_FEATURES:
             raise ValueError(
                 f"{self.label}: expected at most {MOST_FEATURES} features for an exact log-determinant, whose Jacobian "
@@ -122,7 +123,7 @@ class FreeForm(ReconstructionPenalty):
         with checks.without_autocast(x):  # half precision has fewer digits than ``correct`` asks for
             if whole and self.correct is not None:  # D products build J_f, fewer than an iteration for each direction
                 z, log_det = self.transform(x, *context)
-                return z, log_det, self._penalty(f, g, x, g(z.detach()))
+                return z, log_det, self._penalty(f, g, x, None if self.penalize_f else g(z.detach()))
             found = estimate(f, g, x, None if whole else self.probes, self.correct, self.label)
         if checks.is_eager(x):
             self.iterations = found.iterations
@@ -131,10 +132,14 @@ class FreeForm(ReconstructionPenalty):
             self.unsolved += found.unsolved
         return found.z, found.term, self._penalty(f, g, x, found.back)
 
-    def _penalty(self, f: Map, g: Map, x: Tensor, back: Tensor) -> Tensor:
-        """λ ‖g(f(x)) − x‖², which trains g, and f with ``penalize_f``; x is stopped: a term of this layer alone."""
+    def _penalty(self, f: Map, g: Map, x: Tensor, back: Tensor | None) -> Tensor:
+        """λ ‖g(f(x)) − x‖², which trains g, and f with ``penalize_f``; x is stopped: a term of this layer alone.
+
+        back: g(f(x)) whose gradient reaches g alone, for a layer without ``penalize_f``.
+        """
         with checks.without_autocast(x):
-            back = g(f(x.detach())) if self.penalize_f else back
+            if self.penalize_f or back is None:
+                back = g(f(x.detach()))
         return self.penalty((back - x.detach()).flatten(1).square().sum(1))
 
     def invert(self, z: Tensor, exact: bool, *context: Tensor) -> Tensor:
@@ -155,7 +160,7 @@ class FreeForm(ReconstructionPenalty):
         eager, precision = checks.is_eager(z), torch.finfo(z.dtype).eps
         x = g(z)
         error = z - f(x)
-        size, left = 1 + _norm(z), _norm(error)
+        size, left = 1 + norms(z), norms(error)
         share, near = torch.ones_like(left), precision**0.625 * size  # 1.6e-10 in float64, 5e-5 in float32
         for _ in range(STEPS):
             active = (left > 4 * precision * size) & (share > 1e-3)
@@ -163,9 +168,9 @@ class FreeForm(ReconstructionPenalty):
                 break
             moved = x + share * active * self._step(f, g, x, z, error * active)
             again = z - f(moved)
-            better = _norm(again) < left  # False for NaN
+            better = norms(again) < left  # False for NaN
             x, error = torch.where(better, moved, x), torch.where(better, again, error)
-            left = _norm(error)
+            left = norms(error)
             share = torch.where(better, (2 * share).clamp_max(1.0), share / 2 * (left > near))  # near: rounding
         failed = left > near
         if eager and bool(failed.any()):
@@ -176,9 +181,7 @@ class FreeForm(ReconstructionPenalty):
             )
         return x
 
-    def _step(
-        self, f: Map, g: Map, x: Tensor, z: Tensor, error: Tensor
-    ) -> Tensor:  # fmt: skip
+    def _step(self, f: Map, g: Map, x: Tensor, z: Tensor, error: Tensor) -> Tensor:
         """dx with J_f dx = error: by the iteration, or by elimination where it cannot stop by itself."""
         if not checks.is_eager(x):
             return torch.linalg.solve(jacobian(f, x, self.label)[1], error.flatten(1)[..., None]).reshape(x.shape)
@@ -190,11 +193,6 @@ def _pushforward(f: Map, x: Tensor) -> Map:
     z, pull = vjp(f, x)[:2]
     push = vjp(lambda u: pull(u)[0], torch.zeros_like(z))[1]
     return lambda v: push(v)[0]
-
-
-def _norm(x: Tensor) -> Tensor:
-    """Norm of each data point, (B, 1, ...)."""
-    return x.square().sum(tuple(range(1, x.dim())), keepdim=True).sqrt()
 
 
 class ResidualMap(nn.Module):

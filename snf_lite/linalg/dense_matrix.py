@@ -217,12 +217,16 @@ class WeightCache(Generic[T]):
         """``compute()``, or its last result if neither the numbers in ``weight`` nor ``key`` have changed."""
         if not checks.is_eager(weight):
             return compute()
-        kept = self._weight
-        comparable = kept is not None and kept.dtype == weight.dtype and kept.device == weight.device
-        if self._key != key or not comparable or not torch.equal(cast(Tensor, kept), weight):
+        if not self.holds(weight, key):
             self._result = compute()
             self._weight, self._key = weight.detach().clone(), key
         return cast(T, self._result)
+
+    def holds(self, weight: Tensor, key: Any = None) -> bool:
+        """Whether the last result is one of these numbers and this ``key``."""
+        kept = self._weight
+        comparable = kept is not None and kept.dtype == weight.dtype and kept.device == weight.device
+        return self._key == key and comparable and torch.equal(cast(Tensor, kept), weight)
 
 
 def principal_axes(x: Tensor, label: str) -> tuple[Tensor, Tensor, Tensor]:

@@ -46,12 +46,12 @@ def solve(
     From x = P b on a step is x ← x + P (b − A x), which multiplies the residual by I − A P (eq-preconditioned). The
     arguments are those of ``bicgstab``; ``iterations`` counts the refinement steps too.
     """
-    sizes = _dot(rhs, rhs).sqrt()
+    sizes = norms(rhs)
     x, residual, left, count = torch.zeros_like(rhs), rhs, sizes, 0
     while count < limit:
         better = x + precondition(residual)
         again = rhs - apply(better)
-        now = _dot(again, again).sqrt()
+        now = norms(again)
         if not bool((now <= CONTRACTION * left).all()):
             break
         x, residual, left, count = better, again, now, count + 1
@@ -102,17 +102,17 @@ def bicgstab(
         linear systems, SIAM J. Sci. Stat. Comput. 13, 1992.
     """
     eager = checks.is_eager(rhs)
-    sizes = _dot(rhs, rhs).sqrt()
+    sizes = norms(rhs)
     targets = tolerance * sizes
     best = torch.zeros_like(rhs) if start is None else start * (sizes != 0)
     residual = rhs if start is None else rhs - apply(best)
-    left = _dot(residual, residual).sqrt()
+    left = norms(residual)
     active, count = left > targets, 0
     while count < limit and not (eager and not bool(active.any())):
         x, taken = _pass(apply, precondition or _identity, best, residual, targets, active, limit - count, eager)
         count += taken
         again = rhs - apply(x)
-        now = _dot(again, again).sqrt()
+        now = norms(again)
         better = now < left  # False for NaN
         best, residual = torch.where(better, x, best), torch.where(better, again, residual)
         active = active & (now <= STAGNATION * left) & (now > targets)
@@ -133,13 +133,13 @@ def _pass(
         v = apply(p)
         alpha = _ratio(rho, _dot(shadow, v), active)
         x, half = x + alpha * p, residual - alpha * v
-        if eager and not bool((active & (_dot(half, half).sqrt() > targets)).any()):
+        if eager and not bool((active & (norms(half) > targets)).any()):
             break
         s = precondition(half)
         t = apply(s)
         omega = _ratio(_dot(t, half), _dot(t, t), active)
         x, residual = x + omega * s, half - omega * t
-        active = active & (_dot(residual, residual).sqrt() > targets) & (alpha != 0) & (omega != 0)
+        active = active & (norms(residual) > targets) & (alpha != 0) & (omega != 0)
         if eager and not bool(active.any()):
             break
         previous, rho = rho, _dot(shadow, residual)
@@ -150,6 +150,11 @@ def _pass(
 
 def _identity(x: Tensor) -> Tensor:
     return x
+
+
+def norms(x: Tensor) -> Tensor:
+    """‖x‖ of each row, (B, 1, ...)."""
+    return _dot(x, x).sqrt()
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

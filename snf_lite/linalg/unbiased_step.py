@@ -24,7 +24,7 @@ from torch import Tensor
 from snf_lite.linalg import toeplitz
 from snf_lite.linalg.convolution import as_channels_last, convolve, tap_gradient
 from snf_lite.linalg.dense_matrix import AutogradFunction, product_dtype
-from snf_lite.linalg.krylov import bicgstab
+from snf_lite.linalg.krylov import bicgstab, norms
 from snf_lite.runtime import checks
 
 #: Steps of minimal residual before BiCGStab takes over; inside a trace, which cannot look at residuals, all of them.
@@ -77,21 +77,17 @@ def correction(w: Tensor, r: Tensor, probes: Tensor, tolerance: float, limit: in
     defect = left = probes - forward(first)
     images = torch.zeros_like(probes)
     norm, iterations = probes[0].numel() ** 0.5, 0
-    residual = _norms(left).amax() / norm
+    residual = norms(left).amax() / norm
     while solve and iterations < STEPS and not (eager and float(residual) <= tolerance):
         moved = precondition(left)
         change = forward(moved)
         length = ((change * left).sum((1, 2, 3)) / change.square().sum((1, 2, 3))).nan_to_num(0.0)[:, None, None, None]
         images, left = images + length * moved, left - length * change
-        residual, iterations = _norms(left).amax() / norm, iterations + 1
+        residual, iterations = norms(left).amax() / norm, iterations + 1
     if solve and eager and not float(residual) <= tolerance:
         found = bicgstab(forward, probes, precondition, tolerance, limit, start=first + images)
         images, residual, iterations = found.x - first, found.residuals.amax(), iterations + found.iterations
     return Correction(images, defect, iterations, residual)
-
-
-def _norms(images: Tensor) -> Tensor:
-    return images.square().sum((1, 2, 3)).sqrt()
 
 
 def taps_of(r: Tensor, counts: Tensor, found: Correction, probes: Tensor) -> Tensor:

@@ -26,8 +26,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "free-form: the reconstruction always trains f": Mutant(
         LAYER,
-        "if self.penalize_f else back",
-        "if True else back",
+        "if self.penalize_f or back is None:",
+        "if True:",
         LAYERS + "test_the_penalty_trains_f_only_where_it_is_asked_to[False-None]",
     ),
     "free-form: the inverse has no gradient by parameters": Mutant(

@@ -13,6 +13,7 @@ from snf_lite.analysis.learned_inverse import inverse_errors
 from snf_lite.beyond.tracked import TrackedLinear
 from snf_lite.data.datasets import load
 from snf_lite.dense import ExactLinear, SelfNormLinear
+from snf_lite.experiments.results import paired_error
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
 from snf_lite.models.architectures import dense
@@ -117,8 +118,8 @@ class GapRecord(records.Record):
         """Mean over the seeds of the test value of a variant minus that of another, and its standard error, in nats."""
         pairs = zip(self.variants[name]["nats"], self.variants[other]["nats"], strict=True)
         gaps = [one - two for one, two in pairs]
-        error = statistics.stdev(gaps) / math.sqrt(len(gaps)) if len(gaps) > 1 else math.nan
-        return statistics.mean(gaps), error
+        error = paired_error(gaps)
+        return statistics.mean(gaps), math.nan if error is None else error
 
     def mean(self, name: str, key: str = "nats") -> float:
         """Mean over the seeds of an entry of a variant."""
