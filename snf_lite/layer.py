@@ -84,7 +84,8 @@ class FlowLayer(CheckedPasses):
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
         """The event shape of z for x of ``event_shape``; ValueError if the layer does not accept it."""
-        if self.accepted_shape not in (None, event_shape):
+        # Not `in (None, event_shape)`: a compiled pass may have traced sizes here, which compare right by `!=` alone.
+        if self.accepted_shape is not None and self.accepted_shape != event_shape:
             raise self.shape_error(self.accepted_shape, event_shape)
         return event_shape
 

@@ -72,7 +72,7 @@ class Flatten(FlowLayer):
         return self.output_shape(event_shape)
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if self.event_shape not in (None, event_shape):
+        if self.event_shape is not None and self.event_shape != event_shape:  # see FlowLayer.output_shape
             raise self.shape_error(self.event_shape, event_shape)
         return (math.prod(event_shape),)
 

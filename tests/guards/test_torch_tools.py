@@ -211,3 +211,13 @@ def test_compiles_for_data_as_they_are_loaded(method: str) -> None:
     torch._dynamo.reset()
     run = getattr(snf.build("dense-selfnorm", (1, 8, 8), 17, depth=1), method)
     assert bool(torch.compile(run, backend="aot_eager")(snf.load("digits")[:20]).isfinite().all())
+
+
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning", "ignore:The .grad attribute")
+def test_flows_of_other_sizes_compile_in_one_process() -> None:
+    torch._dynamo.reset()
+    for features, batch in ((4, 20), (2, 6), (7, 9), (4, 20)):  # from the second one on, sizes are traced
+        x = torch.randn(batch, 1, features, 1)
+        flow = snf.Flow([snf.Flatten((1, features, 1)), snf.SelfNormLinear(features)], (1, features, 1))
+        compiled = torch.compile(flow.loss, fullgraph=True, backend="aot_eager")
+        assert torch.allclose(compiled(x), flow.loss(x))
