@@ -60,7 +60,7 @@ def autoregressive() -> list[str]:
         path = f"M{places[0]},46 Q{(places[0] + places[far]) / 2},{46 - rise} {places[far]},46"
         lines.append(f'<path d="{path}" fill="none" stroke="{BLUE}" stroke-width="1.5"/>')
         lines.append(marker("^", places[far], 44, BLUE, 3))
-    return [*lines, text(100, 98, "one number after the other", "middle")]
+    return [*lines, text(100, 98, "one after the other", "middle")]
 
 
 def diffusion() -> list[str]:
@@ -138,6 +138,7 @@ def gaps(found: list[Comparison]) -> dict[str, str]:
         values[f"{family}_paper"] = signed(one.paper.mean) if one.paper else "not run"
         values[f"{family}_beyond"] = signed(one.beyond.mean)
         values[f"{family}_seeds"] = str(len(one.beyond.gaps))
+        values[f"{family}_epochs"] = str(one.beyond.exact.epochs)
     return values
 
 
