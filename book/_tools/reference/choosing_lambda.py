@@ -152,7 +152,6 @@ def counted(sweeps: list[Sweep]) -> dict[str, str]:
     sampling = next(sweep for sweep in sweeps if sweep.place == "sampling")
     fashion = sweeps[-1]
     return {
-        "sweeps": str(len(sweeps)),
         "paper_fine": f"{fine} of {len(sweeps)}",
         "zero_harmless": f"{harmless} of {len(none)}",
         "hundred_low": f"{min(strong):.1f}",

@@ -73,7 +73,7 @@ def diffusion() -> list[str]:
         lines += [*arrow((left + near, 52), (right - far, 52), "3 3"), *arrow((right - far, 68), (left + near, 68))]
     return [
         *lines,
-        text(100, 36, "add noise, a little at a time", "middle"),
+        text(100, 36, "add a little noise", "middle"),
         text(100, 86, "remove it again", "middle"),
     ]
 
@@ -91,7 +91,9 @@ def card(number: int, name: str) -> str:
     """One family: its drawing, its name and a sentence."""
     words, draw = FAMILIES[name]
     picture = drawing(f"family-{number}", SIZE, name, words, draw())
-    return f'<figure class="snf-panel">\n{picture}\n<figcaption><b>{name}.</b> {words}</figcaption>\n</figure>'
+    return (
+        f'<figure class="snf-panel">\n{picture}\n<figcaption><strong>{name}.</strong> {words}</figcaption>\n</figure>'
+    )
 
 
 def figure() -> str:
