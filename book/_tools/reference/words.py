@@ -53,9 +53,9 @@ EDGE = r"(?<![^\W_])(?:{})(?![^\W_])"
 
 
 def prose(path: Path) -> str:
-    """The text of a page; of a notebook its text cells."""
+    """The text of a page, with what a glossary says; of a notebook its text cells."""
     if path.suffix == ".md":
-        return path.read_text("utf-8")
+        return path.read_text("utf-8").replace("```{glossary}", "")
     cells = nbformat.read(path, as_version=4).cells
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 
