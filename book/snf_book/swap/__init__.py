@@ -42,7 +42,7 @@ class Swap:
         """The figure as self-contained HTML, without an empty line, which would end it in Markdown."""
         wide = drawing(WIDE, self.moving, 'style="display:block" ')
         tall = drawing(TALL, self.moving, 'style="display:none" ')
-        below = f"<figcaption>{html.escape(self.caption, quote=False)}</figcaption>\n" if self.caption else ""
+        below = f"<figcaption>{html.escape(self.caption, quote=False)}</figcaption>" if self.caption else ""
         kind = "snf-figure snf-swap" if self.caption else "snf-swap"
         return f'<figure class="{kind}" id="swap">\n<style>{CHOICE}</style>\n{wide}\n{tall}\n{below}</figure>'
 
