@@ -26,7 +26,7 @@ class Swap:
 
     Args:
         moving: let a point travel by f and back by g; a still is left where no motion is preferred.
-        caption: text below it, with formulas between $; a page numbers the figure if it has one. Links to it say #swap.
+        caption: text below it, with formulas between $; a page numbers the figure if it has one. Its anchor is #swap.
     """
 
     def __init__(self, moving: bool = True, caption: str = "") -> None:
