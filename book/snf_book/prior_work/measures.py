@@ -85,11 +85,10 @@ def integral(model: Model, side: float = SQUARE, cells: int = CELLS) -> float:
     return grid.integral(in_parts(model.log_prob, grid.points.to(model.dtype)))
 
 
-def density_grid(model: Model) -> Tensor:
+def density_grid(model: Model, cells: int = PICTURE_CELLS) -> Tensor:
     """The density over the window of the gallery, (cells, cells), the second coordinate upwards."""
-    grid = Plane(WINDOW, PICTURE_CELLS)
-    density = in_parts(model.log_prob, grid.points.to(model.dtype))
-    return density.reshape(PICTURE_CELLS, PICTURE_CELLS).T.flip(0)
+    density = in_parts(model.log_prob, Plane(WINDOW, cells).points.to(model.dtype))
+    return density.reshape(cells, cells).T.flip(0)
 
 
 def pattern(encode: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -76,8 +76,8 @@ def _planar() -> Model:
     return Model(step() for _ in range(MANY))
 
 
-def residual(**settings: Any) -> Model:
-    """Four residual layers x + g(x) of normflows in the plane; the weights of g have a norm of at most 0.97."""
+def residual(blocks: int = 4, **settings: Any) -> Model:
+    """Residual layers x + h(x) of normflows in the plane; the weights of h have a norm of at most 0.97."""
     flows, mlp = library("normflows.flows"), library("normflows.nets").LipschitzMLP
 
     def block() -> nn.Module:
@@ -85,7 +85,7 @@ def residual(**settings: Any) -> Model:
         layer = flows.Residual(network, reduce_memory=False, **settings)
         return NormflowsInvertible(layer, backward=True, bounded=True)
 
-    return Model(block() for _ in range(4))
+    return Model(block() for _ in range(blocks))
 
 
 def _flow(layers: Callable[[], list[FlowLayer]], times: int, shape: tuple[int, ...] = (2, 1, 1)) -> FlowModel:
