@@ -51,7 +51,7 @@ def low_rank_log_det(u: Tensor, v: Tensor) -> Tensor:
 def series_log_det(jacobian: Tensor, terms: int) -> Tensor:
     """log det(I + J) ≈ Σ_{k=1}^{n} (−1)^{k+1} tr(Jᵏ)/k nats (eq-series), for J (B, D, D) of norm below 1; (B,).
 
-    The truncation error is at most D·Lⁿ⁺¹ / ((n+1)(1−L)) where ‖J‖ ≤ L < 1: ``series_remainder``.
+    The truncation error is at most D·ρⁿ⁺¹ / ((n+1)(1−ρ)) where ‖J‖ ≤ ρ < 1: ``series_remainder``.
     """
     power, total = jacobian, jacobian.new_zeros(len(jacobian))
     for k in range(1, terms + 1):
@@ -61,7 +61,7 @@ def series_log_det(jacobian: Tensor, terms: int) -> Tensor:
 
 
 def series_remainder(norm: float, terms: int, features: int) -> float:
-    """Bound of the truncation error of ``series_log_det`` after n terms, in nats: D·Lⁿ⁺¹ / ((n+1)(1−L)).
+    """Bound of the truncation error of ``series_log_det`` after n terms, in nats: D·ρⁿ⁺¹ / ((n+1)(1−ρ)).
 
     Raises:
         ValueError: the norm is not in [0, 1).
