@@ -1,8 +1,8 @@
 """Run a chapter at full size and store its output: ``python book/_tools/run_full_size.py book/mnist-dense.ipynb``.
 
 The notebook runs unchanged with ``SNF_FULL=1``, in the folder ``full-CHAPTER`` under ``data/runs``, which keeps its
-checkpoints if it is interrupted. The file of the chapter is not changed. At the end, ``full.json`` holds the printed
-output, the hash of the code and the machine. Add it to the manifest: ``python -m snf_lite results --update-index``.
+checkpoints if it is interrupted. The file of the chapter is not changed. At the end, ``full.json`` holds what was
+printed, the hash of the code and the machine. Add it to the manifest: ``python -m snf_lite results --update-index``.
 """
 
 import argparse
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import nbformat
+from comparison.cell_outputs import is_table
 from paths import FULL_RUN, ROOT
 from run_notebooks import execute, joined
 from text.chapters import Chapter
@@ -28,7 +29,7 @@ class ChapterRecord(records.Record):
     Attributes:
         chapter: Name of the notebook, without suffix.
         code_sha256: ``Chapter.code_sha256`` of the notebook.
-        printed: Standard output of each cell that printed something.
+        printed: Standard output and tables, as text, of each cell that printed or showed some.
     """
 
     kind: ClassVar[str] = "chapter"
@@ -39,9 +40,15 @@ class ChapterRecord(records.Record):
 
 
 def printed(notebook: nbformat.NotebookNode) -> list[str]:
-    """Standard output of each cell that printed something."""
+    """Standard output and tables, as text, of each cell that printed or showed some."""
     outputs = [joined(cell.outputs) for cell in notebook.cells if cell.cell_type == "code"]
-    return [one.text for cell in outputs for one in cell if one.get("name") == "stdout"]
+    return [text for cell in outputs if (text := "\n".join(filter(None, map(_as_text, cell))))]
+
+
+def _as_text(output: nbformat.NotebookNode) -> str:
+    if is_table(output.get("data", {})):
+        return f"{output.data['text/plain']}\n"
+    return output.text if output.get("name") == "stdout" else ""
 
 
 def record_of(path: Path, notebook: nbformat.NotebookNode, seconds: float) -> ChapterRecord:

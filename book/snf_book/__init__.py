@@ -1,1 +1,1 @@
-"""Support of the chapters: figures with sliders, measured numbers, exercises, prior work."""
+"""Support of the chapters: figures with sliders, tables, checks, measured numbers, exercises, prior work."""

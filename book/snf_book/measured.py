@@ -1,26 +1,64 @@
-"""Numbers of a run for the text of its chapter.
+"""Numbers of a run for the text of its chapter, and how a number is written.
 
 The text has ``<!-- gap -->1.08<!-- / -->``; ``make notebooks`` writes the measured value between the marks, and a test
 compares. The output of the call itself is hidden in notebooks and pages.
 """
 
+import math
+import re
 from typing import Any
 
 _RECORD = "application/papermill.record/text/plain"
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+#: Powers of ten that a number in e-notation is written without.
+_PLAIN_POWERS = range(-2, 3)
+
+
+def number(value: Any, spec: str = "") -> str:
+    """A number as a book prints it: ``number(-8e-5, ".0e")`` is "−8 × 10⁻⁵", ``number(-0.5, "+.2f")`` "−0.50".
+
+    The blanks around × do not break. In e-notation, powers from 10⁻² to 10² are written out, with the same digits. A
+    zero has no sign: rounding would decide it.
+
+    Args:
+        value: a number, or a tensor of one.
+        spec: as for ``format``: ".1f", "+.2f", ",d", ".0e".
+    """
+    text = format(value, spec)
+    if math.isinf(value):
+        return text.replace("inf", "∞").replace("-", "−")
+    mantissa, letter, power = text.partition("e")
+    if letter and int(power) in _PLAIN_POWERS:
+        rounded = float(text)
+        sign = "+" if text.startswith("+") else ""
+        mantissa, letter = format(rounded, f"{sign}.{max(0, _decimals(mantissa) - int(power))}f"), ""
+    if not re.search("[1-9]", mantissa):
+        mantissa = mantissa.lstrip("+-")
+    mantissa = mantissa.replace("-", "−")
+    return f"{mantissa}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}{power_of_ten(int(power))}" if letter else mantissa
+
+
+def power_of_ten(exponent: int) -> str:
+    """10⁻⁵ for −5."""
+    return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def _decimals(text: str) -> int:
+    return len(text.partition(".")[2])
 
 
 def measured(**values: str) -> None:
     """Store results for the chapter's text, each by the name of its mark; outside a notebook only check them.
 
     Args:
-        values: name → the rounded number as the text shows it: ``gap=f"{gap:.2f}"``.
+        values: name → the rounded number as the text shows it: ``gap=number(gap, ".2f")``.
 
     Raises:
         TypeError: a value is not a string; the author decides how many digits to show.
     """
     for name, value in values.items():
         if not isinstance(value, str):
-            raise TypeError(f"measured: expected {name} as rounded text, such as f'{{x:.2f}}', got {value!r}.")
+            raise TypeError(f"measured: expected {name} as rounded text, such as number(x, '.2f'), got {value!r}.")
     try:
         from IPython.core.interactiveshell import InteractiveShell
         from IPython.display import display

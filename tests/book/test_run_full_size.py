@@ -24,13 +24,14 @@ def small_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_a_full_run_prints_is_kept(tmp_path: Path) -> None:
     chapter = notebook(
-        tmp_path / "short.ipynb", "import os\nprint(os.environ['SNF_FULL'])", "1 + 1", "print('a')\nprint('b')"
-    )
+        tmp_path / "short.ipynb", "import os\nprint(os.environ['SNF_FULL'])", "1 + 1", "print('a')\nprint('b')",
+        "from snf_book.tables import table\nprint('c')\ntable([['d', 1]], {'': '', 'e': 'd'}, caption='f')",
+    )  # fmt: skip
     before = chapter.read_bytes()
     path = run_full_size.run(chapter, tmp_path / "out")
     assert path == tmp_path / "out" / "full-short" / "full.json"
     found = records.read_record(path, run_full_size.ChapterRecord)
-    assert found.printed == ["1\n", "a\nb\n"]
+    assert found.printed == ["1\n", "a\nb\n", "c\n\nf\n\n   e\n----\nd  1\n"]
     assert found.chapter == "short" and found.command.endswith("book/_tools/run_full_size.py book/short.ipynb")
     assert found.package == provenance.package_identity() and found.seconds > 0
     assert chapter.read_bytes() == before

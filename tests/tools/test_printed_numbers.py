@@ -10,6 +10,7 @@ from comparison.printed_numbers import NUMBER, allowed, compared
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from paths import ROOT
+from snf_book.tables import table
 
 pytest_plugins = ["pytester"]
 
@@ -22,6 +23,9 @@ ALIKE = [
     ("a  9.99   9.99", "a 10.00  10.00"),
     ("9.9e-05", "1.0e-04"),
     ("2e-07", "3e-07"),
+    ("8\u00a0×\u00a010⁻⁵", "9\u00a0×\u00a010⁻⁵"),
+    ("−9.9 × 10⁻⁵|", "−1.0 × 10⁻⁴|"),
+    ("9 × 10⁹", "1 × 10¹⁰"),
     ("999.9", "1,000.0"),
     ("-0.1", "-0.0"),
     ("97.8 %, 97.8%, 41.0°", "97.9 %, 97.9%, 41.1°"),
@@ -43,6 +47,10 @@ UNLIKE = {
     "a point": ("1", "1.0"),
     "an exponent": ("1.5", "1.5e+00"),
     "how an exponent is written": ("1.5e-05", "1.5e-5"),
+    "an exponent in another form": ("1.5e-05", "1.6 × 10⁻⁵"),
+    "two units before × 10": ("8 × 10⁻⁵", "6 × 10⁻⁵"),
+    "the sign of × 10": ("8 × 10⁻⁵", "8 × 10⁵"),
+    "a power of ten alone": ("below 10⁻¹⁰", "below 10⁻⁹"),
     "separators": ("1000.0", "1,000.1"),
     "a number more": ("1.0 ", "1.0 2.0"),
     "what stood before a number that is wider": ("a:|9.99", "a:10.00"),
@@ -73,7 +81,9 @@ def test_anything_else_is_not() -> None:
 
 def test_what_counts_as_a_number() -> None:
     text = "x2 -3, +0.5 1,234.5 1,2 2.8e-02 v1.2 1.2.3 #12 #1e90ff 3-4.5 8×8 (−7.) 10px .5em a_1 2026-01-02"
+    text += " 2 × 10⁻⁵ 4×10⁵"
     numbers = ["-3", "+0.5", "1,234.5", "1", "2", "2.8e-02", "3", "4.5", "8", "8", "−7", "2026", "01", "02"]
+    numbers += ["2 × 10⁻⁵", "4"]
     assert NUMBER.findall(text) == numbers
 
 
@@ -109,6 +119,18 @@ def test_what_an_output_gives_in_several_forms_counts_once() -> None:
 
     numbers = numbers_of([figure("0.5")], [figure("0.6")])
     assert numbers.off.all == {("0.5", "0.6"): 2} and numbers.all.total() == 2
+
+
+def test_the_text_of_a_table_is_compared_without_the_blanks_that_align_it() -> None:
+    def found(number: str, word: str = "nats") -> list[NotebookNode]:
+        made = table([["a", number], ["b", "1.5"]], {"": "", word: ""}, caption="Which is smaller.")
+        return [new_output("execute_result", data=made._repr_mimebundle_())]
+
+    assert numbers_of(found("9.99"), found("10.00")).off.all == {("9.99", "10.00"): 1}
+    for unlike in (found("10.01"), found("9.99", "bits"), found("8 × 10⁻⁵")):
+        assert differences(found("9.99"), compare_cell(found("9.99"), unlike, str).outputs, str)
+    columns = [new_output("execute_result", data={"text/plain": f"a  {n}\nb   1.50"}) for n in ("9.99", "10.00 ")]
+    assert differences(columns[:1], compare_cell(columns[:1], columns[1:], str).outputs, str)
 
 
 def test_a_mark_of_a_printed_number_counts_once() -> None:

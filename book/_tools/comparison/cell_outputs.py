@@ -23,6 +23,9 @@ from comparison.printed_numbers import Pair, compared
 #: Names in an output under which no text for a reader stands.
 NOT_PRINTED = ("output_type", "name", "metadata", "traceback")
 
+#: In the HTML of a table that ``snf_book.tables`` made.
+TABLE = '<div class="snf-table"'
+
 #: Characters of a line that are shown on either side of a difference.
 AROUND = 60
 
@@ -78,7 +81,7 @@ def compare_cell(stored: Sequence[NotebookNode], fresh: Sequence[NotebookNode], 
     forms: dict[int, list[Counter[Pair]]] = defaultdict(list)
     measured: Counter[Pair] = Counter()
     for old, new in _paired(stored, outputs):
-        pairs = compared(sanitize(old.value), sanitize(new.value))
+        pairs = compared(*(unaligned(text, sanitize(text.value)) for text in (old, new)))
         if pairs is None:
             continue
         new.place[new.name] = old.value
@@ -87,6 +90,18 @@ def compare_cell(stored: Sequence[NotebookNode], fresh: Sequence[NotebookNode], 
         else:
             forms[old.output].append(Counter(pairs))
     return Comparison(outputs, Numbers(sum(map(_counted_once, forms.values()), Counter()), measured))
+
+
+def is_table(data: MutableMapping[str, Any]) -> bool:
+    """Whether these forms of an output are those of a table."""
+    return str(data.get("text/html", "")).startswith(TABLE)
+
+
+def unaligned(text: Text, value: str) -> str:
+    """The text of a table without blanks that align its columns: one wider number moves all others of its column."""
+    if not (text.name == "text/plain" and is_table(text.place)):
+        return value
+    return re.sub("^ +| +$|-{3,}", "", re.sub("  +", " ", value), flags=re.MULTILINE)
 
 
 def _moved(numbers: Counter[Pair]) -> Counter[Pair]:

@@ -8,8 +8,9 @@ the boundary between two roundings is printed as one or the other. ``compared`` 
 - a number with a decimal point or an exponent has as many decimals, and is off by one unit of its last digit at most;
 - blanks may change where a number in a column becomes wider (9.99 → 10.00).
 
-The sign of a zero is a sign: a chapter should not print one that rounding decides. Digits inside a word, an identifier,
-a color or a version (``x2``, ``#1e90ff``, ``1.10.2``) are text. Few numbers may be off at all: ``allowed``.
+An exponent is ``e-05`` or, as ``snf_book.measured.number`` writes it, ``× 10⁻⁵``. The sign of a zero is a sign: a
+chapter should not print one that rounding decides. Digits inside a word, an identifier, a color or a version (``x2``,
+``#1e90ff``, ``1.10.2``) are text. Few numbers may be off at all: ``allowed``.
 """
 
 import re
@@ -25,9 +26,13 @@ NUMBER = re.compile(
     r"[-+−]?"
     r"(?:[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)"
     r"(?:\.[0-9]+)?"
-    r"(?:[eE][-+]?[0-9]+)?"
+    r"(?:[eE][-+]?[0-9]+|[ \u00a0]×[ \u00a0]10⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+)?"
     r"(?!\w|\.[0-9])"
 )
+
+EXPONENT = re.compile(r"([eE]|\s×\s10|$)")
+#: What ``× 10⁻⁵`` has in place of ``e-5``, and commas between thousands.
+PLAIN = str.maketrans("−⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "--0123456789", ",")
 
 #: A number as stored and as printed by the fresh run.
 Pair = tuple[str, str]
@@ -54,15 +59,15 @@ def same_number(stored: str, fresh: str) -> bool:
     return stored == fresh or (_form(stored) == _form(fresh) and _one_unit_apart(stored, fresh))
 
 
-def _form(number: str) -> tuple[str, int, bool]:
-    """What two roundings of one result have in common: the sign, the decimals, whether there is an exponent."""
-    mantissa, letter, _ = number.lower().partition("e")
-    return number[0].strip("0123456789"), len(mantissa.partition(".")[2]), bool(letter)
+def _form(number: str) -> tuple[str, int, str]:
+    """What two roundings of one result have in common: the sign, the decimals, what an exponent stands behind."""
+    mantissa, mark, _ = EXPONENT.split(number, maxsplit=1)
+    return number[0].strip("0123456789"), len(mantissa.partition(".")[2]), mark
 
 
 def _one_unit_apart(stored: str, fresh: str) -> bool:
-    _, decimals, has_exponent = _form(stored)
-    if not (decimals or has_exponent):
+    _, decimals, exponent = _form(stored)
+    if not (decimals or exponent):
         return False  # whole, and not the same
     first, second = _value(stored), _value(fresh)
     if len({"," in number for number in (stored, fresh) if abs(_value(number)) >= 1000}) > 1:
@@ -73,7 +78,8 @@ def _one_unit_apart(stored: str, fresh: str) -> bool:
 
 
 def _value(number: str) -> Decimal:
-    return Decimal(number.replace("−", "-").replace(",", ""))
+    mantissa, mark, exponent = EXPONENT.split(number, maxsplit=1)
+    return Decimal((f"{mantissa}e{exponent}" if mark else mantissa).translate(PLAIN))
 
 
 def _same_text(stored: Sequence[str], fresh: Sequence[str], pairs: Sequence[Pair]) -> bool:

@@ -1,0 +1,50 @@
+"""Tables that cells show (``snf_book/tables.py``) get a number in their chapter, "Table 11.1", and can be linked to.
+
+``[words](#table-NAME)`` leads to the table from its own page, ``[words](CHAPTER.ipynb#table-NAME)`` from any other. The
+words stay as they are written; a link without words gets the table's caption.
+"""
+
+import re
+from collections.abc import Iterator
+from html import unescape
+from typing import Any, cast
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.domains.std import StandardDomain
+
+TABLE = re.compile(r'<div class="snf-table"(?: id="(table-[a-z0-9-]+)")?.*?<caption[^>]*><span>(.*?)</span>', re.DOTALL)
+CAPTION = re.compile(r"(<caption[^>]*><span>)")
+
+
+def tables(page: nodes.document) -> Iterator[tuple[nodes.raw, re.Match[str]]]:
+    """Each table of a page, in order."""
+    for node in page.findall(nodes.raw):
+        if node.get("format") == "html" and (found := TABLE.match(node.astext())):
+            yield node, found
+
+
+def make_targets(app: Sphinx, page: nodes.document) -> None:
+    """For ``doctree-read``: what MyST looks up when it resolves a link."""
+    name = app.env.docname
+    domain = cast(StandardDomain, app.env.get_domain("std"))
+    for _, (anchor, caption) in ((node, found.groups()) for node, found in tables(page)):
+        if anchor:
+            domain.note_hyperlink_target(anchor, name, anchor, unescape(caption))
+            app.env.metadata[name].setdefault("myst_slugs", {})[anchor] = (0, anchor, unescape(caption))
+
+
+def number(app: Sphinx, page: nodes.document, name: str) -> None:
+    """For ``doctree-resolved``, when the numbers of the chapters are known."""
+    chapter = app.env.toc_secnumbers.get(name, {}).get("", ())
+    for place, (node, _) in enumerate(tables(page), start=1):
+        label = ".".join(map(str, [*chapter[:1], place]))
+        shown = CAPTION.sub(rf'\1<span class="snf-number">Table {label}</span> ', node.astext(), count=1)
+        node.children[:] = [nodes.Text(shown)]
+        node.rawsource = shown
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("doctree-read", make_targets)
+    app.connect("doctree-resolved", number)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
