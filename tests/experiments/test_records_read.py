@@ -10,6 +10,7 @@ import pytest
 from each_case import check_each
 from run_full_size import ChapterRecord
 from snf_book.beyond import study as gap
+from snf_book.prior_work import long_record
 from snf_book.prior_work import record as prior
 
 from snf_lite.benchmarks import own_data
@@ -26,6 +27,7 @@ KINDS: dict[str, type[Record]] = {
     "bench.json": BenchmarkRecord,
     "preprocessing.json": preprocessing.PixelRecord,
     "prior.json": prior.PriorRecord,
+    long_record.FILE: long_record.LongRecord,
     gap.FILE: gap.GapRecord,
     own_data.FILE: own_data.OwnDataRecord,
     "full.json": ChapterRecord,
@@ -38,6 +40,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "bench.json": read_bench,
     "preprocessing.json": preprocessing.read,
     "prior.json": prior.read,
+    long_record.FILE: long_record.read,
     gap.FILE: gap.read,
     own_data.FILE: own_data.read,
 }
@@ -53,6 +56,7 @@ ALTERED: dict[str, Callable[[dict[str, Any]], object]] = {
     ],
     "preprocessing.json": lambda stored: stored["results"]["test"].update(logit=1.0),
     "prior.json": lambda stored: stored["systems"]["NICE"]["plane"].update(integral=0.5),
+    long_record.FILE: lambda stored: next(iter(stored["systems"].values())).update(integral=0.5),
     gap.FILE: lambda stored: stored["variants"]["paper"]["nats"].pop(),
     own_data.FILE: lambda stored: [
         result.update(mean=1.0)

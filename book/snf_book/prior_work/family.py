@@ -17,17 +17,16 @@ from snf_book.prior_work import glyphs, long_record, record
 from snf_book.prior_work.systems import system_named
 from snf_book.prior_work.tiles import tile
 
-#: Rows from top to bottom: year, and whether they hold densities or words alone.
-ROWS: tuple[tuple[str, bool], ...] = (
-    ("before", False), ("2014", True), ("2015", True), ("2015", True), ("2016", True), ("2017", True), ("2018", True),
-    ("2018", False), ("2019", True), ("2019", True), ("2019", True), ("2020", False), ("2020", True), ("2020", True),
-    ("since", False),
+#: Rows from top to bottom: years, and the height in pixels.
+ROWS: tuple[tuple[str, int], ...] = (
+    ("before 2014", 56), ("2014–2015", 190), ("2015–2016", 190), ("2017", 190), ("2018", 190), ("2018", 62),
+    ("2019", 190), ("2019", 206), ("2019", 190), ("2020", 62), ("2020", 220), ("2020", 190), ("since 2021", 78),
 )  # fmt: skip
-#: Heights of the two kinds of rows, and of the headings, in pixels.
-TALL, LOW, HEADING = 204, 92, 66
+#: Height of the headings.
+HEADING = 66
 #: What gives the columns their names, and their number of columns.
 HEADINGS: tuple[tuple[str, int], ...] = (
-    ("1 Put the numbers in order", 2),
+    ("1 Put the coordinates in order", 2),
     ("2 Change little", 1),
     ("3 Sum a series, 4 stay on the lattice", 1),
     ("Leave the map alone", 1),
@@ -59,58 +58,64 @@ class Member:
 
 MEMBERS: tuple[Member, ...] = (
     Member("NICE", 0, 1),
-    Member("Real NVP", 0, 4, "NICE"),
-    Member("Glow", 0, 6, "Real NVP"),
-    Member("Flow++", 0, 8, "Glow"),
-    Member("emerging convolutions", 0, 9, "Glow"),
-    Member("IAF", 1, 4),
-    Member("MAF", 1, 5, "IAF"),
-    Member("NAF", 1, 6, "MAF"),
-    Member("B-NAF", 1, 8, "NAF"),
-    Member("sum-of-squares polynomial", 1, 9, "MAF"),
-    Member("neural spline", 1, 10, "MAF"),
-    Member("TarFlow", 1, 14, "MAF", 2024, "https://arxiv.org/abs/2412.06329"),
-    Member("radial", 2, 2),
-    Member("planar", 2, 3),
-    Member("Sylvester", 2, 6, "planar"),
-    Member("FFJORD", 2, 7, "", 2018, "https://arxiv.org/abs/1810.01367", restricted=False),
-    Member("flow matching", 2, 14, "FFJORD", 2022, "https://arxiv.org/abs/2210.02747", restricted=False),
-    Member("i-ResNet", 3, 6),
-    Member("residual flows", 3, 8, "i-ResNet"),
-    Member("integer discrete flows", 3, 9, "NICE"),
-    Member("convolution exponential", 3, 12, "emerging convolutions"),
-    Member("independent component analysis", 4, 0, "", 1995, "https://doi.org/10.1162/neco.1995.7.6.1129"),
-    Member("relative gradient", 4, 11, "independent component analysis", 2020, "https://arxiv.org/abs/2006.15090"),
-    Member("self-normalizing flow", 4, 12),
-    Member("its exact twin", 4, 13),
-    Member("free-form flows", 4, 14, "self-normalizing flow", 2023, "https://arxiv.org/abs/2310.16624"),
+    Member("Real NVP", 0, 2, "NICE"),
+    Member("Glow", 0, 4, "Real NVP"),
+    Member("Flow++", 0, 6, "Glow"),
+    Member("emerging convolutions", 0, 7, "Glow"),
+    Member("IAF", 1, 2),
+    Member("MAF", 1, 3, "IAF"),
+    Member("NAF", 1, 4, "MAF"),
+    Member("B-NAF", 1, 6, "NAF"),
+    Member("sum-of-squares polynomial", 1, 7, "MAF"),
+    Member("neural spline", 1, 8, "MAF"),
+    Member("TarFlow", 1, 12, "MAF", 2024, "https://arxiv.org/abs/2412.06329"),
+    Member("radial", 2, 1),
+    Member("planar", 2, 2),
+    Member("Sylvester", 2, 4, "planar"),
+    Member("FFJORD", 2, 5, "", 2018, "https://arxiv.org/abs/1810.01367", restricted=False),
+    Member("flow matching", 2, 12, "FFJORD", 2022, "https://arxiv.org/abs/2210.02747", restricted=False),
+    Member("i-ResNet", 3, 4),
+    Member("residual flows", 3, 6, "i-ResNet"),
+    Member("integer discrete flows", 3, 7, "NICE"),
+    Member("convolution exponential", 3, 10, "emerging convolutions"),
+    Member("ICA", 4, 0, "", 1995, "https://doi.org/10.1162/neco.1995.7.6.1129"),
+    Member("relative gradient", 4, 9, "ICA", 2020, "https://arxiv.org/abs/2006.15090"),
+    Member("self-normalizing flow", 4, 10),
+    Member("its exact twin", 4, 11),
+    Member("free-form flows", 4, 12, "self-normalizing flow", 2023, "https://arxiv.org/abs/2310.16624"),
 )  # fmt: skip
-#: Place of the true density, beside the key of the signs.
+#: Place of the true density, above the key of the signs.
 TRUTH = Member("the true density", 3, 1)
 KEY = Member("key", 3, 2)
 
 _STYLE = f"""
 #family-tree {{margin:1em 0}}
-#family-tree .tree {{display:grid;grid-template-columns:2.6em repeat({COLUMNS},minmax(0,1fr));
- grid-template-rows:{HEADING}px {" ".join(f"{TALL if tall else LOW}px" for _, tall in ROWS)};
+#family-tree .tree {{display:grid;grid-template-columns:3.6em repeat({COLUMNS},minmax(0,1fr));
+ grid-template-rows:{HEADING}px {" ".join(f"{height}px" for _, height in ROWS)};
  line-height:1.2;font-size:12px}}
 #family-tree .tree>section {{display:contents}}
-#family-tree h4,#family-tree .year {{margin:0;font-size:13px;font-weight:bold;padding:4px}}
-#family-tree h4 {{border-bottom:2px solid currentColor;margin-right:8px}}
+#family-tree .heading,#family-tree .year {{font-size:13px;font-weight:bold;padding:4px}}
+#family-tree .heading {{border-bottom:2px solid currentColor;margin-right:8px;align-self:end}}
 #family-tree .year {{border-top:1px solid rgba(128,128,128,.45);grid-column:1/-1}}
+#family-tree .year span {{display:block;width:2.6em}}
 #family-tree .member {{padding:5px 12px;min-width:0;overflow-wrap:break-word}}
-#family-tree .member img {{display:block;width:100%;max-width:150px;aspect-ratio:1;background:none;padding:0}}
-#family-tree .member svg {{float:right;margin:2px 0 0 4px}}
+#family-tree .member img {{display:block;width:100%;max-width:150px;aspect-ratio:1}}
+#family-tree .tile {{display:block;position:relative;max-width:150px}}
+#family-tree .tile svg {{position:absolute;right:3px;bottom:3px;background:#fff;color:#000}}
+#family-tree .sign {{display:flex;gap:6px;margin-bottom:3px}}
+#family-tree .sign svg {{flex:none}}
 #family-tree .member small {{display:block;font-size:12px}}
-#family-tree .aside {{opacity:.75;font-style:italic}}
+#family-tree .aside {{font-style:italic}}
+#family-tree .drawn {{display:none}}
 #family-tree .arrows {{width:100%;height:100%;overflow:visible;pointer-events:none}}
 #family-tree label {{margin-right:1em}}
 #family-tree .switch-short:checked~.tree .long,#family-tree .switch-long:checked~.tree .short {{display:none}}
 @media (max-width:720px) {{
  #family-tree .tree,#family-tree .tree>section {{display:block}}
  #family-tree .arrows,#family-tree .year {{display:none}}
+ #family-tree .drawn {{display:inline}}
  #family-tree .member {{display:flow-root;padding:5px 0;font-size:14px}}
- #family-tree .member img {{float:left;width:110px;margin-right:12px}}
+ #family-tree .tile,#family-tree .member>img {{float:left;width:110px;margin-right:12px}}
 }}
 """
 
@@ -128,7 +133,7 @@ class FamilyTree:
         return {"text/html": self.html(), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        return "\n".join(f"{year_of(one)} {one.name}{_after(one)}" for one in MEMBERS)
+        return "\n".join(f"{year_of(one)} {one.name}{f', after {one.after}' * bool(one.after)}" for one in MEMBERS)
 
     def html(self) -> str:
         """The figure as HTML with its own style sheet; nothing is loaded."""
@@ -138,7 +143,7 @@ class FamilyTree:
             for which, words, checked in (("long", "longer runs", " checked"), ("short", "600 steps", ""))
         )
         years = "".join(
-            f'<div class="year" style="grid-row:{row + 2}">{label}</div>\n'
+            f'<div class="year" style="grid-row:{row + 2}"><span>{label.replace("–", "–<wbr>")}</span></div>\n'
             for row, (label, _) in enumerate(ROWS)
             if row == 0 or label != ROWS[row - 1][0]
         )
@@ -149,14 +154,13 @@ class FamilyTree:
         )
 
     def _sections(self) -> Iterator[str]:
+        yield f"<section>\n{self._cell(TRUTH)}{self._cell(KEY)}</section>\n"
         start = 0
         for heading, width in HEADINGS:
             members = [one for one in MEMBERS if start <= one.column < start + width]
-            if start <= TRUTH.column < start + width:
-                members = [TRUTH, KEY, *members]
             place = f"grid-row:1;grid-column:{start + 2}/span {width}"
             cells = "".join(self._cell(one) for one in members)
-            yield f'<section>\n<h4 style="{place}">{heading}</h4>\n{cells}</section>\n'
+            yield f'<section>\n<div class="heading" style="{place}">{heading}</div>\n{cells}</section>\n'
             start += width
 
     def _cell(self, one: Member) -> str:
@@ -170,23 +174,19 @@ class FamilyTree:
         if one is TRUTH:
             value, density = self.truth
             image = _image(density, "The true density: eight round spots on a circle.")
-            return f"{image}{one.name}<small>{number(value, '.2f')}</small>"
+            return f"{image}{one.name}<small>log p {number(value, '.2f')}</small>"
         if one.paper:
-            kind = "" if one.restricted else "continuous time: "
             link = f'<a href="{escape(one.paper)}">{escape(one.name)}</a>'
-            return f"{kind}{link}<small>{one.year}{escape(_after(one))}</small>"
-        densities = "".join(self._density(one.name, which) for which in ("long", "short"))
+            return f"{link}<small>{one.year}{'' if one.restricted else ', continuous time'}{_after(one)}</small>"
+        shown = {
+            "long": (self.longer[one.name], long_record.density_of(self.longer[one.name]), "longer run"),
+            "short": (self.short[one.name]["plane"], record.density_of(self.short[one.name]), "600 steps"),
+        }
+        images = "".join(_image(shown[key][1], f"Density of {one.name}, {shown[key][2]}", key) for key in shown)
+        values = "".join(f'<span class="{key}">{number(shown[key][0]["log_prob"], ".2f")}</span>' for key in shown)
         name = f'<a href="#{anchor(one.name)}">{escape(one.name)}</a>'
-        return f"{densities}{glyphs.glyph(one.name)}{name}<small>{year_of(one)}{escape(_after(one))}</small>"
-
-    def _density(self, name: str, which: str) -> str:
-        if which == "long":
-            entry, density, words = self.longer[name], long_record.density_of(self.longer[name]), "longer run"
-        else:
-            entry, density, words = self.short[name]["plane"], record.density_of(self.short[name]), "600 steps"
-        found = number(entry["log_prob"], ".2f")
-        image = _image(density, f"Density of {name}, {words}")
-        return f'<div class="{which}">{image}<small>log p {found}</small></div>'
+        image = f'<span class="tile">{images}{glyphs.glyph(one.name)}</span>'
+        return f"{image}{name}<small>{year_of(one)}, log p {values}{_after(one)}</small>"
 
 
 def year_of(one: Member) -> int:
@@ -228,13 +228,15 @@ def _arrow(one: Member) -> Iterator[str]:
 
 def _top(row: int) -> int:
     """Distance of a row from the top of the first, in pixels."""
-    return sum(TALL if tall else LOW for _, tall in ROWS[:row])
+    return sum(height for _, height in ROWS[:row])
 
 
 def _after(one: Member) -> str:
-    return f", after {one.after}" if one.after else ""
+    """What a work builds on, in words; where there is an arrow they are shown in the list alone."""
+    drawn = ' class="drawn"' * any(other.name == one.after and other.column == one.column for other in MEMBERS)
+    return f"<span{drawn}>, after {escape(one.after)}</span>" * bool(one.after)
 
 
-def _image(density: Tensor, words: str) -> str:
-    data = base64.b64encode(tile(density)).decode("ascii")
-    return f'<img alt="{escape(words)}" src="data:image/png;base64,{data}">'
+def _image(density: Tensor, words: str, which: str = "") -> str:
+    place, data = f' class="{which}"' * bool(which), base64.b64encode(tile(density)).decode("ascii")
+    return f'<img{place} alt="{escape(words)}" src="data:image/png;base64,{data}">'

@@ -47,7 +47,7 @@ def sign(kind: str) -> str:
 
 def key() -> str:
     """A list of the signs with what they say."""
-    return "".join(f'<div style="clear:both">{sign(kind)}{words}</div>' for kind, (words, _) in MATRICES.items())
+    return "".join(f'<div class="sign">{sign(kind)}{words}</div>' for kind, (words, _) in MATRICES.items())
 
 
 def _matrix(shade: Shade) -> str:
