@@ -21,13 +21,16 @@ FIELDS = {"place", "says", "equation", "section", "function", "test", "absent", 
 HEAD = """\
 # From paper to book
 
-Each slide of the authors' talk of July 2021 with something on it, each equation, table and figure of the paper
-{cite:p}`keller2021`, and what its public code taught its readers: where it is in this book, the function that computes
-it, and the tests that check the function. Slides are told apart by their headings, as they follow one another. Of the
-paper, what is gone through is its first public version and its talk. What the book does not have is said, with the
-reason; what the book has and the paper does not stands in a part of its own. This page is written by `make notebooks`.
+Where each part of the paper {cite:p}`keller2021` is in this book: each slide of the authors' talk of July 2021 that
+has something on it, each equation, table and figure of the paper's first public version, and what its public code
+taught its readers. Slides are told apart by their headings, in their order. Each line leads to a section, to a
+numbered equation and to the function that computes it. Where the book has nothing, the line says why; what only the
+book has stands in a part of its own. The tests are folded away below each part. This page is written by `make
+notebooks`.
 """
-HEADING = "| there | in this book | tests |\n|---|---|---|\n"
+HEADING = "| in the paper | in this book |\n|---|---|\n"
+#: The dropdown of a part: what checks its lines.
+FOLDED = ":::{dropdown} For maintainers: the tests\n:class-container: snf-maintainers\n\n| line | tests |\n|---|---|\n"
 
 Line = dict[str, Any]
 
@@ -89,25 +92,32 @@ def link(section: str) -> str:
 
 
 def place_in_book(line: Line) -> Iterator[str]:
-    """What stands in the middle column: sections and equations, or that there are none and why; then functions."""
+    """What stands in the right column: sections and equations, or that there are none and why; then functions."""
     if why := line.get("absent"):
         yield f"**not in the book:** {why}"
     yield from map(link, sections(line))
     if labels := listed(line, "equation"):
-        yield ", ".join(f"[{label}](#{label})" for label in labels)
+        yield ", ".join(f"[](#{label})" for label in labels)
     yield from map(equations.linked, functions(line))
 
 
 def row(line: Line) -> str:
     """A row of a table."""
-    there = f"**{line['place']}**: {line['says']}"
-    cells = there, "<br>".join(place_in_book(line)), "<br>".join(f"`{name}`" for name in checks(line))
-    return f"| {' | '.join(cells)} |\n"
+    return f"| **{line['place']}**: {line['says']} | {'<br>'.join(place_in_book(line))} |\n"
+
+
+def tests(lines: list[Line]) -> str:
+    """The tests of a part, folded away; nothing where it has none."""
+    rows = [
+        f"| {line['place']} | {'<br>'.join(f'`{name}`' for name in checks(line))} |\n" for line in lines if checks(line)
+    ]
+    return f"\n{FOLDED}{''.join(rows)}:::\n" if rows else ""
 
 
 def table(heading: str, lines: list[Line]) -> str:
     """A section of the page."""
-    return f"\n## {heading}\n\n:::{{container}} snf-paper-map\n{HEADING}{''.join(map(row, lines))}:::\n"
+    shown = f":::{{container}} snf-paper-map\n{HEADING}{''.join(map(row, lines))}:::\n"
+    return f"\n## {heading}\n\n{shown}{tests(lines)}"
 
 
 def page() -> str:

@@ -22,7 +22,8 @@ import status
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from paths import ROOT, RUNTIMES, cell_names, first_cell, notebooks, write
-from text import chapter_map, equations, package_map
+from reference import choosing_lambda, families, formula_sheet
+from text import chapter_map, package_map
 from text.placeholders import RUNTIME, fill, measurements
 
 LONG = 60  # seconds; a chapter that takes longer is reported, not refused
@@ -125,7 +126,7 @@ def main(arguments: list[str]) -> int:
 
 def write_pages() -> None:
     """Write the pages, and the parts of README and CONTRIBUTING, that follow from other files."""
-    for page in (status, chapter_map, equations, one_page, paper_map, package_map):
+    for page in (status, chapter_map, formula_sheet, one_page, paper_map, package_map, families, choosing_lambda):
         page.main()
 
 

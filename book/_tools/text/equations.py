@@ -2,7 +2,7 @@
 
 ``equations.yml`` gives the function; a test is marked ``@pytest.mark.equation("eq-…")`` and fails unless it enters that
 function (``tests/conftest.py``). An equation that only defines a term has ``definition`` in place of a function.
-This file reads all three, and writes the page ``equations.md`` from them.
+This file reads all three; ``reference/formula_sheet.py`` writes the page ``equations.md`` from them.
 """
 
 import ast
@@ -14,21 +14,11 @@ from types import CodeType
 from typing import Any
 
 import yaml
-from paths import ROOT, write
+from paths import ROOT
 
 import snf_lite
-from text.chapters import chapters
 
 DEFINITION = "definition"
-HEAD = """\
-# Equations
-
-Every numbered equation of the book, the function of `snf_lite` that computes it, and the tests that check the function.
-A test of this list has to enter the function; if it does not, it fails. This page is written by `make notebooks`.
-
-| equation | what it says | function | tests |
-|---|---|---|---|
-"""
 
 
 @functools.cache
@@ -81,20 +71,3 @@ def linked(name: str) -> str:
         parent = f"snf_lite.{owner.__name__}" if hasattr(snf_lite, owner.__name__) else name.rpartition(".")[0]
         target = parent + (f".{function.__name__}" if function.__doc__ else "")
     return f"{{py:obj}}`{name.removeprefix('snf_lite.')} <{target}>`"
-
-
-def page() -> str:
-    """The Markdown of the page."""
-    return HEAD + "".join(_row(label) for chapter in chapters() for label in chapter.labels)
-
-
-def _row(label: str) -> str:
-    entry = registry()[label]
-    says = entry["says"].replace("|", "\\|")  # in a table a bar would end the column
-    function = "a definition" if entry["function"] == DEFINITION else f"`{entry['function']}`"
-    listed = "<br>".join(f"`{name}`" for name in proofs().get(label, []))
-    return f"| [{label}](#{label}) | {says} | {function} | {listed} |\n"
-
-
-def main() -> None:
-    write(ROOT / "book" / "equations.md", page())

@@ -1,0 +1,39 @@
+"""The prose of the chapters and pages uses the field's words: no private ones, but for pages not yet rewritten."""
+
+import pytest
+from each_case import check_each
+from reference.words import NOT_YET, hits, offenders, page_files
+
+FOUND = offenders()
+
+
+def test_pages_use_the_fields_words() -> None:
+    def check(name: str) -> None:
+        found = FOUND.get(name, [])
+        assert not found, "\n".join(
+            ["words of ours:", *(f"{word!r}: write {new} (… {place} …)" for word, new, place in found)]
+        )
+
+    check_each([name for name in page_files() if name not in NOT_YET], check, str)
+
+
+def test_a_rewritten_page_leaves_the_list() -> None:
+    done = NOT_YET - set(FOUND)
+    assert not done, f"take {', '.join(sorted(done))} out of NOT_YET in book/_tools/reference/words.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("An event $x$ has a code $z$.", ["event", "code"]),
+        ("The codes of two foreign pictures, the way back.", ["codes", "way back", "foreign"]),
+        ("the gradient of $f(x)$ by $W$ and the gradient by its taps", ["gradient of $····$ by", "gradient by"]),
+        ("the derivative of the logarithm divides by the number", []),
+        ("`event`, ```python\nevents = codes\n```, $event$, [words](events.md#codes) and its source code", []),
+        ("What is dear in grey colours, normalised in vain", ["dear", "in vain", "grey", "colours", "normalised"]),
+        ("A precise exercise raised a promise; it is optimized, like noise or advice.", []),
+        ("Whoever stands behind reads the nats", ["the nats", "stands behind", "Whoever"]),
+    ],
+)
+def test_the_check_finds_words_in_prose_alone(text: str, words: list[str]) -> None:
+    assert sorted(word for word, _, _ in hits(text)) == sorted(words)
