@@ -8,8 +8,10 @@ import pytest
 import torch
 from paths import ROOT
 from PIL import Image
-from snf_book.prior_work import family, glyphs, long_record, record, tiles
+from snf_book.prior_work import record
+from snf_book.prior_work.longer import record as long_record
 from snf_book.prior_work.systems import SYSTEMS
+from snf_book.prior_work.tree import family, glyphs, tiles
 
 from snf_lite.experiments.archive import record_dir
 

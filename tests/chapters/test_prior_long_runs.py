@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from snf_book.prior_work import long_record, long_runs, longer, measures
+from snf_book.prior_work import measures
+from snf_book.prior_work.longer import __main__ as command
+from snf_book.prior_work.longer import budgets
+from snf_book.prior_work.longer import record as long_record
 from snf_book.prior_work.systems import SYSTEMS, system_named
 from snf_book.prior_work.training import Budget
 from torch import nn
@@ -16,47 +19,47 @@ NAMES = ["radial", "self-normalizing flow"]
 
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(longer, "MOST", Budget(3, 32, 1e-3))
+    monkeypatch.setattr(budgets, "MOST", Budget(3, 32, 1e-3))
     monkeypatch.setattr(measures, "CELLS", 40)
     pytest.importorskip("normflows", reason="normflows is not installed: pip install snf-lite[prior]")
 
 
 def run(folder: Path, *names: str) -> dict[str, Any]:
-    long_runs.main(["--seed", "1", "--out", str(folder), "--partial", str(folder / "partial"), "--only", *names])
+    command.main(["--seed", "1", "--out", str(folder), "--partial", str(folder / "partial"), "--only", *names])
     return long_record.read(folder / "prior-work-long-seed1" / long_record.FILE)
 
 
 def test_the_command_writes_what_its_reader_takes(short: None, tmp_path: Path) -> None:
     found = run(tmp_path, *reversed(NAMES))
     assert list(found["systems"]) == NAMES
-    assert found["command"].endswith('long_runs --seed 1 --only radial "self-normalizing flow"')
+    assert found["command"].endswith('longer --seed 1 --only radial "self-normalizing flow"')
     assert set(found["systems"]["radial"]) == set(long_record.LongEntry.__annotations__)
-    assert long_record.density_of(found["systems"]["radial"]).shape == (longer.CELLS, longer.CELLS)
+    assert long_record.density_of(found["systems"]["radial"]).shape == (budgets.CELLS, budgets.CELLS)
 
 
 def test_an_interrupted_command_resumes_with_the_runs_that_finished(
     short: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, trained = run(tmp_path, "radial"), []
-    train = longer.train_and_measure
-    monkeypatch.setattr(long_runs, "train_and_measure", lambda name, seed: trained.append(name) or train(name, seed))
+    train = budgets.train_and_measure
+    monkeypatch.setattr(command, "train_and_measure", lambda name, seed: trained.append(name) or train(name, seed))
     second = run(tmp_path, *NAMES)
     assert trained == NAMES[1:] and second["systems"]["radial"] == first["systems"]["radial"]
-    monkeypatch.setattr(longer, "MOST", Budget(4, 32, 1e-3))
+    monkeypatch.setattr(budgets, "MOST", Budget(4, 32, 1e-3))
     assert run(tmp_path, "radial")["systems"]["radial"]["steps"] == 4, "a run with another budget is no result"
 
 
 def test_the_larger_models_are_larger(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in longer.LARGER:
+    for name in budgets.LARGER:
         pytest.importorskip(system_named(name).library)
         sizes = [sum(weight.numel() for weight in model.parameters()) for model in models_of(name)]
         assert sizes[1] > 1.9 * sizes[0], name
-    assert {*longer.LARGER, *longer.BUDGETS} <= {system.name for system in SYSTEMS}
-    assert all(torch.equal(*pair) for pair in zip(*(longer.build("B-NAF", 3).parameters() for _ in "ab"), strict=True))
+    assert {*budgets.LARGER, *budgets.BUDGETS} <= {system.name for system in SYSTEMS}
+    assert all(torch.equal(*pair) for pair in zip(*(budgets.build("B-NAF", 3).parameters() for _ in "ab"), strict=True))
 
 
 def models_of(name: str) -> tuple[nn.Module, nn.Module]:
-    return system_named(name).plane(0), longer.build(name, 0)
+    return system_named(name).plane(0), budgets.build(name, 0)
 
 
 @pytest.mark.parametrize(

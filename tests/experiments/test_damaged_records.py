@@ -12,8 +12,8 @@ import pytest
 from each_case import check_each
 from paths import ROOT
 from snf_book.beyond import study as gap
-from snf_book.prior_work import long_record
 from snf_book.prior_work import record as prior
+from snf_book.prior_work.longer import record as long_record
 
 from snf_lite.benchmarks.record import misplaced, read_bench
 from snf_lite.benchmarks.suites import SUITES

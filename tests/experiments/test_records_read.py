@@ -10,8 +10,8 @@ import pytest
 from each_case import check_each
 from run_full_size import ChapterRecord
 from snf_book.beyond import study as gap
-from snf_book.prior_work import long_record
 from snf_book.prior_work import record as prior
+from snf_book.prior_work.longer import record as long_record
 
 from snf_lite.benchmarks import own_data
 from snf_lite.benchmarks.record import BenchmarkRecord, read_bench

@@ -12,7 +12,7 @@ from snf_book.prior_work.measures import WINDOW
 from snf_book.prior_work.record import decoded
 from snf_book.prior_work.system import INVERSES
 from snf_book.prior_work.systems import PIXELS, SYSTEMS, system_named
-from snf_book.prior_work.tiles import BRIGHTEST
+from snf_book.prior_work.tree.tiles import BRIGHTEST
 from snf_lite.analysis.figures import panels
 from snf_lite.training.evaluation import bits_per_dim
 

@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 from playwright.sync_api import Browser, Page
-from snf_book.prior_work import family, long_record, record
+from snf_book.prior_work import record
+from snf_book.prior_work.longer import record as long_record
+from snf_book.prior_work.tree import family
 
 from snf_lite.experiments.archive import record_dir
 

@@ -13,9 +13,11 @@ from typing import Any
 from torch import Tensor
 
 from snf_book.measured import number
-from snf_book.prior_work import glyphs, long_record, record
+from snf_book.prior_work import record
+from snf_book.prior_work.longer import record as long_record
 from snf_book.prior_work.systems import system_named
-from snf_book.prior_work.tiles import tile
+from snf_book.prior_work.tree import glyphs
+from snf_book.prior_work.tree.tiles import tile
 
 #: Rows from top to bottom: years, and the height in pixels.
 ROWS: tuple[tuple[str, int], ...] = (
@@ -89,33 +91,33 @@ TRUTH = Member("the true density", 3, 1)
 KEY = Member("key", 3, 2)
 
 _STYLE = f"""
-#family-tree {{margin:1em 0}}
-#family-tree .tree {{display:grid;grid-template-columns:3.6em repeat({COLUMNS},minmax(0,1fr));
+.snf-family {{margin:1em 0;text-align:left}}
+.snf-family .tree {{display:grid;grid-template-columns:3.6em repeat({COLUMNS},minmax(0,1fr));
  grid-template-rows:{HEADING}px {" ".join(f"{height}px" for _, height in ROWS)};
  line-height:1.2;font-size:12px}}
-#family-tree .tree>section {{display:contents}}
-#family-tree .heading,#family-tree .year {{font-size:13px;font-weight:bold;padding:4px}}
-#family-tree .heading {{border-bottom:2px solid currentColor;margin-right:8px;align-self:end}}
-#family-tree .year {{border-top:1px solid rgba(128,128,128,.45);grid-column:1/-1}}
-#family-tree .year span {{display:block;width:2.6em}}
-#family-tree .member {{padding:5px 12px;min-width:0;overflow-wrap:break-word}}
-#family-tree .member img {{display:block;width:100%;max-width:150px;aspect-ratio:1}}
-#family-tree .tile {{display:block;position:relative;max-width:150px}}
-#family-tree .tile svg {{position:absolute;right:3px;bottom:3px;background:#fff;color:#000}}
-#family-tree .sign {{display:flex;gap:6px;margin-bottom:3px}}
-#family-tree .sign svg {{flex:none}}
-#family-tree .member small {{display:block;font-size:12px}}
-#family-tree .aside {{font-style:italic}}
-#family-tree .drawn {{display:none}}
-#family-tree .arrows {{width:100%;height:100%;overflow:visible;pointer-events:none}}
-#family-tree label {{margin-right:1em}}
-#family-tree .switch-short:checked~.tree .long,#family-tree .switch-long:checked~.tree .short {{display:none}}
+.snf-family .tree>section {{display:contents}}
+.snf-family .heading,.snf-family .year {{font-size:13px;font-weight:bold;padding:4px}}
+.snf-family .heading {{border-bottom:2px solid currentColor;margin-right:8px;align-self:end}}
+.snf-family .year {{border-top:1px solid rgba(128,128,128,.45);grid-column:1/-1}}
+.snf-family .year span {{display:block;width:2.6em}}
+.snf-family .member {{padding:5px 12px;min-width:0;overflow-wrap:break-word}}
+.snf-family .member img {{display:block;width:100%;max-width:150px;aspect-ratio:1}}
+.snf-family .tile {{display:block;position:relative;max-width:150px}}
+.snf-family .tile svg {{position:absolute;right:3px;bottom:3px;background:#fff;color:#000}}
+.snf-family .sign {{display:flex;gap:6px;margin-bottom:3px}}
+.snf-family .sign svg {{flex:none}}
+.snf-family .member small {{display:block;font-size:12px}}
+.snf-family .aside {{font-style:italic}}
+.snf-family .drawn {{display:none}}
+.snf-family .arrows {{width:100%;height:100%;overflow:visible;pointer-events:none}}
+.snf-family label {{margin-right:1em}}
+.snf-family .switch-short:checked~.tree .long,.snf-family .switch-long:checked~.tree .short {{display:none}}
 @media (max-width:720px) {{
- #family-tree .tree,#family-tree .tree>section {{display:block}}
- #family-tree .arrows,#family-tree .year {{display:none}}
- #family-tree .drawn {{display:inline}}
- #family-tree .member {{display:flow-root;padding:5px 0;font-size:14px}}
- #family-tree .tile,#family-tree .member>img {{float:left;width:110px;margin-right:12px}}
+ .snf-family .tree,.snf-family .tree>section {{display:block}}
+ .snf-family .arrows,.snf-family .year {{display:none}}
+ .snf-family .drawn {{display:inline}}
+ .snf-family .member {{display:flow-root;padding:5px 0;font-size:14px}}
+ .snf-family .tile,.snf-family .member>img {{float:left;width:110px;margin-right:12px}}
 }}
 """
 
@@ -147,9 +149,10 @@ class FamilyTree:
             for row, (label, _) in enumerate(ROWS)
             if row == 0 or label != ROWS[row - 1][0]
         )
+        sections = "".join(self._sections())
         return (
-            f'<figure class="snf-family" id="family-tree">\n<style>{_STYLE}</style>\n{switches}<div class="tree">\n'
-            f"{years}{arrows()}\n{''.join(self._sections())}</div>\n"
+            f'<figure class="snf-figure snf-family" id="family-tree">\n<style>{_STYLE}</style>\n{switches}'
+            f'<div class="tree">\n{years}{arrows()}\n{sections}</div>\n'
             f"<figcaption>{escape(self.caption)}</figcaption>\n</figure>"
         )
 

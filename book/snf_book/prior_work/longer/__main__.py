@@ -1,4 +1,4 @@
-"""``python -m snf_book.prior_work.long_runs``: train the systems longer in the plane, and write the record of a seed.
+"""``python -m snf_book.prior_work.longer``: train the systems longer in the plane, and write the record of a seed.
 
 A system that has finished is kept in the folder of partial results, from which an interrupted command resumes.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from snf_book.prior_work import long_record
-from snf_book.prior_work.longer import setting, train_and_measure
+from snf_book.prior_work.longer import record as long_record
+from snf_book.prior_work.longer.budgets import setting, train_and_measure
 from snf_book.prior_work.systems import SYSTEMS
 from snf_book.prior_work.third_party import LIBRARIES
 from snf_book.prior_work.training import DENSITY, SCALE, TEST, TRAIN, points, true_log_prob
@@ -24,7 +24,7 @@ from snf_lite.runtime.records import write_record
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
-    parser = argparse.ArgumentParser(prog="python -m snf_book.prior_work.long_runs", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m snf_book.prior_work.longer", description=__doc__)
     names = [system.name for system in SYSTEMS]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="systems to run; default: all")
     parser.add_argument("--seed", type=int, default=0, help="random seed of weights, order and noise")
