@@ -59,7 +59,9 @@ def test_a_straight_arrow_crosses_no_cell(html: str) -> None:
         column = int(float(left) * family.COLUMNS // 100)
         assert left == right and int(start) < int(end)
         for one in PLACED:
-            inside = one.column == column and tops[one.row] + 8 < int(end) and int(start) < tops[one.row + 1] - 8
+            inside = (
+                one.column == column and tops[one.row] + 8 < int(end) and int(start) < tops[one.row + one.height] - 8
+            )
             assert not inside, (one.name, start, end)
 
 

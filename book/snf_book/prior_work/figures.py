@@ -16,7 +16,7 @@ from snf_book.prior_work.tree.tiles import BRIGHTEST
 from snf_lite.analysis.figures import panels
 from snf_lite.training.evaluation import bits_per_dim
 
-#: What a table says where a number is missing.
+#: What stands in a table where a number is missing.
 NONE = "–"
 
 

@@ -46,7 +46,8 @@ class Member:
         after: the work that it builds on.
         year: year of a work without a model.
         paper: its address.
-        restricted: False in the column that is not about a restriction of the map: continuous time.
+        restricted: False for continuous time, which is neither a bargain nor a free map of one step.
+        height: number of rows.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Member:
     year: int | None = None
     paper: str = ""
     restricted: bool = True
+    height: int = 1
 
 
 MEMBERS: tuple[Member, ...] = (
@@ -88,7 +90,7 @@ MEMBERS: tuple[Member, ...] = (
 )  # fmt: skip
 #: Place of the true density, above the key of the signs.
 TRUTH = Member("the true density", 3, 1)
-KEY = Member("key", 3, 2)
+KEY = Member("key", 3, 2, height=2)
 
 _STYLE = f"""
 .snf-family {{margin:1em 0;text-align:left}}
@@ -100,7 +102,7 @@ _STYLE = f"""
 .snf-family .heading {{border-bottom:2px solid currentColor;margin-right:8px;align-self:end}}
 .snf-family .year {{border-top:1px solid rgba(128,128,128,.45);grid-column:1/-1}}
 .snf-family .year span {{display:block;width:2.6em}}
-.snf-family .member {{padding:5px 12px;min-width:0;overflow-wrap:break-word}}
+.snf-family .member {{position:relative;padding:5px 12px;min-width:0;overflow-wrap:break-word}}
 .snf-family .member img {{display:block;width:100%;max-width:150px;aspect-ratio:1}}
 .snf-family .tile {{display:block;position:relative;max-width:150px}}
 .snf-family .tile svg {{position:absolute;right:3px;bottom:3px;background:#fff;color:#000}}
@@ -109,7 +111,7 @@ _STYLE = f"""
 .snf-family .member small {{display:block;font-size:12px}}
 .snf-family .aside {{font-style:italic}}
 .snf-family .drawn {{display:none}}
-.snf-family .arrows {{width:100%;height:100%;overflow:visible;pointer-events:none}}
+.snf-family .arrows {{width:100%;height:100%;overflow:visible}}
 .snf-family label {{margin-right:1em}}
 .snf-family .switch-short:checked~.tree .long,.snf-family .switch-long:checked~.tree .short {{display:none}}
 @media (max-width:720px) {{
@@ -168,7 +170,7 @@ class FamilyTree:
 
     def _cell(self, one: Member) -> str:
         aside = "" if one.restricted else " aside"
-        place = f"grid-row:{one.row + 2};grid-column:{one.column + 2}"
+        place = f"grid-row:{one.row + 2}/span {one.height};grid-column:{one.column + 2}"
         return f'<div class="member{aside}" style="{place}">{self._content(one)}</div>\n'
 
     def _content(self, one: Member) -> str:

@@ -46,7 +46,7 @@ def sign(kind: str) -> str:
 
 
 def key() -> str:
-    """A list of the signs with what they say."""
+    """A list of the signs with their meanings."""
     return "".join(f'<div class="sign">{sign(kind)}{words}</div>' for kind, (words, _) in MATRICES.items())
 
 
