@@ -10,11 +10,14 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
+from snf_lite.analysis.drawing import DENSITY, SCALE, figure_png, shades_of_grey
 from snf_lite.analysis.sampling import SamplePair, sample_pair
 from snf_lite.flow import Flow
 
 #: Default number of samples in a figure.
 IMAGES, POINTS = 8, 1000
+#: Dots per inch of a picture of samples.
+DOTS = 150
 
 
 class SampleFigure(Figure):
@@ -30,18 +33,24 @@ class SampleFigure(Figure):
         return self.pair.relative_distance
 
     def png(self) -> bytes:
-        """The figure as a PNG on opaque white."""
-        return self.image("png")
+        """The figure as a PNG on opaque white; of grey pictures in shades of grey, the same pixels in fewer bytes."""
+        raw, small = self.image("png"), io.BytesIO()
+        grey = shades_of_grey(Image.open(io.BytesIO(raw)).convert("RGB"))
+        if grey is None:
+            return raw
+        grey.save(small, "png", optimize=True, dpi=(DOTS, DOTS))
+        return small.getvalue()
 
     def image(self, kind: str) -> bytes:
         """The figure in a format of matplotlib: "png", "jpg", "pdf", "svg" …, without software and date."""
         unwanted = {"png": ["Software"], "pdf": ["CreationDate", "Creator"], "svg": ["Date"]}
         file = io.BytesIO()
-        self.savefig(file, format=kind, dpi=150, metadata=dict.fromkeys(unwanted.get(kind, [])) or None)
+        self.savefig(file, format=kind, dpi=DOTS, metadata=dict.fromkeys(unwanted.get(kind, [])) or None)
         return file.getvalue()
 
     # pyplot does not manage this figure, so a notebook shows it through this method.
-    _repr_png_ = png
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return self.png(), {"width": round(self.get_figwidth() * SCALE)}
 
     def panels(self) -> tuple[tuple[Axes, Tensor, str], tuple[Axes, Tensor, str]]:
         """Axes, samples and title of the learned inverse and of the exact one: side by side for points."""
@@ -128,30 +137,47 @@ def _clouds(pair: SamplePair) -> SampleFigure:
     return figure
 
 
-#: Number of colors in a frame: enough for a drawing, and a page of frames stays small.
-COLORS = 256
-
-
-def figure_png(figure: Figure) -> bytes:
-    """A matplotlib figure as a PNG of at most ``COLORS`` colors on opaque white."""
-    raw = io.BytesIO()
-    figure.savefig(raw, format="png", dpi=90, facecolor="white")
-    small = io.BytesIO()
-    Image.open(raw).convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
-    return small.getvalue()
-
-
-#: Colors that are distinct with any kind of color vision (Okabe and Ito 2008), and a marker for each.
+#: Colors that are distinct with any kind of color vision (after Okabe and Ito 2008), light and dark ground behind them.
 BLUE, ORANGE, GREEN, PINK, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#707070"
+OLIVE, VIOLET = "#8C6D00", "#7B61C4"
 
+#: Color and marker of each series where a figure compares things that have none of their own.
 SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "^"), (PINK, "D"))
+
+#: Color and marker of each thing that the book draws, the same in all chapters. Those that share a color are never
+#: drawn together.
+LOOKS = {
+    "learned": (BLUE, "o"),  # a learned inverse, and a flow with one: self-normalizing
+    "exact": (ORANGE, "s"),  # gradient, inverse, log-determinant, and a flow with these
+    "difference": ("black", "x"),  # of learned and exact: an error
+    "relative": (GREEN, "^"),
+    "emerging": (GREEN, "^"),
+    "lu": (PINK, "D"),
+    "exponential": (PINK, "D"),
+    "tracked": (OLIVE, "v"),
+    "unbiased": (VIOLET, "P"),
+    "linear": (GREY, "."),  # a plain layer, without a determinant
+    "data": (GREY, "."),
+}
+
+
+def look(name: str) -> dict[str, str]:
+    """The color and the marker of a thing (a key of ``LOOKS``), as arguments of matplotlib's ``plot``.
+
+    Raises:
+        ValueError: the book has no color for a thing of that name.
+    """
+    if name not in LOOKS:
+        raise ValueError(f"look: expected one of {', '.join(LOOKS)}, got {name!r}.")
+    color, marker = LOOKS[name]
+    return {"color": color, "marker": marker}
 
 
 class InlineFigure(Figure):
-    """A figure that a notebook shows as the last value of a cell, rendered as a frame of ``explore``."""
+    """A figure that a notebook shows as the last value of a cell, with two dots for each pixel of the page."""
 
-    def _repr_png_(self) -> bytes:
-        return figure_png(self)
+    def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
+        return figure_png(self, DENSITY), {"width": round(self.get_figwidth() * SCALE)}
 
 
 def panels(count: int = 2, height: float = 3.2, width: float = 7.0) -> tuple[Figure, Any]:

@@ -1,5 +1,6 @@
 """Pictures of the plane and the areas in them: what is measured is right, and what is drawn is what was measured."""
 
+import io
 import math
 from itertools import pairwise
 
@@ -8,6 +9,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_rgba
+from PIL import Image
 from snf_book.plane import Plane, polygon_area, show_compass, show_growth_scale, show_warped_grid, square_outline
 from torch import Tensor
 
@@ -234,7 +236,9 @@ def test_panels_are_white_side_by_side_and_show_themselves() -> None:
     assert len(both) == 2 and tuple(figure.get_size_inches()) == (5, 2)
     assert to_rgba(figure.get_facecolor()) == (1, 1, 1, 1)
     assert [axes.get_subplotspec().colspan.start for axes in both] == [0, 1]
-    assert figure._repr_png_().startswith(b"\x89PNG")
+    png, metadata = figure._repr_png_()
+    assert png.startswith(b"\x89PNG") and metadata == {"width": 560}
+    assert Image.open(io.BytesIO(png)).width > 1.5 * metadata["width"]
 
 
 def test_colours_and_markers_are_told_apart() -> None:

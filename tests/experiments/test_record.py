@@ -10,10 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import matplotlib.image
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from small_runs import HELD_OUT, MOONS, fresh
 
 import snf_lite as snf
@@ -160,9 +160,10 @@ def test_images_stand_in_two_named_rows_on_opaque_white(channels: int) -> None:
     above, below = figure.axes
     assert ["learned" in above.get_title(loc="left"), "exact" in below.get_title(loc="left")] == [True, True]
     assert above.get_position().y0 > below.get_position().y1
-    pixels = matplotlib.image.imread(io.BytesIO(figure.png()))
-    assert pixels.shape[-1] == 3 or (pixels[..., 3] == 1).all()
-    assert (pixels[0, 0, :3] == 1).all()
+    stored, drawn = Image.open(io.BytesIO(figure.png())), Image.open(io.BytesIO(figure.image("png")))
+    assert stored.mode == ("L" if channels == 1 else "RGBA") and drawn.getextrema()[3] == (255, 255)
+    assert (np.asarray(stored.convert("RGB")) == np.asarray(drawn.convert("RGB"))).all()
+    assert stored.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
     assert figure.relative_distance == sample_pair(image_flow(channels), 5).relative_distance
 
 
