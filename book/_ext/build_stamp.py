@@ -112,9 +112,15 @@ def beyond(env: BuildEnvironment, root: Path) -> list[str]:
     return sorted(path.as_posix() for path in inside if not path.parts[0].startswith((".", "_build")))
 
 
+def extensions() -> int:
+    """A number for the source of the extensions here: with another one Sphinx reads all pages again."""
+    content = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+    return int(hashlib.sha256(content).hexdigest()[:8], 16)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     stamp = Stamp()
     app.connect("builder-inited", stamp.begin)
     app.connect("env-before-read-docs", stamp.read)
     app.connect("build-finished", stamp.finish, priority=1000)  # behind those that copy their files there
-    return {"parallel_read_safe": True}
+    return {"parallel_read_safe": True, "env_version": extensions()}
