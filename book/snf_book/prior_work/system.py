@@ -10,13 +10,13 @@ from snf_book.prior_work.model import Model
 #: How a system computes x from z, in the words of the chapter's table.
 INVERSES = {
     "closed": "closed form",
-    "in turn": "one coordinate after another",
+    "in turn": "in sequence",
     "bisection": "bisection",
-    "fixed point": "fixed-point iteration",
-    "Newton": "Newton's method",
-    "series": "power series",
+    "fixed point": "iteration",
+    "Newton": "Newton",
+    "series": "series",
     "solve": "linear solve",
-    "learned": "learned, or linear solve",
+    "learned": "learned",
 }
 
 

@@ -93,10 +93,10 @@ TRUTH = Member("the true density", 3, 1)
 KEY = Member("key", 3, 2, height=2)
 
 _STYLE = f"""
-.snf-family {{margin:1em 0;text-align:left}}
+.snf-family {{margin:1em 0}}
 .snf-family .tree {{display:grid;grid-template-columns:3.6em repeat({COLUMNS},minmax(0,1fr));
  grid-template-rows:{HEADING}px {" ".join(f"{height}px" for _, height in ROWS)};
- line-height:1.2;font-size:12px}}
+ line-height:1.2;font-size:12px;text-align:left}}
 .snf-family .tree>section {{display:contents}}
 .snf-family .heading,.snf-family .year {{font-size:13px;font-weight:bold;padding:4px}}
 .snf-family .heading {{border-bottom:2px solid currentColor;margin-right:8px;align-self:end}}
@@ -155,7 +155,7 @@ class FamilyTree:
         return (
             f'<figure class="snf-figure snf-family" id="family-tree">\n<style>{_STYLE}</style>\n{switches}'
             f'<div class="tree">\n{years}{arrows()}\n{sections}</div>\n'
-            f"<figcaption>{escape(self.caption)}</figcaption>\n</figure>"
+            f"<figcaption>{escape(self.caption)}</figcaption></figure>"
         )
 
     def _sections(self) -> Iterator[str]:
