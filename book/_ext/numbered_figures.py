@@ -34,7 +34,7 @@ NAMES = re.compile(r'(?<=\bid=")(?=n\d)|(?<=href="#)(?=n\d)|(?<=url\(#)(?=n\d)')
 NEUTRAL = re.compile(r'(?<==")#([0-9a-f]{1,2})\1\1(?=")')
 COLORED_TEXT = re.compile(r'(<text\b[^>]*\bfill=")(#(?:[0-9a-f]{3}){1,2})(?=")')
 GROUND = "var(--snf-ground)"
-#: Black, white and grey over a picture: ``snf_lite.analysis.drawing`` marks them by one unit of blue.
+#: Black, white and grey over a picture: ``snf_book.drawing`` marks them by one unit of blue.
 PINNED = re.compile(r"#(?!([0-9a-f]{2})\1\1)([0-9a-f]{2})\2([0-9a-f]{2})$")
 EMBEDDED = re.compile(r'<image\b(?=[^>]*href="data:image/png;base64,([^"]*)")')
 #: How far the channels of grey may lie apart in a picture of few colors.

@@ -1,6 +1,6 @@
 """Figures of the chapters: still, or with a slider over precomputed frames that need no kernel; or a live widget.
 
-The page holds every frame as pictures, and one native range input that selects the visible one. It works offline, by
+The page holds every frame as images, and one native range input that selects the visible one. It works offline, by
 keyboard, and in an untrusted notebook, which shows the frame it starts with. With ``live=True`` the same ``draw`` is
 called by a slider of ipywidgets, which needs a running kernel. On the book's pages ``book/_ext/figures.py`` takes the
 drawings out of their ``<img>``, so that they follow the theme, and numbers the figures.
@@ -16,14 +16,14 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from snf_lite.analysis.drawing import Picture, pictures
+from snf_book.drawing import Rendering, renderings
 
 Draw = Callable[[Any], Figure | Sequence[Figure]]
 Describe = Callable[[Any], str]
 
 # Light ground in every theme of a notebook, for text and slider as for the drawings; the book's pages take it away.
 _LIGHT = "margin:1em 0;padding:.5em;background:white;color:black;color-scheme:light"
-# Pictures side by side as long as each keeps three quarters of its width, else below one another.
+# Images side by side as long as each keeps three quarters of its width, else below one another.
 _FRAME = "flex-wrap:wrap;justify-content:center;align-items:flex-start"
 _SHRINKS = 0.72
 # On its own line above the label, so that the slider does not move when the label's length changes.
@@ -47,16 +47,16 @@ _MARKDOWN = (
 
 @dataclass(frozen=True)
 class Frame:
-    """The pictures of one value, what the slider says of it, and what somebody who cannot see them should know."""
+    """The images of one value, the label beside the slider, and a description of the images in words."""
 
     label: str
     alt: str
-    pictures: list[Picture]
+    images: list[Rendering]
 
     def html(self, shown: bool, printed: bool) -> str:
-        """All words in the first picture's description: it stands for the frame."""
-        words = [self.alt, *[""] * (len(self.pictures) - 1)]
-        images = "".join(_image(picture, alt) for picture, alt in zip(self.pictures, words, strict=True))
+        """All words in the first image's description: it stands for the frame."""
+        words = [self.alt, *[""] * (len(self.images) - 1)]
+        images = "".join(_image(image, alt) for image, alt in zip(self.images, words, strict=True))
         return (
             f'<div class="snf-frame{" snf-print" if printed else ""}" data-label="{html.escape(self.label)}"'
             f' style="display:{"flex" if shown else "none"};{_FRAME}">{images}</div>'
@@ -114,7 +114,7 @@ def explore(
 
     Args:
         draw: value → matplotlib figure on white, or a list of figures; called once for each value (live: at each
-            move). Panels side by side, three at most, become a picture each, below one another where it is narrow.
+            move). Panels side by side, three at most, become an image each, below one another where it is narrow.
         values: values of the slider, at least two.
         name: lower-case letters, digits and hyphens, unique in the book; ``#explore-NAME`` is its address.
         control: visible label of the slider.
@@ -137,7 +137,7 @@ def explore(
     first = _position(values, start)
 
     def frame(value: Any) -> Frame:
-        return Frame(label(value), alt(value), _pictures(draw(value), raster))
+        return Frame(label(value), alt(value), _images(draw(value), raster))
 
     if os.environ.get("SNF_FULL") == "1" if live is None else live:
         return _widget(frame, values, control, label, first)
@@ -153,7 +153,7 @@ def still(
         ValueError: a name of other characters.
     """
     _check(name, "still")
-    return Frames(name, "", [Frame("", alt, _pictures(figure, raster))], 0, caption)
+    return Frames(name, "", [Frame("", alt, _images(figure, raster))], 0, caption)
 
 
 def _check(name: str, caller: str) -> None:
@@ -171,17 +171,17 @@ def _position(values: Sequence[Any], start: Any) -> int:
     raise ValueError(f"explore: expected start to be a value of the slider or an index, got {start!r}.")
 
 
-def _pictures(drawn: Figure | Sequence[Figure], raster: bool) -> list[Picture]:
+def _images(drawn: Figure | Sequence[Figure], raster: bool) -> list[Rendering]:
     figures = [drawn] if isinstance(drawn, Figure) else drawn
-    return [picture for figure in figures for picture in pictures(figure, raster)]
+    return [image for figure in figures for image in renderings(figure, raster)]
 
 
-def _image(picture: Picture, alt: str) -> str:
-    wide = picture.width
+def _image(image: Rendering, alt: str) -> str:
+    wide = image.width
     return (
         f'<img class="snf-drawing" alt="{html.escape(alt)}"'
         f' style="flex:{wide} 1 {round(_SHRINKS * wide)}px;min-width:0;max-width:min({wide}px,100%);height:auto"'
-        f' src="data:{picture.mime};base64,{base64.b64encode(picture.content).decode("ascii")}">'
+        f' src="data:{image.mime};base64,{base64.b64encode(image.content).decode("ascii")}">'
     )
 
 
@@ -197,7 +197,7 @@ def _written(caption: str) -> str:
 
 
 def _widget(frame: Callable[[Any], Frame], values: Sequence[Any], control: str, label: Describe, start: int) -> Any:
-    """The live version: slider and pictures of ipywidgets 7.7 or 8."""
+    """The live version: slider and images of ipywidgets 7.7 or 8."""
     import ipywidgets
 
     options = [(label(value), index) for index, value in enumerate(values)]

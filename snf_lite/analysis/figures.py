@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from PIL import Image
 from torch import Tensor
 
-from snf_lite.analysis.drawing import DENSITY, SCALE, figure_png, shades_of_grey
 from snf_lite.analysis.sampling import SamplePair, sample_pair
 from snf_lite.flow import Flow
 
 #: Default number of samples in a figure.
 IMAGES, POINTS = 8, 1000
-#: Dots per inch of a picture of samples.
+#: Dots per inch of a figure of samples.
 DOTS = 150
 
 
@@ -33,12 +33,12 @@ class SampleFigure(Figure):
         return self.pair.relative_distance
 
     def png(self) -> bytes:
-        """The figure as a PNG on opaque white; of grey pictures in shades of grey, the same pixels in fewer bytes."""
+        """The figure as a PNG on opaque white; of gray images in shades of gray, the same pixels in fewer bytes."""
         raw, small = self.image("png"), io.BytesIO()
-        grey = shades_of_grey(Image.open(io.BytesIO(raw)).convert("RGB"))
-        if grey is None:
+        gray = in_gray(Image.open(io.BytesIO(raw)).convert("RGB"))
+        if gray is None:
             return raw
-        grey.save(small, "png", optimize=True, dpi=(DOTS, DOTS))
+        gray.save(small, "png", optimize=True, dpi=(DOTS, DOTS))
         return small.getvalue()
 
     def image(self, kind: str) -> bytes:
@@ -135,6 +135,33 @@ def _clouds(pair: SamplePair) -> SampleFigure:
             axes.set_xlabel("feature 1", fontsize=9)
             axes.set_ylabel("feature 2", fontsize=9)
     return figure
+
+
+#: Pixels of a page for an inch of a figure: seven inches, the width of ``panels()``, fill the column of the book.
+SCALE = 112
+#: Dots per inch of an image on a page: more than three for two of its pixels.
+DENSITY = 180
+#: Number of colors in a PNG: enough for a drawing, and a page of frames stays small.
+COLORS = 256
+
+
+def figure_png(figure: Figure, dpi: float = 90, box: Bbox | None = None) -> bytes:
+    """A figure, or what lies in a box of it (inches), as a PNG of at most ``COLORS`` colors on opaque white.
+
+    A figure in shades of gray is stored in as many shades.
+    """
+    raw, small = io.BytesIO(), io.BytesIO()
+    figure.savefig(raw, format="png", dpi=dpi, facecolor="white", bbox_inches=box)
+    image = Image.open(raw).convert("RGB")
+    few = in_gray(image) or image.quantize(COLORS, dither=Image.Dither.NONE)
+    few.save(small, "png", optimize=True, dpi=(dpi, dpi))
+    return small.getvalue()
+
+
+def in_gray(image: Image.Image) -> Image.Image | None:
+    """An RGB image with one channel, if its three are equal; None if there is a color in it."""
+    red, green, blue = (np.asarray(channel) for channel in image.split())
+    return image.convert("L") if (red == green).all() and (green == blue).all() else None
 
 
 #: Colors that are distinct with any kind of color vision (after Okabe and Ito 2008), light and dark ground behind them.

@@ -44,7 +44,7 @@ def run_bench(args: argparse.Namespace) -> None:
 
 def write_all(record: BenchmarkRecord, folder: Path) -> None:
     """Write the record and one figure per suite; print the exponents and the names of the files."""
-    from snf_lite.analysis.drawing import figure_png
+    from snf_lite.analysis.figures import figure_png
     from snf_lite.benchmarks.figures import bench_figure  # imports matplotlib, which takes a second
 
     for batch, powers in record.exponents.items():

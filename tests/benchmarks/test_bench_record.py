@@ -11,7 +11,7 @@ import torch
 from bench_cases import DENSE, POINTWISE
 
 import snf_lite as snf
-from snf_lite.analysis.drawing import figure_png
+from snf_lite.analysis.figures import figure_png
 from snf_lite.benchmarks import layers, suites, third_party, timing
 from snf_lite.benchmarks import record as bench_record
 from snf_lite.benchmarks.figures import bench_figure

@@ -1,6 +1,6 @@
-"""A matplotlib figure as small pictures: SVG whose text stays text, or PNG.
+"""A matplotlib figure as small images: SVG whose text stays text, or PNG.
 
-``pictures`` cuts a figure whose panels stand side by side into one picture for each panel, so that a page can put them
+``renderings`` cuts a figure whose panels stand side by side into one image for each panel, so that a page can put them
 below one another where it is narrow. What an SVG would describe point by point (a cloud of a thousand points, a mesh)
 is embedded as an image with transparent ground; axes and labels around it stay lines and text.
 """
@@ -23,14 +23,9 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 from PIL import Image
 
-from snf_lite.analysis.svg import slim
+from snf_book.svg import slim
+from snf_lite.analysis.figures import COLORS, DENSITY, SCALE, figure_png, in_gray
 
-#: Pixels of a page for an inch of a figure: seven inches, the width of ``panels()``, fill the column of the book.
-SCALE = 112
-#: Dots per inch of what is drawn as dots: more than three for two pixels of the page.
-DENSITY = 180
-#: Number of colors in a PNG: enough for a drawing, and a page of frames stays small.
-COLORS = 256
 #: A cloud of more points than this is embedded as an image.
 POINTS = 250
 #: An SVG of fewer bytes is kept whatever the size of the PNG.
@@ -44,19 +39,19 @@ STEPS = 200
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture of a page: its bytes, their MIME type, and its width in pixels of the page."""
+class Rendering:
+    """An image of a page: its bytes, their MIME type, and its width in pixels of the page."""
 
     mime: str
     content: bytes
     width: int
 
 
-def pictures(figure: Figure, raster: bool = False) -> list[Picture]:
-    """The figure as one picture, or one for each of two or three panels side by side.
+def renderings(figure: Figure, raster: bool = False) -> list[Rendering]:
+    """The figure as one image, or one for each of two or three panels side by side.
 
     Args:
-        figure: Drawn on white; black, white and grey may be shown as the colors of a page's text and ground.
+        figure: Drawn on white; black, white and gray may be shown as the colors of a page's text and ground.
         raster: PNG in any case; otherwise SVG, unless the PNG is far smaller.
     """
     for axes in figure.axes:
@@ -67,36 +62,32 @@ def pictures(figure: Figure, raster: bool = False) -> list[Picture]:
     figure.draw_without_rendering()
     boxes = _panels(figure)
     if len(boxes) == 1:
-        return [_picture(figure, None, raster)]
+        return [_rendering(figure, None, raster)]
     figure.set_layout_engine("none")  # panels stay where they are when others are left out
     return [_panel(figure, box, raster) for box in boxes]
 
 
-def figure_png(figure: Figure, dpi: float = 90, box: Bbox | None = None) -> bytes:
-    """A figure, or what lies in a box of it (inches), as a PNG of at most ``COLORS`` colors on opaque white.
-
-    A figure in shades of grey is stored in as many shades.
-    """
-    raw, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(raw, format="png", dpi=dpi, facecolor="white", bbox_inches=box)
-    fewer_colors(Image.open(raw).convert("RGB")).save(small, "png", optimize=True, dpi=(dpi, dpi))
-    return small.getvalue()
-
-
 def fewer_colors(image: Image.Image) -> Image.Image:
-    """The same pixels in shades of grey if there is no other color, else at most ``COLORS`` colors."""
+    """The same pixels in shades of gray if there is no other color, else at most ``COLORS`` colors."""
     if image.mode == "RGBA":
-        return image.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    return shades_of_grey(image) or image.quantize(COLORS, dither=Image.Dither.NONE)
+        return _few(image) or image.quantize(COLORS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    return in_gray(image) or image.quantize(COLORS, dither=Image.Dither.NONE)
 
 
-def shades_of_grey(image: Image.Image) -> Image.Image | None:
-    """An RGB image with one channel, if its three are equal; None if there is a color in it."""
-    red, green, blue = (np.asarray(channel) for channel in image.split())
-    return image.convert("L") if (red == green).all() and (green == blue).all() else None
+def _few(image: Image.Image) -> Image.Image | None:
+    """An RGBA image with a palette of exactly its colors; None if these are too many."""
+    pixels = np.ascontiguousarray(np.asarray(image)).view(np.uint32)[..., 0]
+    colors, places = np.unique(pixels, return_inverse=True)
+    if len(colors) > COLORS:
+        return None
+    palette = colors.view(np.uint8).reshape(-1, 4)
+    found = Image.fromarray(places.reshape(pixels.shape).astype(np.uint8)).convert("P")
+    found.putpalette(palette[:, :3].tobytes())
+    found.info["transparency"] = palette[:, 3].tobytes()
+    return found
 
 
-def _panel(figure: Figure, box: Bbox, raster: bool) -> Picture:
+def _panel(figure: Figure, box: Bbox, raster: bool) -> Rendering:
     """What of the figure lies in a box; the other axes are not drawn."""
 
     def inside(axes: Axes) -> bool:
@@ -106,21 +97,21 @@ def _panel(figure: Figure, box: Bbox, raster: bool) -> Picture:
     others = [axes for axes in figure.axes if axes.get_visible() and not inside(axes)]
     for axes in others:
         axes.set_visible(False)
-    picture = _picture(figure, box, raster)
+    rendering = _rendering(figure, box, raster)
     for axes in others:
         axes.set_visible(True)
-    return picture
+    return rendering
 
 
-def _picture(figure: Figure, box: Bbox | None, raster: bool) -> Picture:
+def _rendering(figure: Figure, box: Bbox | None, raster: bool) -> Rendering:
     width = round((figure.get_figwidth() if box is None else box.width) * SCALE)
     drawing = b"" if raster else _svg(figure, box, width)
     if drawing and len(drawing) < SMALL:
-        return Picture("image/svg+xml", drawing, width)
+        return Rendering("image/svg+xml", drawing, width)
     dots = figure_png(figure, DENSITY, box)
     if drawing and len(drawing) < LARGER * len(dots):
-        return Picture("image/svg+xml", drawing, width)
-    return Picture("image/png", dots, width)
+        return Rendering("image/svg+xml", drawing, width)
+    return Rendering("image/png", dots, width)
 
 
 def _svg(figure: Figure, box: Bbox | None, width: int) -> bytes:
@@ -179,7 +170,7 @@ def _data(axes: Axes) -> Iterator[Any]:
 
 
 def _pin_over_images(figure: Figure) -> None:
-    """Mark black, white and grey over a picture, whose colors are the same on any page, as colors to be kept.
+    """Mark black, white and gray over an image, whose colors are the same on any page, as colors to be kept.
 
     The mark is one unit of blue, which nobody sees.
     """

@@ -42,7 +42,7 @@ def slim(text: str, width: int, fewer_colors: FewerColors) -> str:
         _join(element)
     _rename(root)
     _prune(root)
-    _unsay(root)
+    _drop_defined(root)
     _merge(root)
     _hoist(root)
     root.attrib = {"viewBox": viewed, "width": str(width), "height": height, "font-family": "sans-serif"}
@@ -182,7 +182,7 @@ def _names(element: ET.Element) -> list[str]:
 
 
 def _prune(parent: ET.Element) -> None:
-    """Take away what draws nothing, and groups that say nothing."""
+    """Take away what draws nothing, and groups without attributes."""
     for child in list(parent):
         _prune(child)
         place = list(parent).index(child)
@@ -195,8 +195,8 @@ def _prune(parent: ET.Element) -> None:
                 parent.insert(place + number, grandchild)
 
 
-def _unsay(root: ET.Element) -> None:
-    """What a definition says of itself holds wherever it is used."""
+def _drop_defined(root: ET.Element) -> None:
+    """An attribute of a definition holds wherever it is used."""
     defined = {f"#{name}": element for element in root.iter() if (name := element.get("id"))}
     for element in root.iter(f"{SVG}use"):
         for name in defined[element.attrib["href"]].attrib.keys() - set(GEOMETRY):
@@ -219,7 +219,7 @@ def _merge(parent: ET.Element) -> None:
 
 
 def _hoist(parent: ET.Element) -> None:
-    """What all children of a group say, the group says once."""
+    """Attributes that all children of a group share are the group's."""
     for child in parent:
         _hoist(child)
     if parent.tag != f"{SVG}g" or len(parent) < 2:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
+from snf_book import drawing
+from snf_book.drawing import Rendering, renderings
+from snf_book.svg import slim
 
-from snf_lite.analysis import drawing
-from snf_lite.analysis.drawing import Picture, figure_png, pictures
-from snf_lite.analysis.svg import slim
+from snf_lite.analysis.figures import figure_png
 
 SVG = "{http://www.w3.org/2000/svg}"
 TOKEN = re.compile(r"[A-Za-z]|-?\d*\.?\d+")
@@ -32,30 +33,30 @@ def lines(figure: Figure | None = None, steps: int = 5) -> Figure:
     return figure
 
 
-def root(picture: Picture) -> ET.Element:
+def root(picture: Rendering) -> ET.Element:
     assert picture.mime == "image/svg+xml"
     return ET.fromstring(picture.content)
 
 
-def words(picture: Picture) -> list[str]:
+def words(picture: Rendering) -> list[str]:
     return ["".join(text.itertext()) for text in root(picture).iter(f"{SVG}text")]
 
 
 def test_text_stays_text_in_the_readers_own_font() -> None:
-    (picture,) = pictures(lines())
+    (picture,) = renderings(lines())
     assert {"step", "growth", "a ≤ b & c", "1", "4", "101"} <= set(words(picture))
     assert root(picture).attrib["font-family"] == "sans-serif"
     assert not re.search(rb"DejaVu|Verdana", picture.content)
 
 
 def test_a_drawing_depends_on_what_is_drawn_alone() -> None:
-    assert pictures(lines()) == pictures(lines())
-    (picture,) = pictures(lines())
+    assert renderings(lines()) == renderings(lines())
+    (picture,) = renderings(lines())
     assert not re.search(rb"[mp][0-9a-f]{10}|<!--|metadata|20\d\d-", picture.content)
 
 
 def test_a_picture_has_its_width_on_the_page() -> None:
-    (picture,) = pictures(lines(made(7, 3)))
+    (picture,) = renderings(lines(made(7, 3)))
     assert picture.width == 784 and root(picture).attrib["width"] == "784" and root(picture).attrib["height"] == "336"
 
 
@@ -90,7 +91,7 @@ def test_a_line_keeps_its_points_to_a_hundredth() -> None:
     axes.plot(3 + t / 50 * np.cos(t), 2 + t / 50 * np.sin(t), color="#0072B2")
     axes.set(xlim=(0, 6), ylim=(0, 4))
     figure.set_layout_engine("none")
-    drawn = [path for path in root(pictures(figure)[0]).iter(f"{SVG}path") if path.get("stroke") == "#0072b2"]
+    drawn = [path for path in root(renderings(figure)[0]).iter(f"{SVG}path") if path.get("stroke") == "#0072b2"]
     (line,) = [list(points(path.attrib["d"])) for path in drawn]
     radius = [np.hypot(x / 36 - 3, (144 - y) / 36 - 2) for x, y in line]
     assert len(line) > 300 and abs(radius[-1] - 0.8) < 0.001
@@ -109,7 +110,7 @@ def test_a_drawing_looks_as_matplotlib_writes_it() -> None:
     file = io.StringIO()
     figure.savefig(file, format="svg")
     drawn = set(re.findall(r"#[0-9a-f]{6}", file.getvalue()))
-    (picture,) = pictures(figure)
+    (picture,) = renderings(figure)
     kept = set(re.findall(r"#[0-9a-f]{6}(?=\")", picture.content.decode()))
     assert drawn - {"#ffffff", "#000000"} == kept
     assert len(picture.content) < len(file.getvalue()) / 2.5
@@ -121,7 +122,7 @@ def test_equal_shapes_are_joined_and_different_ones_are_not() -> None:
         axes = figure.subplots()
         axes.bar(range(4), range(1, 5), color=colors, alpha=alpha)
         axes.set_axis_off()
-        found = root(pictures(figure)[0]).iter(f"{SVG}path")
+        found = root(renderings(figure)[0]).iter(f"{SVG}path")
         return sum(path.get("fill", "").startswith("#0") for path in found)
 
     assert bars(1, ["#00f"] * 4) == 1
@@ -141,7 +142,7 @@ def beside(count: int, width: float = 7, **changes: str) -> Figure:
 
 
 def test_panels_side_by_side_become_pictures_of_their_own() -> None:
-    found = pictures(beside(3))
+    found = renderings(beside(3))
     titles = [[word for word in words(picture) if word.startswith("panel")] for picture in found]
     assert titles == [["panel 0"], ["panel 1"], ["panel 2"]]
     assert sum(picture.width for picture in found) == 784
@@ -149,13 +150,13 @@ def test_panels_side_by_side_become_pictures_of_their_own() -> None:
 
 
 def test_what_belongs_together_stays_in_one_picture() -> None:
-    assert len(pictures(lines())) == len(pictures(beside(4))) == len(pictures(beside(3, width=4))) == 1
+    assert len(renderings(lines())) == len(renderings(beside(4))) == len(renderings(beside(3, width=4))) == 1
     titled = beside(2)
     titled.suptitle("of both")
-    assert len(pictures(titled)) == 1
+    assert len(renderings(titled)) == 1
     stacked = made(5, 4)
     stacked.subplots(2, 1)
-    assert len(pictures(stacked)) == 1
+    assert len(renderings(stacked)) == 1
 
 
 def test_a_color_bar_stays_with_its_panel() -> None:
@@ -163,13 +164,13 @@ def test_a_color_bar_stays_with_its_panel() -> None:
     left, right = figure.subplots(1, 2)
     right.plot([0, 1], [0, 1])
     figure.colorbar(left.imshow([[0, 1], [2, 3]]), ax=left, label="size")
-    first, second = pictures(figure)
+    first, second = renderings(figure)
     assert "size" in words(first) and "size" not in words(second)
 
 
 def test_all_panels_are_seen_again_afterwards() -> None:
     figure = beside(2)
-    pictures(figure)
+    renderings(figure)
     assert all(axes.get_visible() for axes in figure.axes)
 
 
@@ -184,13 +185,13 @@ def cloud(count: int, color: str = "#0072B2") -> Figure:
     return figure
 
 
-def embedded(picture: Picture) -> list[Image.Image]:
+def embedded(picture: Rendering) -> list[Image.Image]:
     links = [image.attrib["href"] for image in root(picture).iter(f"{SVG}image")]
     return [Image.open(io.BytesIO(base64.b64decode(link.partition("base64,")[2]))).convert("RGBA") for link in links]
 
 
 def test_a_crowd_of_points_is_embedded_with_a_transparent_ground() -> None:
-    (few,), (many,) = pictures(cloud(100)), pictures(cloud(2000))
+    (few,), (many,) = renderings(cloud(100)), renderings(cloud(2000))
     assert not embedded(few) and "a cloud" in words(few) and "a cloud" in words(many)
     (image,) = embedded(many)
     assert image.getchannel("A").getextrema() == (0, 255)
@@ -200,10 +201,10 @@ def test_a_crowd_of_points_is_embedded_with_a_transparent_ground() -> None:
 
 
 def test_dots_are_stored_if_asked_for_or_far_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [picture.mime for picture in pictures(lines(), raster=True)] == ["image/png"]
-    assert [picture.mime for picture in pictures(cloud(2000))] == ["image/svg+xml"]
+    assert [picture.mime for picture in renderings(lines(), raster=True)] == ["image/png"]
+    assert [picture.mime for picture in renderings(cloud(2000))] == ["image/svg+xml"]
     monkeypatch.setattr(drawing, "POINTS", 10_000)
-    (picture,) = pictures(cloud(5000))
+    (picture,) = renderings(cloud(5000))
     assert picture.mime == "image/png" and picture.width == 392
     assert Image.open(io.BytesIO(picture.content)).width == 3.5 * drawing.DENSITY
 
@@ -222,7 +223,7 @@ def test_black_over_a_picture_is_told_from_that_over_the_page() -> None:
     axes.plot([0, 1], [0, 1], color="white")
     axes.scatter([0], [1], color="0.5", edgecolors="#0072B2")
     axes.set(xlabel="beside")
-    (picture,) = pictures(figure)
+    (picture,) = renderings(figure)
     fills = {"".join(text.itertext()): text.get("fill") for text in root(picture).iter(f"{SVG}text")}
     assert (fills["over"], fills["beside"]) == ("#000001", None)
     assert b"#fffffe" in picture.content and b"#808081" in picture.content and b"#0072b2" in picture.content
@@ -232,7 +233,7 @@ def test_the_ground_is_left_to_the_page_unless_it_has_a_color() -> None:
     plain, tinted = lines(), lines()
     tinted.axes[0].set_facecolor("#d8e6f3")
     rectangles = [
-        [path for path in root(pictures(figure)[0]).iter(f"{SVG}path") if path.get("fill") == fill]
+        [path for path in root(renderings(figure)[0]).iter(f"{SVG}path") if path.get("fill") == fill]
         for figure, fill in ((plain, "#fff"), (tinted, "#d8e6f3"))
     ]
     assert [len(found) for found in rectangles] == [1, 1]  # the legend's of the first, its axes' of the second
