@@ -19,7 +19,7 @@ from built_book import built_book
 from each_case import check_each
 from paths import ROOT, RUNTIMES, first_cell, notebooks, pages, public_address, text_files, unpublished
 from run_notebooks import FOLDED, runtime_words
-from text.placeholders import RUNTIME, marks, measurements, without_marks
+from text.placeholders import RUNTIME, marks, measurements, typed_results
 
 import snf_lite
 
@@ -162,15 +162,6 @@ def test_numbers_in_the_text_are_those_of_the_run(path: Path) -> None:
     stated = marks(prose(path))
     assert {name for name, _ in stated} == set(measured)
     assert all(measured[name] == number for name, number in stated), "run `make notebooks`"
-
-
-TYPED = re.compile(r"(?<![\w.-])\d+\.\d+(?![\w.-]*\w)|(?<![\w.])\d+(?:\.\d+)?\s*(?:nats|seconds|ms|%|GB|kB)(?!\w)")
-NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|https?://\S+", re.DOTALL)
-
-
-def typed_results(text: str) -> list[str]:
-    """Numbers that look like results and stand in a text by hand: decimals, and those with a unit of measurement."""
-    return TYPED.findall(NOT_PROSE.sub(" ", without_marks(text)))
 
 
 @each_notebook

@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 from each_case import check_each
 from paths import ROOT
+from reference.formula_sheet import PAGE, page
 from text.chapters import Chapter, chapters
-from text.equations import DEFINITION, page, proofs, registry, resolved
+from text.equations import DEFINITION, proofs, registry, resolved
 
 pytest_plugins = ["pytester"]
 ALL = [label for chapter in chapters() for label in chapter.labels]
@@ -61,8 +62,24 @@ def test_has_a_test() -> None:
     assert not [label for label in computed if not proofs().get(label)], "no test is marked as theirs"
 
 
-def test_the_page_says_what_the_registry_says() -> None:
-    assert (ROOT / "book" / "equations.md").read_text("utf-8") == page(), "run `make notebooks`"
+def test_the_sheet_is_up_to_date() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run `make notebooks`"
+
+
+def test_the_sheet_shows_each_formula_of_its_chapter_once() -> None:
+    """Read here without the generator: the formula of a cell, up to its label."""
+    shown = re.findall(r"\$\$\n(.+?)\n\$\$\n\n\[\]\(#(eq-[\w-]+)\)", PAGE.read_text("utf-8"), re.DOTALL)
+    assert [label for _, label in shown] == ALL
+    cells = [cell.source for chapter in chapters() for cell in chapter.notebook.cells]
+    for formula, label in shown:
+        [cell] = [source for source in cells if f"$$ ({label})" in source]
+        assert cell.split(f"$$ ({label})")[0].rsplit("$$", 1)[1].strip().rstrip(" .,:") == formula, label
+
+
+def test_the_sheet_folds_its_tests_away() -> None:
+    before, folded = PAGE.read_text("utf-8").split(":::{dropdown}")
+    assert "::test_" not in before and folded.count("::test_") > len(ALL) / 2
+    assert folded.count("| [eq-") == len(ALL)
 
 
 @pytest.mark.parametrize("enters", [True, False])

@@ -26,8 +26,8 @@ def test_the_page_is_up_to_date() -> None:
 
 
 def test_it_stands_behind_the_first_page_and_moves_no_number() -> None:
-    assert pages()[:2] == ["book/welcome", "book/one-page"]
-    assert next(name for name in pages() if (ROOT / f"{name}.ipynb").exists()) == pages()[2]
+    assert pages()[:3] == ["book/welcome", "book/one-page", "book/why-densities"]
+    assert next(name for name in pages() if (ROOT / f"{name}.ipynb").exists()) == pages()[3]
 
 
 # ---- the five equations ----------------------------------------------------------------------------------------------

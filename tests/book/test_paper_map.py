@@ -121,6 +121,13 @@ def test_a_bar_in_a_heading_does_not_end_a_cell() -> None:
     assert "|" not in link("the-gradient-of-log-det#log|det J|")
 
 
+def test_tests_are_folded_away() -> None:
+    text = PAGE.read_text("utf-8")
+    folded = re.findall(r"^:::\{dropdown\}.*?^:::$", text, re.MULTILINE | re.DOTALL)
+    assert sum(part.count("::test_") for part in folded) == text.count("::test_") > len(LINES) / 2
+    assert len(folded) == sum(any(map(checks, lines)) for lines in groups().values())
+
+
 def test_links_to_sections_lead_there(tmp_path_factory: pytest.TempPathFactory) -> None:
     """On the built page: each section's link, and a link to each equation and each function that a page describes."""
     html = built_book(tmp_path_factory)

@@ -18,10 +18,10 @@ from reference.sweeps import Sweep, Value, all_sweeps
 from snf_lite.analysis.figures import BLUE, GREEN, GREY
 
 PAGE = ROOT / "book" / "choosing-lambda.md"
-SIZE = (240, 214)
-LEFT, RIGHT = 38, 228
+SIZE = (240, 232)
+LEFT, RIGHT = 38, 222
 #: Where the two curves of a panel lie: from the bottom of each to its top, in pixels.
-UPPER, LOWER = (98, 26), (184, 112)
+UPPER, LOWER = (98, 26), (202, 134)
 MOST = 40.0  # nats at the top of a panel
 ERRORS = (0.005, 20.0)
 WEIGHTS = (0.0, 0.01, 0.1, 1.0, 10.0, 100.0)
@@ -51,7 +51,7 @@ def quality(sweep: Sweep) -> str:
 def panel(sweep: Sweep, number: int) -> str:
     """The curves of one sweep: the nats lost against its best λ, and below them the error of the learned inverse."""
     name, weights = quality(sweep), sorted(sweep.rows)
-    lines = [text(0, 8, "nats above the best λ"), text(0, 106 + 3, SHOWN[name])]
+    lines = [text(0, 8, "nats above the best λ"), text(0, 116, SHOWN[name])]
     lines += [text(LEFT - 6, EXCESS(tick), f"{tick}", "end") for tick in (0, 1, 10)]
     lines += [text(LEFT - 6, ERROR(tick), f"{tick:g}", "end") for tick in (0.01, 0.1, 1, 10)]
     lines += [text(across(weight), SIZE[1] - 14, f"{weight:g}", "middle") for weight in WEIGHTS]
@@ -111,8 +111,8 @@ def summary(sweeps: list[Sweep]) -> str:
     heads = ["trained", "λ tried", "best λ", f"within {CLOSE:g} nat", "the paper's λ", "costs, in nats"]
     rows = []
     for sweep in sweeps:
-        weights = " ".join(f"{weight:g}" for weight in sorted(sweep.rows))
-        close = " ".join(f"{weight:g}" for weight in sweep.within(CLOSE))
+        weights = ", ".join(f"{weight:g}" for weight in sorted(sweep.rows))
+        close = ", ".join(f"{weight:g}" for weight in sweep.within(CLOSE))
         paper = f"{sweep.excess(sweep.paper):.{decimals(sweep)}f}"
         rows.append([f"{linked(sweep)}: {sweep.model}", weights, f"{sweep.best:g}", close, f"{sweep.paper:g}", paper])
     return markdown(heads, rows, right=(2, 4, 5))
@@ -152,7 +152,6 @@ def counted(sweeps: list[Sweep]) -> dict[str, str]:
     sampling = next(sweep for sweep in sweeps if sweep.place == "sampling")
     fashion = sweeps[-1]
     return {
-        "sweeps": str(len(sweeps)),
         "paper_fine": f"{fine} of {len(sweeps)}",
         "zero_harmless": f"{harmless} of {len(none)}",
         "hundred_low": f"{min(strong):.1f}",

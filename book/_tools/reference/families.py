@@ -60,7 +60,7 @@ def autoregressive() -> list[str]:
         path = f"M{places[0]},46 Q{(places[0] + places[far]) / 2},{46 - rise} {places[far]},46"
         lines.append(f'<path d="{path}" fill="none" stroke="{BLUE}" stroke-width="1.5"/>')
         lines.append(marker("^", places[far], 44, BLUE, 3))
-    return [*lines, text(100, 98, "one number after the other", "middle")]
+    return [*lines, text(100, 98, "one after the other", "middle")]
 
 
 def diffusion() -> list[str]:
@@ -73,7 +73,7 @@ def diffusion() -> list[str]:
         lines += [*arrow((left + near, 52), (right - far, 52), "3 3"), *arrow((right - far, 68), (left + near, 68))]
     return [
         *lines,
-        text(100, 36, "add noise, a little at a time", "middle"),
+        text(100, 36, "add a little noise", "middle"),
         text(100, 86, "remove it again", "middle"),
     ]
 
@@ -91,7 +91,9 @@ def card(number: int, name: str) -> str:
     """One family: its drawing, its name and a sentence."""
     words, draw = FAMILIES[name]
     picture = drawing(f"family-{number}", SIZE, name, words, draw())
-    return f'<figure class="snf-panel">\n{picture}\n<figcaption><b>{name}.</b> {words}</figcaption>\n</figure>'
+    return (
+        f'<figure class="snf-panel">\n{picture}\n<figcaption><strong>{name}.</strong> {words}</figcaption>\n</figure>'
+    )
 
 
 def figure() -> str:
@@ -138,6 +140,7 @@ def gaps(found: list[Comparison]) -> dict[str, str]:
         values[f"{family}_paper"] = signed(one.paper.mean) if one.paper else "not run"
         values[f"{family}_beyond"] = signed(one.beyond.mean)
         values[f"{family}_seeds"] = str(len(one.beyond.gaps))
+        values[f"{family}_epochs"] = str(one.beyond.exact.epochs)
     return values
 
 

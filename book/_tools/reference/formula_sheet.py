@@ -4,6 +4,8 @@ The formulas are copied from the chapters that derive them, the words from ``equ
 are folded away at the end: ``text/equations.py`` knows them. ``make notebooks`` writes the page.
 """
 
+import re
+
 from one_page import formulas
 from paths import ROOT, write
 from text import equations
@@ -29,12 +31,20 @@ page.
 """
 
 
+def short(link: str) -> str:
+    """A link to a function, shown by the function's name, with its class where it is a method."""
+    shown, target = re.findall(r"`([\w.]+) <([\w.]+)>`", link)[0]
+    parts = shown.split(".")
+    kept = 2 if len(parts) > 1 and parts[-2][0].isupper() else 1
+    return f"{{py:obj}}`{'.'.join(parts[-kept:])} <{target}>`"
+
+
 def block(label: str, formula: str) -> str:
     """One formula with its number, what it says, and its function."""
     entry = equations.registry()[label]
     words = f"[](#{label}): {entry['says']}."
     if entry["function"] != equations.DEFINITION:
-        words += f" {equations.linked(entry['function'])}"
+        words += f" {short(equations.linked(entry['function']))}"
     return f":::{{container}} snf-formula\n$$\n{formula.rstrip(' .,:')}\n$$\n\n{words}\n:::\n"
 
 

@@ -93,6 +93,17 @@ def read() -> dict[str, Any]:
     return json.loads(RECORD.read_text("utf-8"))
 
 
+RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def small(value: float) -> str:
+    """Two digits, with a power of ten below a thousandth."""
+    if value >= 1e-3:
+        return f"{value:.2g}"
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits} × 10{str(int(power)).translate(RAISED)}".replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def table(record: dict[str, Any]) -> str:
     """A row for each training, in Markdown."""
     heads = [
@@ -107,24 +118,26 @@ def table(record: dict[str, Any]) -> str:
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for one in record["trainings"]:
         tolerance = "fixed λ" if one["tolerance"] is None else f"{one['tolerance']:g}"
-        weights = " ".join(f"{weight:.3g}" for weight in one["weights"]) if one["tolerance"] else f"{one['start']:g}"
-        errors = " ".join(f"{error:.2g}" for error in one["errors"])
-        ends = [f"{one['test_nll']:.1f}", f"{one['inverse_error']:.2g}", f"{one['distance']:.2f}"]
+        weights = ", ".join(f"{weight:.3g}" for weight in one["weights"]) if one["tolerance"] else f"{one['start']:g}"
+        errors = ", ".join(map(small, one["errors"]))
+        ends = [f"{one['test_nll']:.1f}", small(one["inverse_error"]), f"{one['distance']:.2f}"]
         lines.append([tolerance, f"{one['start']:g}", weights, errors, *ends])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def numbers(record: dict[str, Any]) -> dict[str, str]:
-    """What the text says of the trial."""
+    """What the text says of the trial: how far adapted λ end from the best fixed one, by their start."""
     fixed = [one for one in record["trainings"] if one["tolerance"] is None]
-    adapted = [one for one in record["trainings"] if one["tolerance"] is not None]
-    best = min(one["test_nll"] for one in fixed)
-    return {
-        "trial_steps": f"{record['steps']:,}",
-        "trial_fixed_best": f"{min(fixed, key=lambda one: one['test_nll'])['start']:g}",
-        "trial_low": f"{min(one['test_nll'] for one in adapted) - best:+.1f}".replace("-", "−"),
-        "trial_high": f"{max(one['test_nll'] for one in adapted) - best:+.1f}".replace("-", "−"),
-    }
+    best = min(fixed, key=lambda one: one["test_nll"])
+    found = {"trial_steps": f"{record['steps']:,}", "trial_fixed_best": f"{best['start']:g}"}
+    for start, name in zip(STARTS, ("one", "hundred"), strict=True):
+        ends = [
+            one["test_nll"] - best["test_nll"]
+            for one in record["trainings"]
+            if one["tolerance"] is not None and one["start"] == start
+        ]
+        found |= {f"from_{name}_low": f"{min(ends):.1f}", f"from_{name}_high": f"{max(ends):.1f}"}
+    return found
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ are two or more spaces apart; ``SWEEPS`` says which chapter has one and how its 
 not show its sweep any more is an error: the page would be wrong without a word.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -150,6 +151,7 @@ def from_records() -> Sweep:
     return sweep
 
 
+@functools.cache
 def all_sweeps() -> list[Sweep]:
     """Those of the chapters, in the order of the page, and that of the records."""
     book = {chapter.path.stem: chapter for chapter in chapters()}

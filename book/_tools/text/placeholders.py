@@ -13,6 +13,10 @@ RECORD = "application/papermill.record/text/plain"
 MARK = re.compile(r"<!-- (\w+) -->(.*?)<!-- / -->", re.DOTALL)
 #: Values that `make notebooks` provides itself.
 RUNTIME = "runtime"
+#: What looks like a result: a decimal, or a number with a unit of measurement.
+TYPED = re.compile(r"(?<![\w.-])\d+\.\d+(?![\w.-]*\w)|(?<![\w.])\d+(?:\.\d+)?\s*(?:nats|seconds|ms|%|GB|kB)(?!\w)")
+#: Where such a number is none: code, formulas, targets of links.
+NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|https?://\S+", re.DOTALL)
 
 
 def measurements(notebook: nbformat.NotebookNode) -> dict[str, str]:
@@ -41,3 +45,8 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 def without_marks(text: str) -> str:
     """The text without its marks and the numbers between them: what was typed."""
     return MARK.sub("", text)
+
+
+def typed_results(text: str) -> list[str]:
+    """Numbers that look like results and stand in a text by hand: decimals, and those with a unit of measurement."""
+    return TYPED.findall(NOT_PROSE.sub(" ", without_marks(text)))
