@@ -7,11 +7,11 @@ words stay as they are written; a link without words gets the table's caption.
 import re
 from collections.abc import Iterator
 from html import unescape
-from typing import Any, cast
+from typing import Any
 
 from docutils import nodes
 from sphinx.application import Sphinx
-from sphinx.domains.std import StandardDomain
+from sphinx.transforms import SphinxTransform
 
 TABLE = re.compile(r'<div class="snf-table"(?: id="(table-[a-z0-9-]+)")?.*?<caption[^>]*><span>(.*?)</span>', re.DOTALL)
 CAPTION = re.compile(r"(<caption[^>]*><span>)")
@@ -24,14 +24,17 @@ def tables(page: nodes.document) -> Iterator[tuple[nodes.raw, re.Match[str]]]:
             yield node, found
 
 
-def make_targets(app: Sphinx, page: nodes.document) -> None:
-    """For ``doctree-read``: what MyST looks up when it resolves a link."""
-    name = app.env.docname
-    domain = cast(StandardDomain, app.env.get_domain("std"))
-    for _, (anchor, caption) in ((node, found.groups()) for node, found in tables(page)):
-        if anchor:
-            domain.note_hyperlink_target(anchor, name, anchor, unescape(caption))
-            app.env.metadata[name].setdefault("myst_slugs", {})[anchor] = (0, anchor, unescape(caption))
+class Targets(SphinxTransform):
+    """Let MyST find a page's tables where it looks for headings: by names that count on this page alone."""
+
+    default_priority = 870  # MyST resolves links at 879
+
+    def apply(self, **kwargs: Any) -> None:
+        found = (match.groups() for _, match in tables(self.document))
+        slugs = {anchor: (0, anchor, unescape(caption)) for anchor, caption in found if anchor}
+        if slugs:
+            self.document.myst_slugs = {**getattr(self.document, "myst_slugs", {}), **slugs}
+            self.env.metadata[self.env.docname]["myst_slugs"] = self.document.myst_slugs
 
 
 def number(app: Sphinx, page: nodes.document, name: str) -> None:
@@ -45,6 +48,6 @@ def number(app: Sphinx, page: nodes.document, name: str) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("doctree-read", make_targets)
+    app.add_transform(Targets)
     app.connect("doctree-resolved", number)
-    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
+    return {"version": "2", "parallel_read_safe": True, "parallel_write_safe": True}

@@ -26,6 +26,7 @@ _TABLE = (
 )
 _CAPTION = "caption-side:top;text-align:left;white-space:normal;color:inherit;padding:0 0 .5em"
 _PADDING = "padding:.2em .7em"
+_WRAPS = ";white-space:normal;min-width:14em"
 _HEAD = f"{_PADDING};vertical-align:bottom;border-bottom:1px solid rgba(128,128,128,.6)"
 
 
@@ -52,6 +53,11 @@ class Column:
         return "right" if self.numeric else "left"
 
     @property
+    def is_prose(self) -> bool:
+        """Whether its texts are so long that they are broken into lines."""
+        return not self.numeric and max(map(len, self.cells), default=0) > 40
+
+    @property
     def missing(self) -> list[int]:
         """For each cell, how many characters it lacks, from the decimal point on, of those that others have."""
         found = [_IN_COLUMN.fullmatch(cell) if self.numeric else None for cell in self.cells]
@@ -61,14 +67,14 @@ class Column:
 
     def html(self) -> list[str]:
         """Its cells; a blank in place of missing decimals, where the point is half as wide as a digit."""
-        style = f"text-align:{self.side};{_PADDING}{';padding-left:0' * (not self.span)}"
+        style = f"text-align:{self.side};{_PADDING}{';padding-left:0' * (not self.span)}{_WRAPS * self.is_prose}"
         blanks = (f'<span style="display:inline-block;width:{n - 0.5}ch"></span>' if n else "" for n in self.missing)
         return [f'<td style="{style}">{escape(c)}{b}</td>' for c, b in zip(self.cells, blanks, strict=True)]
 
     def text(self) -> list[str]:
         """Heading and cells, all equally wide."""
         padded = (cell + " " * missing for cell, missing in zip(self.cells, self.missing, strict=True))
-        texts = [f"{self.group} {self.head}".strip() * bool(self.span), *padded]
+        texts = [self.head, *padded]
         width = max(map(len, texts))
         return [text.rjust(width) if self.numeric else text.ljust(width) for text in texts]
 
@@ -88,10 +94,16 @@ class Table:
         return {"text/html": self.html(), "text/plain": repr(self)}
 
     def __repr__(self) -> str:
-        heads, *rows = ("  ".join(cells).rstrip() for cells in zip(*(c.text() for c in self.columns), strict=True))
+        texts = [column.text() for column in self.columns]
+        heads, *rows = ("  ".join(cells).rstrip() for cells in zip(*texts, strict=True))
+        groups = [
+            (group, len("  ".join(cells[0] for _, cells in members)))
+            for group, members in groupby(zip(self.columns, texts, strict=True), key=lambda pair: pair[0].group)
+        ]
+        above = "  ".join(group.center(width) for group, width in groups).rstrip()
         body = [line for title, part in self._in_sections(rows) for line in (title, *part) if line]
         rule = "-" * max(map(len, [heads, *rows]))
-        return "\n".join([self.caption, "", heads, rule, *body, *self.notes])
+        return "\n".join([self.caption, "", *[above] * bool(above), heads, rule, *body, *self.notes])
 
     def html(self) -> str:
         """The table as HTML that needs nothing else."""
@@ -123,7 +135,7 @@ class Table:
         style = f"text-align:{self.columns[0].side};font-weight:normal;{_PADDING}"
         rows = zip(*(column.html() for column in self.columns[1:]), strict=True)
         for head, cells in zip(self.columns[0].cells, rows, strict=True):
-            yield f'<tr><th scope="row" style="{style}">{escape(head)}</th>{"".join(cells)}</tr>'
+            yield f'<tr><th scope="row" style="{style}"><span>{escape(head)}</span></th>{"".join(cells)}</tr>'
 
     def _html_section(self, title: str, rows: list[str]) -> str:
         style = "text-align:left;padding:.7em .7em .2em"
@@ -179,8 +191,8 @@ def _columns(group: str, head: str, spec: str, cells: list[Any]) -> Iterator[Col
     pairs = [cell if isinstance(cell, tuple) else (cell, None) for cell in cells]
     texts = [_text(mean, spec) for mean, _ in pairs]
     numeric = any(not isinstance(mean, str | bool | None) for mean, _ in pairs)
-    as_text = (_IN_COLUMN.fullmatch(text) for text in texts if text not in ("", _WORDS[None]))
-    yield Column(group, head, texts, numeric or all(as_text), 1 + wide)
+    as_text = [_IN_COLUMN.fullmatch(text) is not None for text in texts if text not in ("", _WORDS[None])]
+    yield Column(group, head, texts, numeric or 2 * sum(as_text) > len(as_text), 1 + wide)
     if wide:
         deviations = ["" if one is None else f"± {_text(one, spec.lstrip('+'))}" for _, one in pairs]
         yield Column(group, "", deviations, numeric=False, span=0)

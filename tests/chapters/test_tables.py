@@ -1,11 +1,17 @@
 """Tables and ticks of the chapters, and how their numbers are written."""
 
 import math
+import operator
+import re
+from collections.abc import Iterator
+from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from bs4 import BeautifulSoup, Tag
 from each_case import check_each
+from paths import notebooks
 from snf_book.checks import checks
 from snf_book.measured import number
 from snf_book.tables import Table, table
@@ -93,13 +99,14 @@ def test_the_text_of_a_table_has_the_words_of_its_html() -> None:
     text = shown._repr_mimebundle_()["text/plain"]
     assert text == (
         "See that a < b.\n\n"
-        "           NLL paper         NLL here         seeds\n"
-        "---------------------------------------------------\n"
+        "                       NLL\n"
+        "           paper            here         seeds\n"
+        "----------------------------------------------\n"
         "MNIST\n"
-        "exact <1>      947.6  ± 0.2     959.0             2\n"
-        "learned        947.1            961.3  ± 0.4      –\n"
+        "exact <1>  947.6  ± 0.2    959.0             2\n"
+        "learned    947.1           961.3  ± 0.4      –\n"
         "digits\n"
-        "other              –          not run             3\n"
+        "other          –         not run             3\n"
         "A note."
     )
     cells = {word for cell in soup(shown).tbody(["td", "th"]) for word in cell.text.split()}
@@ -147,3 +154,50 @@ def test_what_does_not_hold_raises_and_is_named(result: object, message: str) ->
     with pytest.raises(AssertionError) as raised:
         checks({"one": (0.0, 1e-10), "other": result, "third": True})  # type: ignore[dict-item]
     assert str(raised.value) == f"does not hold: {message}"
+
+
+# -- what chapters show ------------------------------------------------------------------------------------------------
+
+#: Chapters that still print tables or verdicts as text. None may be added.
+STILL_PRINTING = {"prior-work"}
+COLUMNS = re.compile(r"\S\s{2,}\S.*?\s{2,}\S")
+VERDICT = re.compile(r"\b(?:True|False)$")
+
+
+def printed(path: Path) -> Iterator[str]:
+    """What the cells of a chapter print as text."""
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            yield "".join(output.text for output in cell.outputs if output.output_type == "stream")
+
+
+def has_table(text: str) -> bool:
+    """Whether two lines in a row have three columns or more."""
+    rows = [bool(COLUMNS.search(line)) for line in text.splitlines()]
+    return any(map(operator.and_, rows, rows[1:]))
+
+
+def has_verdict(text: str) -> bool:
+    return any(VERDICT.search(line) for line in text.splitlines())
+
+
+def test_chapters_show_tables_and_ticks_and_print_neither() -> None:
+    texts = {path.stem: list(printed(path)) for path in notebooks()}
+    found = {name for name, cells in texts.items() if any(has_table(cell) or has_verdict(cell) for cell in cells)}
+    assert found - STILL_PRINTING == set(), "show `table(…)` or `checks(…)` of snf_book"
+    assert found == STILL_PRINTING, "a chapter to take off the list"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_table", "is_verdict"),
+    [
+        ("a   1   2\nb   3   4\n", True, False),
+        ("step   loss   nats\n   0   1.50    2.0\n", True, False),
+        ("a   1   2\nand on we go\nb   3   4\n", False, False),
+        ("one sentence, 1.5 nats\nand a second one\n", False, False),
+        ("the sum is right, to 1e-10: True\n", False, True),
+        ("True is a word of Python\n", False, False),
+    ],
+)
+def test_what_counts_as_a_printed_table(text: str, is_table: bool, is_verdict: bool) -> None:
+    assert (has_table(text), has_verdict(text)) == (is_table, is_verdict)
