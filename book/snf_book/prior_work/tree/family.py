@@ -152,9 +152,10 @@ class FamilyTree:
             if row == 0 or label != ROWS[row - 1][0]
         )
         sections = "".join(self._sections())
+        # the pages draw what has the class snf-frames on their own ground, dark or light
         return (
             f'<figure class="snf-figure snf-family" id="family-tree">\n<style>{_STYLE}</style>\n{switches}'
-            f'<div class="tree">\n{years}{arrows()}\n{sections}</div>\n'
+            f'<div class="tree snf-frames">\n{years}{arrows()}\n{sections}</div>\n'
             f"<figcaption>{escape(self.caption)}</figcaption></figure>"
         )
 

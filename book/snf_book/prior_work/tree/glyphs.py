@@ -17,7 +17,7 @@ MATRICES: dict[str, tuple[str, Shade]] = {
     "low rank": ("the identity plus a low rank", lambda i, j: 1.0 if i == j else 0.25),
     "series": ("near the identity: a series", lambda i, j: 1.0 if i == j else 0.5 ** abs(i - j)),
     "lattice": ("none: points of a lattice", lambda i, j: 0.0),
-    "full": ("any matrix", lambda i, j: 0.85),
+    "full": ("any matrix", lambda i, j: 0.7),
 }
 SIGNS: dict[str, str] = {
     "NICE": "coupling", "planar": "low rank", "radial": "low rank", "Real NVP": "coupling", "IAF": "triangle",
@@ -51,12 +51,10 @@ def key() -> str:
 
 
 def _matrix(shade: Shade) -> str:
-    return "".join(
-        f'<rect x="{j}" y="{i}" width="1" height="1" fill="currentColor" fill-opacity="{shade(i, j):.2g}"/>'
-        for i in range(CELLS)
-        for j in range(CELLS)
-        if shade(i, j)
-    )
+    """A square for each cell, with a little room between, by which a full matrix differs from a blank square."""
+    cells = ((i, j, shade(i, j)) for i in range(CELLS) for j in range(CELLS))
+    square = 'width=".88" height=".88" fill="currentColor"'
+    return "".join(f'<rect x="{j}.06" y="{i}.06" {square} fill-opacity="{dark:.2g}"/>' for i, j, dark in cells if dark)
 
 
 def _lattice() -> str:
