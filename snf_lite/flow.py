@@ -34,8 +34,9 @@ from snf_lite.runtime import checks
 
 #: Errors of g, as shares of z's length, from which its use warns: after gradients of the exact likelihood, and after
 #: weights were loaded. Trained by ``loss`` for 200 steps on digits a layer's was at most 0.06 at λ = 1 and 0.14 at
-#: λ = 0.1; by -log_prob, which does not train g, at least 0.11, and up to 0.64.
-TRAINED_TOLERANCE, LOADED_TOLERANCE = 0.1, 0.25
+#: λ = 0.1, and on correlated points, after 120 steps at ten times the rate, up to 0.13; by -log_prob, which does not
+#: train g, at least 0.11 and up to 0.64 on the digits, and above 1 on the points.
+TRAINED_TOLERANCE, LOADED_TOLERANCE = 0.2, 0.25
 
 
 class Flow(Sampler):

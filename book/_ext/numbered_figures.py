@@ -121,7 +121,7 @@ def mixed(found: re.Match[str]) -> str:
     """Text in the color of a series, mixed with that of other text: alone it is too pale on some grounds."""
     pinned = PINNED.match(found[2])
     kept = pinned is not None and abs(int(pinned[2], 16) - int(pinned[3], 16)) == 1
-    return found[0] if kept else f"{found[1]}color-mix(in srgb,{found[2]} 70%,currentColor)"
+    return found[0] if kept else f"{found[1]}color-mix(in srgb,{found[2]} 60%,currentColor)"
 
 
 def is_ink(data: str) -> bool:

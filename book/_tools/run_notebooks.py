@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from paths import ROOT, RUNTIMES, cell_names, first_cell, notebooks, write
 from reference import choosing_lambda, families, formula_sheet
-from text import chapter_map, package_map
+from text import chapter_map, package_map, share_image
 from text.placeholders import RUNTIME, fill, measurements
 
 LONG = 60  # seconds; a chapter that takes longer is reported, not refused
@@ -126,7 +126,10 @@ def main(arguments: list[str]) -> int:
 
 def write_pages() -> None:
     """Write the pages, and the parts of README and CONTRIBUTING, that follow from other files."""
-    for page in (status, chapter_map, formula_sheet, one_page, paper_map, package_map, families, choosing_lambda):
+    pages = (
+        status, chapter_map, formula_sheet, one_page, paper_map, package_map, families, choosing_lambda, share_image,
+    )  # fmt: skip
+    for page in pages:
         page.main()
 
 

@@ -4,7 +4,6 @@ The text has ``<!-- gap -->1.08<!-- / -->``; ``make notebooks`` writes the measu
 compares. The output of the call itself is hidden in notebooks and pages.
 """
 
-import math
 import re
 from typing import Any
 
@@ -25,7 +24,7 @@ def number(value: Any, spec: str = "") -> str:
         spec: as for ``format``: ".1f", "+.2f", ",d", ".0e".
     """
     text = format(value, spec)
-    if math.isinf(value):
+    if "inf" in text:
         return text.replace("inf", "∞").replace("-", "−")
     mantissa, letter, power = text.partition("e")
     if letter and int(power) in _PLAIN_POWERS:

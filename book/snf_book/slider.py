@@ -121,7 +121,7 @@ def explore(
         label: value → text beside the slider.
         alt: value → alternative text of the frame.
         start: the value shown first, or its index; also printed, with the first and the last.
-        caption: what to see, with ``$maths$``, ``*emphasis*`` and `` `code` ``; with one, the figure gets a number.
+        caption: what to see, with ``$maths$``, ``*emphasis*`` and code in backticks; with one, the figure is numbered.
         raster: draw dots instead of lines; without it, crowds of points are embedded as dots all the same.
         live: return a widget of ipywidgets instead of precomputed frames; None: if the environment has SNF_FULL=1.
 

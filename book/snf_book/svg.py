@@ -188,6 +188,7 @@ def _prune(parent: ET.Element) -> None:
         place = list(parent).index(child)
         kind = child.tag.removeprefix(SVG)
         unseen = kind == "path" and child.get("fill") == "none" and not child.get("stroke")
+        unseen |= kind == "text" and not "".join(child.itertext()).strip()
         empty = unseen or kind in ("metadata", "style") or (kind in ("g", "defs") and not len(child))
         if empty or (kind == "g" and not child.attrib):
             parent.remove(child)

@@ -4,6 +4,7 @@ import base64
 import functools
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,8 @@ def test_every_picture_has_words(path: Path) -> None:
             words = cell.metadata.get("mystnb", {}).get("image", {}).get("alt", "")
             assert len(words.split()) >= 3, f"no alternative text (mystnb.image.alt) for the picture of\n{cell.source}"
         for image in BeautifulSoup(data.get("text/html", ""), "html.parser").find_all("img"):
+            if image.find_parent(class_="snf-frame") and image.find_previous_sibling("img"):
+                continue  # the first picture of a frame has the words of all
             assert len(str(image.get("alt", "")).split()) >= 3, f"an <img> without alternative text from\n{cell.source}"
 
 
@@ -124,6 +127,13 @@ def test_every_moving_figure_is_shown(path: Path) -> None:
         if re.search(r"^explore\(", cell.source, re.MULTILINE):
             shown = "".join(output.get("data", {}).get("text/html", "") for output in cell.outputs)
             assert shown.count('type="range"') == 1, f"end the cell with explore(...):\n{cell.source}"
+
+
+def test_figures_have_names_of_their_own() -> None:
+    """In the whole book: a link to one leads there from any chapter."""
+    html = "".join(output.get("data", {}).get("text/html", "") for path in notebooks() for _, output in outputs(path))
+    names = Counter(re.findall(r'<figure class="snf-[^"]*" id="([^"]+)"', html))
+    assert names and not [name for name, count in names.items() if count > 1]
 
 
 @each_notebook

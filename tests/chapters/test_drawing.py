@@ -246,3 +246,9 @@ def test_older_versions_write_fonts_in_short() -> None:
     assert found.attrib == {
         "x": "1.23", "text-anchor": "middle", "font-size": "8", "font-style": "italic", "font-weight": "700"
     }  # fmt: skip
+
+
+def test_an_empty_line_of_text_leaves_nothing() -> None:
+    figure = made()
+    figure.text(0.5, 0.5, "one\n\ntwo")
+    assert words(*renderings(figure)) == ["one", "two"]

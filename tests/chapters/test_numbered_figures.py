@@ -52,8 +52,8 @@ def test_black_white_and_grey_are_the_pages_own() -> None:
 @pytest.mark.parametrize(
     ("color", "shown"),
     [
-        ("#0072b2", "color-mix(in srgb,#0072b2 70%,currentColor)"),
-        ("#f00", "color-mix(in srgb,#f00 70%,currentColor)"),
+        ("#0072b2", "color-mix(in srgb,#0072b2 60%,currentColor)"),
+        ("#f00", "color-mix(in srgb,#f00 60%,currentColor)"),
         ("#000001", "#000001"),  # over a picture
         ("#fffffe", "#fffffe"),
     ],

@@ -41,7 +41,7 @@ def test_numbers_are_written_as_in_print() -> None:
         assert number(*case).replace("\N{NO-BREAK SPACE}", " ") == WRITTEN[case]
 
     check_each(list(WRITTEN), check, str)
-    assert number(torch.tensor(-1.25), ".1f") == "−1.2"
+    assert number(torch.tensor(-1.25, requires_grad=True), ".1f") == "−1.2"  # and no warning
 
 
 def results(**changes: object) -> Table:

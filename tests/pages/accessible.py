@@ -118,6 +118,7 @@ FAINT = """() => {
         const text = [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
         if (!text || !element.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
         if (element.closest('mjx-assistive-mml, :disabled')) continue;
+        if (element.matches('.snf-drawing [fill^="#"]')) continue;  // over a picture, in any theme
         const inSvg = element instanceof SVGElement;
         const lights = [light(over(inSvg ? style.fill : style.color, ground, opacity)), light(ground)];
         const contrast = (Math.max(...lights) + 0.05) / (Math.min(...lights) + 0.05), size = parseFloat(style.fontSize);

@@ -39,13 +39,18 @@ OFFER_THE_TOP = "() => { document.querySelector('#pst-back-to-top').style.displa
 SHOWN = """figure => [...figure.querySelectorAll('img, svg, canvas')]
     .filter(picture => picture.checkVisibility({opacityProperty: true, visibilityProperty: true}))
     .map(picture => (picture.currentSrc || picture.src || '').slice(-64) || picture.outerHTML)"""
+# Which frames can be seen, and which are meant for paper.
+FRAMES = """figure => [...figure.querySelectorAll('.snf-frame')].map((frame, at) => [
+    at, frame.checkVisibility(), frame.classList.contains('snf-print'),
+    frame.getBoundingClientRect().left, frame.getBoundingClientRect().top])"""
 # The element that a slider and its pictures share.
 FIGURE = "slider => slider.closest('figure, .snf-explore')"
 # What a moving figure says: beside the slider, aloud, and what it should say of the picture that is seen.
 WORDS = """figure => [
     figure.querySelector('output').textContent,
     figure.querySelector('input').getAttribute('aria-valuetext'),
-    ...[...figure.querySelectorAll('img')].filter(image => image.checkVisibility()).map(image => image.dataset.label),
+    ...[...figure.querySelectorAll('.snf-frame')].filter(frame => frame.checkVisibility())
+        .map(frame => frame.dataset.label),
 ]"""
 FITS = "() => document.documentElement.scrollWidth <= window.innerWidth"
 # What nobody can read: it reaches out of the window, or of a box that hides the rest, and nothing around it scrolls.
@@ -69,7 +74,8 @@ TOO_SMALL = """smallest => [...document.querySelectorAll('.bd-article *')].filte
     if (element.closest('mjx-container') || !element.checkVisibility()) return false;
     if (![...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim())) return false;
     const drawing = element.closest('svg'), scale = drawing ? drawing.getScreenCTM().a : 1;
-    return parseFloat(getComputedStyle(element).fontSize) * scale < smallest;
+    const least = smallest - (element.closest('.snf-drawing') ? element.matches('tspan') ? 4 : 2 : 0);  // exponents
+    return parseFloat(getComputedStyle(element).fontSize) * scale < least;
 }).map(element => element.outerHTML.slice(0, 200))"""
 # Words of a drawing that reach out of it, or out of the frame they are set in.
 OUT_OF_FRAME = """() => [...document.querySelectorAll('.bd-article svg :is(text, foreignObject > *)')].filter(words => {

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 from accessible import ALL, CONTRAST, faint, judged
-from browser import FIGURE, SHOWN, SIZES, SLIDERS, WORDS, Visit, dark, on_paper, opened, stored_sliders
+from browser import FIGURE, FRAMES, SHOWN, SIZES, SLIDERS, WORDS, Visit, dark, on_paper, opened, stored_sliders
 from chromium import go
 from paths import ROOT, notebooks, pages
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageOps
 from playwright.sync_api import Browser, BrowserContext, ElementHandle, Page
+from pypdf import PdfReader
+
+from snf_lite.analysis.figures import BLUE
 
 pytest_plugins = ["browser_fixtures"]
 
@@ -31,9 +34,10 @@ STAIN = """colors => colors.forEach((color, at) => {
     const text = document.querySelector('.bd-article').appendChild(document.createElement('p'));
     Object.assign(text, {id: `stained-${at}`, textContent: 'Can this be read?'}).style.color = color;
 })"""
-PICTURES = """() => [...document.querySelectorAll('.bd-article img')].filter(image => image.checkVisibility())
-    .map(image => `${image.naturalWidth} ${image.naturalHeight}`)"""
-IMAGE_IN_PDF = rb"/Subtype /Image\s+/Width (\d+)\s+/Height (\d+)"
+# Words that stand nowhere else on the page.
+RELABEL = """figure => figure.querySelectorAll('.snf-frame').forEach((frame, at) => {
+    frame.dataset.label = `printed${at}.`;
+})"""
 SEARCH_IS_OVER = "() => document.querySelector('.search-summary')?.textContent.startsWith('Search finished')"
 MATHS_FONTS = "() => [...document.fonts].filter(font => font.family.startsWith('MJX')).map(font => font.status)"
 
@@ -75,15 +79,16 @@ def without_scripts(browser: Browser) -> Iterator[Page]:
 
 @pytest.mark.parametrize("name", pages())
 def test_can_be_read_without_scripts(without_scripts: Page, address: str, name: str) -> None:
-    """All text, and of a moving figure the first frame and its words. A slider or button that is dead is not shown."""
+    """All text, and of a moving figure the frame it starts with and its words. No slider or button that is dead."""
     page = without_scripts
     page.goto(f"{address}/{name}.html")
     assert page.locator("main").inner_text().strip() and page.evaluate(ALL_TEXT_IS_SEEN)
     figures = page.query_selector_all("main figure.snf-explore")
     assert len(figures) == stored_sliders(name)
     for figure in figures:
-        first, output = figure.query_selector("img"), figure.query_selector("output")
-        assert first is not None and output is not None and first.is_visible() and output.is_visible()
+        output = figure.query_selector("output")
+        first = next(frame for frame in figure.query_selector_all(".snf-frame") if frame.is_visible())
+        assert output is not None and output.is_visible()
         assert figure.evaluate(WORDS) == [first.get_attribute("data-label")] * 3
     assert not [control for control in page.query_selector_all("main :is(input, button)") if control.is_visible()]
 
@@ -123,34 +128,18 @@ def pixels(figure: ElementHandle) -> Image.Image:
     return ImageOps.crop(Image.open(io.BytesIO(figure.screenshot())).convert("RGB"), 2)
 
 
-def settled(figure: ElementHandle) -> Image.Image:
-    """What is seen of a figure once it no longer changes: the end of a focus or a hover may be drawn later."""
-    before = pixels(figure)
-    for _ in range(10):
-        now = pixels(figure)
-        if not ImageChops.difference(before, now).getbbox():
-            return now
-        before = now
-    raise AssertionError("the figure goes on changing by itself")
-
-
-def theme_shows(visit: Visit, figure: ElementHandle) -> tuple[int, int, int, int] | None:
-    """The box of a figure that looks different in the dark, or nothing."""
-    light = settled(figure)
+def test_a_moving_figure_has_the_pages_ground_and_its_own_colors(visit: Visit) -> None:
+    """In the light and in the dark, as pixels; of other figures ``test_page`` compares what the style sheets say."""
+    _, figure = slider_and_figure(visit)
+    grounds = [Counter(pixels(figure).getdata())]
     with dark(visit.page):
-        return ImageChops.difference(light, settled(figure)).getbbox()
-
-
-def test_a_moving_figure_looks_the_same_in_the_dark(visit: Visit) -> None:
-    """To the last pixel; of the other figures ``test_page`` compares what the style sheets say."""
-    slider, figure = slider_and_figure(visit)
-    visit.page.mouse.move(0, 0)
-    slider.evaluate("slider => { slider.blur(); slider.style.pointerEvents = 'none'; }")  # else it has another shade
-    # On a busy machine that shade goes late, in the light or in the dark; what the theme does shows every time.
-    boxes = [theme_shows(visit, figure)]
-    while boxes[-1] and len(boxes) < 3:
-        boxes.append(theme_shows(visit, figure))
-    assert boxes[-1] is None, f"the theme shows in the figure, in the boxes {boxes}"
+        grounds.append(Counter(pixels(figure).getdata()))
+        ground = visit.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
+    light, night = grounds
+    assert light.most_common(1)[0][0] == (255, 255, 255)
+    assert night.most_common(1)[0][0] == tuple(map(int, re.findall(r"\d+", ground)))
+    blue = tuple(int(BLUE[at : at + 2], 16) for at in (1, 3, 5))
+    assert light[blue] > 50 and night[blue] > 50
 
 
 def test_faint_letters_are_those_that_axe_finds(visit: Visit) -> None:
@@ -184,18 +173,16 @@ def test_a_slider_and_its_picture_agree_after_going_back(visit: Visit, address: 
     visit.page.go_back(wait_until="load")
     slider, figure = slider_and_figure(visit)
     words = figure.evaluate(WORDS)
-    frame = figure.query_selector_all("img")[int(slider.input_value())]
+    frame = figure.query_selector_all(".snf-frame")[int(slider.input_value())]
     assert words == [frame.get_attribute("data-label")] * 3
 
 
-def test_a_printed_file_has_the_pictures_that_were_shown(visit: Visit) -> None:
-    slider, _ = slider_and_figure(visit)
-    slider.press("End")
-    shown = Counter(visit.page.evaluate(PICTURES))
-    file = visit.page.pdf(format="A4")
-    printed = [f"{int(width)} {int(height)}" for width, height in re.findall(IMAGE_IN_PDF, file)]
-    assert file.startswith(b"%PDF") and shown
-    assert {size: printed.count(size) for size in shown} == shown
+def test_a_printed_file_has_the_frames_meant_for_paper(visit: Visit) -> None:
+    _, figure = slider_and_figure(visit)
+    frames = figure.evaluate(FRAMES)
+    figure.evaluate(RELABEL)
+    text = "".join(page.extract_text() for page in PdfReader(io.BytesIO(visit.page.pdf(format="A4"))).pages)
+    assert [at for at, *_ in frames if f"printed{at}." in text] == [at for at, _, meant, *_ in frames if meant]
 
 
 def test_prints_dark_on_white_from_the_dark_theme_too(visit: Visit) -> None:

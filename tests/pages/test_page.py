@@ -16,6 +16,7 @@ from accessible import ALL, KNOWN, faint, judged
 from browser import (
     CUT_OFF,
     FITS,
+    FRAMES,
     OFFER_THE_TOP,
     ON_PAPER,
     ON_SCREEN,
@@ -45,10 +46,18 @@ pytest_plugins = ["browser_fixtures"]
 
 #: Ask for pictures of all pages at all sizes, in ``_build/screenshots``, by setting this in the environment.
 PICTURES = "SNF_SCREENSHOTS"
+#: Families as a notebook's reader may have them, beside the page's own.
+FONTS = "inherit", "'DejaVu Sans', Verdana, sans-serif", "serif"
 SMALLEST = 9  # pixels, of any letter but those of formulas
 
-WITHOUT_WORDS = """() => [...document.querySelectorAll('main img')]
-    .filter(image => !image.alt.trim()).map(image => image.outerHTML.slice(0, 200))"""
+# Of a frame of several pictures the first has the words of all.
+WITHOUT_WORDS = """() => [...document.querySelectorAll('main img, main svg.snf-drawing')]
+    .filter(image => !(image.alt || image.getAttribute('aria-label') || '').trim())
+    .filter(image => !image.matches('.snf-frame > :not(:first-child)'))
+    .map(image => image.outerHTML.slice(0, 200))"""
+# The number of each caption and the address of its figure.
+NUMBERS = """() => [...document.querySelectorAll('.bd-article figcaption .caption-number')].map(number =>
+    [number.textContent.replace('Figure', '').trim(), number.closest('figure').id])"""
 NOT_LOADED = """() => [...document.querySelectorAll('main img')]
     .filter(image => image.complete && !image.naturalWidth).map(image => image.outerHTML.slice(0, 200))"""
 # How far a picture has its own colors, on white.
@@ -57,14 +66,27 @@ DIMMED = """() => [...document.querySelectorAll('.bd-article img')].filter(image
         if (getComputedStyle(box).filter !== 'none' || getComputedStyle(box).opacity !== '1') return true;
     return getComputedStyle(image).backgroundColor !== 'rgb(255, 255, 255)';
 }).map(image => image.outerHTML.slice(0, 200))"""
-# All by which a theme could change a moving figure, but for its pictures.
-COLORS = """() => [...document.querySelectorAll('.snf-explore, .snf-explore *')].map(element => {
-    const style = getComputedStyle(element);
-    if (element.matches('img')) return '';
-    return [element.tagName, ...['color', 'backgroundColor', 'backgroundImage', 'borderColor', 'outlineColor', 'filter',
-        'opacity', 'boxShadow', 'accentColor', 'colorScheme', 'mixBlendMode', 'visibility', 'display']
-        .map(name => style[name])].join();
+# The colors of the series in drawings, as they are seen: not black, white and grey, nor text, which follow the theme.
+COLORS = """() => [...document.querySelectorAll('.snf-drawing :not(text, tspan)')].map(element => {
+    const style = getComputedStyle(element), seen = ['tagName'].map(name => element[name]);
+    for (const name of ['fill', 'stroke'])
+        if ((element.getAttribute(name) || '').startsWith('#')) seen.push(style[name]);
+    for (let box = element; box && !box.matches('article'); box = box.parentElement)
+        seen.push(box.matches('.snf-ink') ? '' : style.filter, style.opacity, style.mixBlendMode);
+    return seen.join();
 })"""
+# All frames, to look at their letters in another font; and back.
+ALL_FRAMES = """font => {
+    const style = document.head.appendChild(document.createElement('style'));
+    style.id = 'all-frames';
+    style.textContent = `.snf-frame { display: flex !important; } .snf-drawing { font-family: ${font}; }`;
+}"""
+# Frames that are seen and whose pictures stand neither beside one another (wide) nor below (narrow).
+STACKED = """wide => [...document.querySelectorAll('.snf-frame')].filter(frame => {
+    if (!frame.checkVisibility()) return false;
+    const boxes = [...frame.children].map(picture => picture.getBoundingClientRect());
+    return boxes.slice(1).some((box, at) => wide ? box.left < boxes[at].right - 1 : box.top < boxes[at].bottom - 1);
+}).map(frame => frame.outerHTML.slice(0, 200))"""
 LOADED = """() => ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
     .map(entry => entry.name).filter(name => name.startsWith(location.origin))"""
 HIDDEN_TEXT = """() => [...document.querySelectorAll('.bd-article :is(p, li, td, pre, h2, h3)')]
@@ -158,6 +180,34 @@ def nothing_reaches_out_of_the_window(visit: Visit) -> None:
     eventually_none(visit.page, OUT_OF_REACH, "scrolls, but not by keyboard")
 
 
+def labels_stay_in_their_drawings(visit: Visit) -> None:
+    """Of all frames, in the page's font and in those that a notebook may be read with."""
+    for font in FONTS:
+        visit.page.evaluate(ALL_FRAMES, font)
+        try:
+            none(visit.page, OUT_OF_FRAME, f"words that do not fit into their drawing in {font}")
+        finally:
+            visit.page.evaluate("() => document.querySelector('#all-frames').remove()")
+
+
+def panels_stand_side_by_side(visit: Visit) -> None:
+    none(visit.page, STACKED, "pictures of a frame below one another though there is room", True)
+
+
+def panels_stack(visit: Visit) -> None:
+    none(visit.page, STACKED, "pictures of a frame side by side, too small to be read", False)
+
+
+def figures_are_numbered_in_their_order(visit: Visit) -> None:
+    """Those with a caption, and each has an address."""
+    found = visit.page.evaluate(NUMBERS)
+    chapters = {number.partition(".")[0] for number, _ in found}
+    assert len(chapters) <= 1 and [number.partition(".")[2] or number for number, _ in found] == [
+        str(count) for count in range(1, len(found) + 1)
+    ]
+    assert all(name for _, name in found)
+
+
 def sliders_fit(visit: Visit) -> None:
     window = visit.page.viewport_size
     for slider, _ in sliders(visit.page):
@@ -210,7 +260,7 @@ def follow(visit: Visit, tap: bool) -> None:
         slider.tap() if tap else slider.click()
         value, last = slider.evaluate("slider => [Number(slider.value), Number(slider.max)]")
         assert 0 < value < last or last == 1, "the middle of the slider is neither its beginning nor its end"
-        assert len(figure.evaluate(SHOWN)) == 1 and figure.evaluate(SHOWN) != before
+        assert figure.evaluate(SHOWN) and figure.evaluate(SHOWN) != before
         assert len(set(figure.evaluate(WORDS))) == 1
 
 
@@ -221,8 +271,8 @@ def everybody_can_read_it(visit: Visit) -> None:
     assert met == {one for one in KNOWN if one.page == visit.name}, "mended: take it off the list of what is known"
 
 
-def the_dark_theme_can_be_read_and_leaves_figures_alone(visit: Visit) -> None:
-    """Letters can be told from their ground; every picture has its own colors on white, so has a moving figure."""
+def the_dark_theme_can_be_read_and_keeps_colors(visit: Visit) -> None:
+    """Letters can be told from their ground; pictures have their own colors on white, and drawings those of series."""
     visit.page.evaluate("() => document.activeElement.blur()")
     visit.page.mouse.move(0, 0)
     light = visit.page.evaluate(COLORS)
@@ -234,17 +284,16 @@ def the_dark_theme_can_be_read_and_leaves_figures_alone(visit: Visit) -> None:
             if before != now
         ]
         pale = faint(visit.page)
-    assert not changed, "the theme shows in a figure"
+    assert not changed, "a series changes its color with the theme"
     assert not pale, "too little contrast in the dark"
 
 
 def prints(visit: Visit) -> None:
-    """On paper stand the whole text and, of a moving figure, the frame that was shown last and its words.
+    """On paper stand the whole text and, of a moving figure, side by side its first frame, its last, and one between.
 
     Not on paper: other frames, sliders, buttons, side bars, the line that stands for folded code. What a reader has
     left folded (a solution) stays folded. Nothing is cut off at the margin, since nobody can scroll there.
     """
-    shown = [figure.evaluate(SHOWN) for _, figure in sliders(visit.page)]
     visit.page.evaluate(OFFER_THE_TOP)
     with on_paper(visit.page):
         none(visit.page, HIDDEN_TEXT, "text that is not printed")
@@ -252,8 +301,13 @@ def prints(visit: Visit) -> None:
         none(visit.page, WASTE, "folded code takes room")
         none(visit.page, CUT_OFF, "cut off at the margin", ON_PAPER)
         none(visit.page, OUT_OF_FRAME, "words that do not fit into their frame")
-        assert [figure.evaluate(SHOWN) for _, figure in sliders(visit.page)] == shown
-        assert all(figure.query_selector("output").is_visible() for _, figure in sliders(visit.page))
+        for _, figure in sliders(visit.page):
+            frames = figure.evaluate(FRAMES)
+            printed = [(at, left, top) for at, seen, _, left, top in frames if seen]
+            assert [at for at, *_ in printed] == [at for at, _, meant, *_ in frames if meant], "frames for the screen"
+            assert len(printed) == min(3, len(frames)) and {0, len(frames) - 1} <= {at for at, *_ in printed}
+            assert len({top for *_, top in printed}) == 1 and all(a[1] < b[1] for a, b in pairwise(printed))
+            assert not figure.query_selector("output").is_visible(), "the words of another frame"
 
 
 def nothing_went_wrong(visit: Visit) -> None:
@@ -268,14 +322,22 @@ PLAN: dict[str, tuple[Callable[[Visit], None], ...]] = {
         has_what_it_needs,
         maths_is_set,
         nothing_reaches_out_of_the_window,
+        labels_stay_in_their_drawings,
+        panels_stand_side_by_side,
+        figures_are_numbered_in_their_order,
         keys_move_every_slider,
         sliders_follow_the_mouse,
         everybody_can_read_it,
-        the_dark_theme_can_be_read_and_leaves_figures_alone,
+        the_dark_theme_can_be_read_and_keeps_colors,
         prints,
         fonts_come_from_here,
     ),
-    "phone": (nothing_reaches_out_of_the_window, every_step_of_a_slider_is_seen, sliders_follow_the_finger),
+    "phone": (
+        nothing_reaches_out_of_the_window,
+        panels_stack,
+        every_step_of_a_slider_is_seen,
+        sliders_follow_the_finger,
+    ),
     "narrowest": (nothing_reaches_out_of_the_window, sliders_fit, nothing_went_wrong),
 }
 

@@ -2,7 +2,7 @@
 
 import pytest
 from each_case import check_each
-from reference.words import NOT_YET, hits, offenders, page_files
+from reference.words import CODE, NOT_YET, blank, hits, offenders, page_files, prose
 
 FOUND = offenders()
 
@@ -20,6 +20,10 @@ def test_pages_use_the_fields_words() -> None:
 def test_a_rewritten_page_leaves_the_list() -> None:
     done = NOT_YET - set(FOUND)
     assert not done, f"take {', '.join(sorted(done))} out of NOT_YET in book/_tools/reference/words.py"
+
+
+def test_the_text_of_the_glossary_is_checked() -> None:
+    assert "data point" in blank(prose(page_files()["glossary"]), CODE)
 
 
 @pytest.mark.parametrize(

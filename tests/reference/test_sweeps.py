@@ -27,6 +27,15 @@ What the weight does
 
 A note.
 """
+GROUPED = """\
+Without the penalty the training breaks off early.
+
+          NLL in nats  largest angle in degrees
+  λ  epoch  test   last  at step 40  at any step  ‖RW − I‖
+----------------------------------------------------------
+  0     23  108.5  180.9         10           67  1.1 × 10¹
+  1    100  101.8  100.5          4            5  below 0.1
+"""
 WANTED = Sweep("x", "a model", 1, ("nll", "error"))
 
 
@@ -52,6 +61,11 @@ def test_the_text_of_a_table_is_read() -> None:
         0.0: {"nll": Value(-1.5), "error": Value(8e-5)},
         0.01: {"nll": Value(1.25), "error": Value(0.11)},
     }
+
+
+def test_the_columns_of_a_group_are_read() -> None:
+    sweep = read(Sweep("x", "a model", 1, ("nll", "error", "angle")), chapter(GROUPED, "display_data"))
+    assert sweep.rows[0.0] == {"nll": Value(108.5), "error": Value(11.0), "angle": Value(67.0)}
 
 
 def test_a_chapter_without_its_sweep_is_an_error() -> None:

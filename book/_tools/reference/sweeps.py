@@ -22,10 +22,10 @@ SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 #: Quantity → how a column of it is headed, whatever its unit.
 NLL = r"nats|NLL|log-likelihood"
 HEADS = {
-    "nll": rf"(?i)(?=.*(?:{NLL}))(?=.*(?:test|best|end))",
+    "nll": rf"(?i)^test$|(?=.*(?:{NLL}))(?=.*(?:test|best|end))",  # "test" alone stands below a heading of its group
     "error": r"(?i)‖|^(?:relative )?error",
-    "angle": r"(?i)widest|^angle|largest angle$",
-    "distance": r"(?i)apart|sample distance",
+    "angle": r"(?i)widest|at any step|^angle|largest angle$",
+    "distance": r"(?i)apart|distance of (?:the )?samples|sample distance",
     "reconstruction": r"(?i)reconstruct",
 }
 

@@ -43,7 +43,7 @@ FIXED = (
 )
 #: Chapters and pages that have not been rewritten yet. A page leaves the list when it has none of these words left.
 NOT_YET = {
-    "welcome", "one-page", "densities-that-move", "the-gradient-of-log-det", "a-learned-inverse",
+    "welcome", "densities-that-move", "the-gradient-of-log-det", "a-learned-inverse",
     "two-dimensional-flows", "what-it-costs", "from-densities-to-images", "mnist-dense", "convolutions",
     "mnist-convolutional", "glow", "sampling", "where-the-gap-comes-from", "an-inverse-that-follows", "exact-for-free",
     "free-form-flows", "the-results", "your-own-data", "prior-work",
@@ -53,9 +53,9 @@ EDGE = r"(?<![^\W_])(?:{})(?![^\W_])"
 
 
 def prose(path: Path) -> str:
-    """The text of a page; of a notebook its text cells."""
+    """The text of a page, with what a glossary says; of a notebook its text cells."""
     if path.suffix == ".md":
-        return path.read_text("utf-8")
+        return path.read_text("utf-8").replace("```{glossary}", "")
     cells = nbformat.read(path, as_version=4).cells
     return "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
 

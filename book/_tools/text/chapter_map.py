@@ -1,19 +1,24 @@
-"""The map of the book on its first page: which chapter asks what, and which ones it builds on.
+"""The first page of the book: its drawing, the list of chapters, and the map of which chapter builds on which.
 
-All of it is read from the chapters: the question is the quotation in bold (``> **…?**``), what a chapter builds on are
-the links in its line ``**You need**``. ``make notebooks`` writes the map between the marks of ``welcome.md``.
+List and map are read from the chapters: the question is the quotation in bold (``> **…?**``), what a chapter builds on
+are the links in its line ``**You need**``; the parts are those of ``_toc.yml``. ``make notebooks`` writes all of it
+between the marks of ``welcome.md``.
 """
 
 import html
+from itertools import pairwise
 
+import yaml
 from paths import ROOT, public_address, unpublished, write
+from snf_book.swap import Swap
 
 from text.chapters import Chapter, chapters
+from text.map_layout import Placed, Point, Sizes, lay_out
 from text.placeholders import fill
 
 PAGE = ROOT / "book" / "welcome.md"
 TITLE = "Which chapter builds on which"
-BOX, GAP = (215, 40), (16, 34)  # pixels of the drawing: a chapter's box, and the space between two
+SIZES = Sizes(box=(114, 62), gap=(12, 34), slot=10)
 
 
 def levels(book: list[Chapter]) -> dict[str, int]:
@@ -27,17 +32,16 @@ def levels(book: list[Chapter]) -> dict[str, int]:
     return found
 
 
+def placed(book: list[Chapter]) -> Placed:
+    """Where each chapter's box and each line of the map stand."""
+    return lay_out(levels(book), {chapter.path.name: _direct(chapter, book) for chapter in book}, SIZES)
+
+
 def drawing(book: list[Chapter]) -> str:
     """The map as a drawing: chapters as boxes that link to their pages, lines from what each builds on."""
-    rows, places = levels(book), {}
-    for chapter in book:
-        row = rows[chapter.path.name]
-        column = sum(rows[name] == row for name in places)
-        places[chapter.path.name] = (column * (BOX[0] + GAP[0]) + 1, row * (BOX[1] + GAP[1]) + 1)
-    width = max(x for x, _ in places.values()) + BOX[0] + 1
-    height = max(y for _, y in places.values()) + BOX[1] + 1
-    lines = [_line(places[name], places[chapter.path.name]) for chapter in book for name in _direct(chapter, book)]
-    boxes = [_box(number, chapter, *places[chapter.path.name]) for number, chapter in enumerate(book, start=1)]
+    layout = placed(book)
+    (width, height), lines = layout.size, [_line(points) for points in layout.lines]
+    boxes = [_box(number, chapter, layout.boxes[chapter.path.name]) for number, chapter in enumerate(book, start=1)]
     box = f'viewBox="0 0 {width} {height}" width="{width}"'
     head = f'<svg class="snf-map" aria-labelledby="map-title" {box}><title id="map-title">{TITLE}</title>'
     return "\n".join([head, *lines, *boxes, "</svg>"])
@@ -51,32 +55,46 @@ def _direct(chapter: Chapter, book: list[Chapter]) -> list[str]:
     return [name for name in chapter.needs if not any(name in below[other] for other in chapter.needs)]
 
 
-def _line(start: tuple[int, int], end: tuple[int, int]) -> str:
-    x, y, to_x, to_y = start[0] + BOX[0] // 2, start[1] + BOX[1], end[0] + BOX[0] // 2, end[1]
-    return f'<line x1="{x}" y1="{y}" x2="{to_x}" y2="{to_y}" stroke="currentColor"/>'
+def _line(points: list[Point]) -> str:
+    """A line that bends between two rows only, and goes straight down where it passes one."""
+    start, bend = "M{:g} {:g}".format(*points[0]), SIZES.gap[1] / 2
+    pieces = []
+    for (x, y), (to_x, to_y) in list(pairwise(points))[::2]:
+        pieces.append(f"V{y:g}C{x:g} {y + bend:g} {to_x:g} {to_y - bend:g} {to_x:g} {to_y:g}")
+    return f'<path d="{start}{"".join(pieces)}" fill="none" stroke="currentColor"/>'
 
 
-def _box(number: int, chapter: Chapter, x: int, y: int) -> str:
+def _box(number: int, chapter: Chapter, corner: Point) -> str:
     """A frame around words that the browser sets: in whatever font, they break where they have to."""
-    rect = f'<rect x="{x}" y="{y}" width="{BOX[0]}" height="{BOX[1]}" rx="6" fill="none" stroke="currentColor"/>'
-    place = f'x="{x}" y="{y}" width="{BOX[0]}" height="{BOX[1]}"'
+    place = f'x="{corner[0]:g}" y="{corner[1]:g}" width="{SIZES.box[0]}" height="{SIZES.box[1]}"'
+    rect = f'<rect {place} rx="6" fill="none" stroke="currentColor"/>'
     words = f"<div>{html.escape(f'{number}  {chapter.title}')}</div>"
     return f'<a href="{chapter.path.stem}.html">{rect}<foreignObject {place}>{words}</foreignObject></a>'
 
 
-def table(book: list[Chapter]) -> str:
-    """A row for each chapter: its number, title, question, and what it takes to run."""
-    rows = [
-        f"| {number} | {chapter.link} | {chapter.question} | {chapter.runtime} |"
+def parts() -> list[tuple[str, list[str]]]:
+    """The numbered parts of the book with the names of their chapters' files."""
+    table = yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8"))
+    found = [(part["caption"], [entry["file"] for entry in part["chapters"]]) for part in table["parts"]]
+    return [(caption, [f"{file.removeprefix('book/')}.ipynb" for file in files]) for caption, files in found]
+
+
+def listed(book: list[Chapter]) -> str:
+    """An item for each chapter, under the name of its part: its title, its question, and what it takes to run."""
+    items = {
+        chapter.path.name: f"{number}. {chapter.link} *({chapter.runtime})*  \n   {chapter.question}"
         for number, chapter in enumerate(book, start=1)
-    ]
-    return "\n".join(["| | chapter | its question | runs in |", "|---|---|---|---|", *rows])
+    }
+    found = [(caption, [items[name] for name in names if name in items]) for caption, names in parts()]
+    blocks = [f"**{caption}**\n\n" + "\n".join(lines) for caption, lines in found if lines]
+    return "\n\n".join(blocks)
 
 
 def page() -> str:
     """The first page as it should stand."""
     book = chapters()
-    blocks = {"map": f'\n<div class="snf-wide">\n{drawing(book)}\n</div>\n', "chapters": f"\n\n{table(book)}\n\n"}
+    blocks = {"map": f"\n<div>\n{drawing(book)}\n</div>\n", "chapters": f"\n\n{listed(book)}\n\n"}
+    blocks["swap"] = f"\n{Swap().html()}\n"
     blocks["placeholder"] = unpublished(public_address())
     return fill(PAGE.read_text("utf-8"), blocks)
 
