@@ -9,7 +9,6 @@ import torch
 from paths import ROOT
 from PIL import Image
 from snf_book.prior_work import record
-from snf_book.prior_work.longer import record as long_record
 from snf_book.prior_work.systems import SYSTEMS
 from snf_book.prior_work.tree import family, glyphs, tiles
 
@@ -21,9 +20,9 @@ PLACED = (*family.MEMBERS, family.TRUTH, family.KEY)
 @pytest.fixture(scope="module")
 def html() -> str:
     short = record.read(record_dir("prior-work") / record.FILE)
-    longer = long_record.read_all()[0]
+    longer = {name: entry["plane"] for name, entry in short["systems"].items()}
     truth = torch.zeros(8, 8, dtype=torch.float64)
-    return family.FamilyTree(short["systems"], longer["systems"], (-1.42, truth), "Densities & works.").html()
+    return family.FamilyTree(short["systems"], (-1.42, truth), "Densities & works.", longer).html()
 
 
 def test_each_system_has_one_place_in_its_year() -> None:
@@ -73,6 +72,12 @@ def test_each_density_is_shown_short_and_long_with_words_for_those_who_cannot_se
     )
     assert "<figcaption>Densities &amp; works.</figcaption>" in html
     assert len(html) < 700_000
+
+
+def test_without_longer_runs_there_is_nothing_to_switch() -> None:
+    short = record.read(record_dir("prior-work") / record.FILE)["systems"]
+    html = family.FamilyTree(short, (-1.42, torch.zeros(8, 8, dtype=torch.float64)), "Densities.").html()
+    assert "<input" not in html and html.count("<img") == len(SYSTEMS) + 1
 
 
 def test_a_name_leads_to_its_formulas_and_to_what_it_gives_up(html: str) -> None:

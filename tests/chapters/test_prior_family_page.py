@@ -6,7 +6,6 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page
 from snf_book.prior_work import record
-from snf_book.prior_work.longer import record as long_record
 from snf_book.prior_work.tree import family
 
 from snf_lite.experiments.archive import record_dir
@@ -32,7 +31,8 @@ SEEN = "() => [...document.querySelectorAll('img')].filter(image => image.checkV
 def figure() -> str:
     short = record.read(record_dir("prior-work") / record.FILE)
     truth = (short["truth"], torch.zeros(8, 8, dtype=torch.float64))
-    return family.FamilyTree(short["systems"], long_record.read_all()[0]["systems"], truth, "Densities.").html()
+    longer = {name: entry["plane"] for name, entry in short["systems"].items()}
+    return family.FamilyTree(short["systems"], truth, "Densities.", longer).html()
 
 
 @pytest.fixture

@@ -28,14 +28,18 @@ def names(part: str | None = None) -> Sequence[str]:
 # ---- rows of tables --------------------------------------------------------------------------------------------------
 
 
-def likelihood_rows(record: dict[str, Any], longer: Sequence[dict[str, Any]]) -> Iterator[list[Any]]:
-    """For each system its year, log p after 600 steps, and steps, seeds, log p and its deviation of the longer runs."""
+def likelihood_rows(record: dict[str, Any], longer: Sequence[dict[str, Any]] = ()) -> Iterator[list[Any]]:
+    """For each system its year and log p after 600 steps; of longer runs steps, log p with its deviation, and seeds."""
     for name in names():
         entry, found = record["systems"][name], runs_of(longer, name)
+        row = [name, str(entry["year"]), entry["plane"]["log_prob"]]
+        if not found:
+            yield row
+            continue
         values = [run["log_prob"] for run in found]
         spread = stdev(values) if len(values) > 1 else None
         steps = f"{found[0]['steps']:,d}"
-        yield [name, str(entry["year"]), entry["plane"]["log_prob"], steps, (mean(values), spread), str(len(values))]
+        yield [*row, steps, (mean(values), spread), str(len(values))]
 
 
 def check_rows(record: dict[str, Any]) -> Iterator[list[Any]]:

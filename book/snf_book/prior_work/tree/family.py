@@ -1,7 +1,7 @@
 """The systems as a family tree: time from top to bottom, one column for each bargain, a density in each cell.
 
-The browser lays it out: a grid that becomes a list where it is narrow, with arrows that need no script. A switch shows
-the densities of the short comparison or of the longer runs.
+The browser lays it out: a grid that becomes a list where it is narrow, with arrows that need no script. Where there are
+longer runs, a switch shows their densities or those of the short comparison.
 """
 
 import base64
@@ -129,9 +129,9 @@ class FamilyTree:
     """The figure; a notebook or page shows it as HTML, a terminal as a list."""
 
     short: Mapping[str, Any]
-    longer: Mapping[str, Any]
     truth: tuple[float, Tensor]
     caption: str
+    longer: Mapping[str, Any] | None = None
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         return {"text/html": self.html(), "text/plain": repr(self)}
@@ -145,6 +145,7 @@ class FamilyTree:
             f'<input type="radio" name="family-tree" class="switch-{which}" id="family-tree-{which}"{checked}>'
             f' <label for="family-tree-{which}">{words}</label>\n'
             for which, words, checked in (("long", "longer runs", " checked"), ("short", "600 steps", ""))
+            if self.longer
         )
         years = "".join(
             f'<div class="year" style="grid-row:{row + 2}"><span>{label.replace("–", "–<wbr>")}</span></div>\n'
@@ -184,10 +185,10 @@ class FamilyTree:
         if one.paper:
             link = f'<a href="{escape(one.paper)}">{escape(one.name)}</a>'
             return f"{link}<small>{one.year}{'' if one.restricted else ', continuous time'}{_after(one)}</small>"
-        shown = {
-            "long": (self.longer[one.name], long_record.density_of(self.longer[one.name]), "longer run"),
-            "short": (self.short[one.name]["plane"], record.density_of(self.short[one.name]), "600 steps"),
-        }
+        shown = {"short": (self.short[one.name]["plane"], record.density_of(self.short[one.name]), "600 steps")}
+        if self.longer:
+            run = self.longer[one.name]
+            shown = {"long": (run, long_record.density_of(run), "longer run"), **shown}
         images = "".join(_image(shown[key][1], f"Density of {one.name}, {shown[key][2]}", key) for key in shown)
         values = "".join(f'<span class="{key}">{number(shown[key][0]["log_prob"], ".2f")}</span>' for key in shown)
         name = f'<a href="#{anchor(one.name)}">{escape(one.name)}</a>'
