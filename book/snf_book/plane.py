@@ -137,10 +137,11 @@ def show_compass(
         raise ValueError(f"show_compass: expected as many labels as angles, {len(SERIES)} at most, got {got}.")
     axes.add_patch(Circle((0, 0), 1, facecolor="none", edgecolor=GREY, linewidth=1))
     axes.add_patch(Wedge((0, 0), 1, 180, 360, facecolor=ORANGE, alpha=0.15, linewidth=0))
-    marks = [[_on_dial(degrees, 0.95), _on_dial(degrees)] for degrees in range(0, 360, 15)]
+    marks = [[_on_dial(mark, 0.95), _on_dial(mark)] for mark in range(0, 360, 15)]
     axes.add_collection(LineCollection(marks, colors=GREY, linewidths=1))
-    for degrees in range(30, 181, 30):
-        axes.text(*_on_dial(degrees, 1.06), f"{degrees}°", ha=_side(degrees), va="center", fontsize=9)
+    for mark in range(30, 181, 30):
+        side = ("left", "center") if mark < 180 else ("center", "top")
+        axes.text(*_on_dial(mark, 1.06), f"{mark}°", ha=side[0], va=side[1], fontsize=9)
     axes.text(0, 1.06, "exact", ha="center", va="bottom", fontsize=9)
     axes.text(-0.45, -0.45, "downhill", ha="center", va="center", fontsize=9)
     arrow = {"arrowstyle": "->", "shrinkA": 0, "shrinkB": 0}
@@ -151,14 +152,10 @@ def show_compass(
         axes.plot(*_on_dial(degrees), marker, color=color, label=f"{label}: {degrees:.0f}°")
         fading = [to_rgba(color, 0.1 + 0.4 * (at + 1) / len(trail)) for at in range(len(trail))]
         axes.add_collection(LineCollection([[(0, 0), _on_dial(past[k])] for past in trail], colors=fading))
-    axes.set(xlim=(-1.25, 1.35), ylim=(-1.2, 1.25), aspect="equal")
+    axes.set(xlim=(-1.25, 1.35), ylim=(-1.3, 1.25), aspect="equal")
     axes.set_axis_off()
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, fontsize=8, frameon=False)
 
 
 def _on_dial(degrees: float, radius: float = 1.0) -> tuple[float, float]:
     return radius * math.sin(math.radians(degrees)), radius * math.cos(math.radians(degrees))
-
-
-def _side(degrees: float) -> str:
-    return "center" if degrees in (0, 180) else "left"
