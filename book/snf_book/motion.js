@@ -11,7 +11,7 @@
   const each = 2 * (groups.length + side * side);
 
   const make = (tag, attributes, parent) => parent.appendChild(Object.assign(document.createElement(tag), attributes));
-  const row = figure.insertBefore(document.createElement("div"), canvas.nextSibling);
+  const row = canvas.parentNode.insertBefore(document.createElement("div"), canvas.nextSibling);
   row.className = "snf-controls";
   const button = make("button", { type: "button", textContent: "Play" }, row);
   button.style.cssText = "min-height:2em;min-width:6em;margin:.3em 1em";

@@ -28,11 +28,18 @@ def figure() -> str:
     return motion(stage, name="doubles", alt="Points that move.", caption="They move.").html()
 
 
+def as_on_a_page(figure: str) -> str:
+    """The book's pages put all of the figure but its caption into a box of its own."""
+    opening, _, rest = figure.partition(">")
+    body, caption, after = rest.rpartition("<figcaption")
+    return f"{opening}><div>{body}</div>{caption}{after}"
+
+
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     page = browser.new_page(viewport={"width": 700, "height": 900})
     page.on("pageerror", lambda error: pytest.fail(f"script error: {error}"))
-    page.set_content(f"<!doctype html><html><body>{figure()}</body></html>")
+    page.set_content(f"<!doctype html><html><body>{as_on_a_page(figure())}</body></html>")
     yield page
     page.close()
 
