@@ -46,7 +46,7 @@ NOT_YET = {
     "welcome", "densities-that-move", "the-gradient-of-log-det", "a-learned-inverse",
     "two-dimensional-flows", "from-densities-to-images", "mnist-dense", "convolutions",
     "mnist-convolutional", "glow", "sampling", "where-the-gap-comes-from", "an-inverse-that-follows", "exact-for-free",
-    "free-form-flows", "the-results", "your-own-data", "prior-work",
+    "free-form-flows", "prior-work",
 }  # fmt: skip
 CODE = r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$]*\$|<a .*?</a>|<[^>]*>|\]\([^)]*\)|https?://\S+|\{[\w:]+\}|\beq-[\w-]+"
 EDGE = r"(?<![^\W_])(?:{})(?![^\W_])"
