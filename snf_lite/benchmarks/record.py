@@ -130,13 +130,9 @@ def exponents(cases: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
 
 
 def is_stable(case: Mapping[str, Any], *methods: str) -> bool:
-    """Whether the times of the methods of a case can be quoted: enough rounds, and quartiles that are close enough.
+    """Whether the times of all these methods of a case can be quoted: enough rounds, quartiles close together.
 
-    A disturbed machine spreads the times; a median of such times says little, and neither does a ratio of two.
-
-    Args:
-        case: ``CaseEntry``.
-        methods: Methods to look at; a case without one of them is not stable.
+    A disturbed machine spreads the times; a median of such times is uncertain, and so is a ratio of two.
     """
     results = [case["contenders"].get(name) for name in methods]
     return case["rounds"] >= STABLE_ROUNDS and all(
@@ -145,22 +141,14 @@ def is_stable(case: Mapping[str, Any], *methods: str) -> bool:
 
 
 def time_ratio(case: Mapping[str, Any], method: str, other: str) -> tuple[float, float, float]:
-    """Time of a method over that of another: between opposite quartiles the least, of the medians, and the largest.
-
-    The two extremes enclose the ratio wherever both times lie between their quartiles.
-    """
+    """Time of a method over that of another: the least between quartiles, of the medians, and the largest."""
     above, below = (case["contenders"][name] for name in (method, other))
     (low, high), (least, most) = above["quartiles"], below["quartiles"]
     return low / most, above["median"] / below["median"], high / least
 
 
 def dense_cases(records: Sequence[Mapping[str, Any]], *methods: str) -> dict[tuple[int, int], dict[str, Any]]:
-    """The dense cases that have all the methods, by batch size and D; of several the newest stable one, or the newest.
-
-    Args:
-        records: Results of ``read_bench``.
-        methods: Methods that are compared.
-    """
+    """The dense cases with all these methods, by batch size and D; of several the newest stable one, or the newest."""
     found: dict[tuple[int, int], dict[str, Any]] = {}
     for record in sorted(records, key=lambda record: record["date"]):
         for case in record["cases"].values():

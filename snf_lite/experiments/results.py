@@ -97,12 +97,6 @@ def model_size(row: PaperRow, settings: Mapping[str, Any]) -> str:
     Args:
         row: Row of the tables.
         settings: Arguments of its builder; those not given are the builder's own.
-
-    Example:
-        >>> from snf_lite.experiments.paper_tables import ROWS
-        >>> from snf_lite.experiments.results import model_size
-        >>> model_size(ROWS["glow-exact"], {"steps": 4, "width": 32})
-        '2 × 4 steps, width 32'
     """
     whole = {**known_settings(row.model), **settings}
     if "steps" not in whole:
