@@ -13,9 +13,10 @@ import nbformat
 import pytest
 import torch
 from paths import ROOT
+from snf_book.measured import number
 from snf_book.plane import Plane
 from snf_book.prior_work import __main__ as command
-from snf_book.prior_work import compare, measures, record, verification
+from snf_book.prior_work import compare, figures, measures, record, verification
 from snf_book.prior_work.flows.integer_flow import IntegerFlow
 from snf_book.prior_work.flows.integer_model import CELLS, LatticeModel
 from snf_book.prior_work.flows.root_finding import newton_inverse
@@ -322,13 +323,27 @@ def test_the_command_writes_what_its_reader_takes(
     assert again["data"]["plane"]["train_sha256"] == measured["data"]["plane"]["train_sha256"]
 
 
-def test_the_chapters_table_is_the_record(measured: dict[str, Any]) -> None:
+def test_the_chapters_tables_are_the_records(measured: dict[str, Any]) -> None:
     notebook = nbformat.read(ROOT / "book" / "prior-work.ipynb", as_version=4)
-    printed = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    printed = "\n".join(output.get("data", {}).get("text/plain", "") for output in outputs)
     for system in SYSTEMS:
         plane = measured["systems"][system.name]["plane"]
-        row = next(line for line in printed.splitlines() if line.startswith(system.name))
-        assert f"{plane['log_prob']:.2f}" in row and f"{plane['integral']:.3f}" in row
+        rows = [line for line in printed.splitlines() if line.startswith(f"{system.name} ")]
+        assert any(number(plane["log_prob"], ".2f") in row and str(system.year) in row for row in rows), system.name
+        assert any(number(plane["integral"], ".3f") in row and f"{plane['parameters']:,d}" in row for row in rows)
+
+
+def test_a_row_of_the_likelihoods_has_the_mean_and_deviation_over_seeds(measured: dict[str, Any]) -> None:
+    run = {"steps": 3000, "log_prob": -1.5}
+    longer = [{"systems": {"MAF": run, "NAF": run}}, {"systems": {"MAF": {**run, "log_prob": -1.7}}}]
+    values = {name: [run["log_prob"] for run in figures.runs_of(longer, name)] for name in ("MAF", "NAF", "planar")}
+    assert values == {"MAF": [-1.5, -1.7], "NAF": [-1.5], "planar": []}
+    assert next(figures.likelihood_rows(measured)) == ["NICE", "2014", measured["systems"]["NICE"]["plane"]["log_prob"]]
+    everything = [{"systems": {name: run for name in figures.names()}}, longer[1]]
+    rows = {row[0]: row[3:] for row in figures.likelihood_rows(measured, everything)}
+    assert rows["NAF"] == ["3,000", (-1.5, None), "1"]
+    assert rows["MAF"] == ["3,000", (pytest.approx(-1.6), pytest.approx(0.02**0.5)), "2"]
 
 
 def test_a_flow_of_pictures_is_a_model_of_points() -> None:

@@ -159,7 +159,7 @@ def test_what_does_not_hold_raises_and_is_named(result: object, message: str) ->
 # -- what chapters show ------------------------------------------------------------------------------------------------
 
 #: Chapters that still print tables or verdicts as text. None may be added.
-STILL_PRINTING = {"prior-work"}
+STILL_PRINTING: set[str] = set()
 COLUMNS = re.compile(r"\S\s{2,}\S.*?\s{2,}\S")
 VERDICT = re.compile(r"\b(?:True|False)$")
 

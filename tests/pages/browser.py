@@ -27,7 +27,7 @@ SIZES: dict[str, ViewportSize] = {
     "narrowest": {"width": 320, "height": 640},
 }
 PAPER: ViewportSize = {"width": 718, "height": 1047}  # A4 less a margin of a centimetre, at 96 to the inch
-SLIDERS = "main input[type=range]"
+SLIDERS = "main .snf-explore input[type=range]"
 
 # Brings every movement to its end: themes fade in, and a colour halfway is nobody's colour.
 SETTLE = """() => document.getAnimations()

@@ -73,9 +73,8 @@ FIXED = (
     r"\"bench events\"|^\"fork\"$|^Event$",  # keys of random draws; a class of torch
     r"Prior work in eighteen pictures",  # the chapter's title
     # words in the outputs and figures that notebooks have stored
-    r"The gradient by (s\b|N\b|\{name\})|without a tie|The codes, c =|NICE, told to add|towards one centre",
-    r"inverse stands in for the|exact inverse, tie kept|exact, no tie",
-    r"number by number, in as many passes as an event|\"of the event\"",
+    r"The gradient by (s\b|N\b|\{name\})|without a tie|The codes, c =|NICE, told to add",
+    r"exact inverse, tie kept|exact, no tie",
 )
 #: Allowed in identifiers: the state dicts of couplings hold the name.
 NAMES = (r"nets?",)

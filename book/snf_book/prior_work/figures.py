@@ -1,107 +1,93 @@
-"""Figures of the record: all densities, one system with its Jacobian, and the table of all systems."""
+"""Figures and rows of the chapter: the Jacobians of image flows, densities, and what the tables list."""
 
-import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from statistics import mean, stdev
 from typing import Any
 
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from snf_book.prior_work.measures import WINDOW
-from snf_book.prior_work.record import decoded, density_of
+from snf_book.prior_work.record import decoded
 from snf_book.prior_work.system import INVERSES
 from snf_book.prior_work.systems import PIXELS, SYSTEMS, system_named
+from snf_book.prior_work.tree.tiles import BRIGHTEST
 from snf_lite.analysis.figures import panels
+from snf_lite.training.evaluation import bits_per_dim
 
-#: Density of the lightest shade; higher peaks are clipped.
-BRIGHTEST = 0.7
-#: Densities in a row of the gallery.
-COLUMNS = 7
+#: What stands in a table where a number is missing.
+NONE = "–"
 
 
-def table(record: dict[str, Any]) -> str:
-    """Table of all systems in the plane: log p of test points, integral, checks, times over the fastest, size."""
-    head = f"{'':26s}{'year':>5s}{'log p':>7s}{'∫ p':>7s}{'Δlog|det|':>10s}{'density':>9s}{'sample':>8s}{'numbers':>8s}"
-    rows = []
+def names(part: str | None = None) -> Sequence[str]:
+    """Names of the systems in the order of the record; with ``part="digits"`` only the image flows."""
+    return [system.name for system in SYSTEMS if part != "digits" or system.digits]
+
+
+# ---- rows of tables --------------------------------------------------------------------------------------------------
+
+
+def likelihood_rows(record: dict[str, Any], longer: Sequence[dict[str, Any]] = ()) -> Iterator[list[Any]]:
+    """For each system its year and log p after 600 steps; of longer runs steps, log p with its deviation, and seeds."""
+    for name in names():
+        entry, found = record["systems"][name], runs_of(longer, name)
+        row = [name, str(entry["year"]), entry["plane"]["log_prob"]]
+        if not found:
+            yield row
+            continue
+        values = [run["log_prob"] for run in found]
+        spread = stdev(values) if len(values) > 1 else None
+        steps = f"{found[0]['steps']:,d}"
+        yield [*row, steps, (mean(values), spread), str(len(values))]
+
+
+def check_rows(record: dict[str, Any]) -> Iterator[list[Any]]:
+    """For each system integral, error of the log-determinant, times over the fastest, its inverse, and parameters."""
     for name, entry in record["systems"].items():
-        plane, off = entry["plane"], entry["plane"]["log_det_error"]
-        claimed = "–" if off is None else f"{off:.0e}" if off else "0"
-        ratios = [f"×{plane['ratios'][what]:.1f}" for what in ("density", "sample")]
-        rows.append(
-            f"{name:26s}{entry['year']:5d}{plane['log_prob']:7.2f}{plane['integral']:7.3f}{claimed:>10s}"
-            f"{ratios[0]:>9s}{ratios[1]:>8s}{plane['parameters']:8d}"
-        )
-    return "\n".join([head, *rows])
+        plane, ratios = entry["plane"], entry["plane"]["ratios"]
+        error = plane["log_det_error"]
+        error = NONE if error is None else error or "0"
+        inverse = INVERSES[system_named(name).inverse]
+        yield [name, plane["integral"], error, ratios["density"], ratios["sample"], inverse, plane["parameters"]]
+
+
+def digit_rows(record: dict[str, Any]) -> Iterator[list[Any]]:
+    """For each image flow negative log-likelihood, bits per dimension, times over the fastest, and parameters."""
+    for name in names("digits"):
+        found = record["systems"][name]["digits"]
+        bits = bits_per_dim(found["nats"], PIXELS[1] * PIXELS[2])
+        yield [name, found["nats"], bits, found["ratios"]["density"], found["ratios"]["sample"], found["parameters"]]
+
+
+def runs_of(longer: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    """A system's longer runs, by seed."""
+    return [record["systems"][name] for record in longer if name in record["systems"]]
+
+
+# ---- figures ---------------------------------------------------------------------------------------------------------
 
 
 def show_density(axes: Axes, density: Tensor, title: str = "") -> None:
     """Draw a stored density over the window of the gallery, on the common scale."""
     extent = (-WINDOW, WINDOW, -WINDOW, WINDOW)
     axes.imshow(density.numpy(), extent=extent, cmap="cividis", vmin=0, vmax=BRIGHTEST)
-    axes.set_title(title, fontsize=8)
+    axes.set_title(title)
     axes.set(xticks=[], yticks=[])
 
 
-def plot_gallery(record: dict[str, Any], truth: Tensor) -> Figure:
-    """The densities of all systems side by side, after the true one (64, 64)."""
-    shown = [("the truth", truth), *((name, density_of(entry)) for name, entry in record["systems"].items())]
-    rows = -(-len(shown) // COLUMNS)
-    figure, _ = panels(1, height=1.55 * rows, width=8.2)
-    figure.clear()
-    for axes, (name, density) in zip(figure.subplots(rows, COLUMNS).flat, shown, strict=False):
-        show_density(axes, density, textwrap.fill(name, 15))
-    for axes in figure.axes[len(shown) :]:
-        axes.set_axis_off()
+def plot_jacobians(record: dict[str, Any], name: str) -> Figure:
+    """The mean absolute Jacobian of a layer and of the whole flow on the digits, 64×64, on a logarithmic scale."""
+    figure, axes = panels(2, height=3.7)
+    figure.set_layout_engine("constrained", h_pad=0.1)  # room above the titles
+    size = PIXELS[1] * PIXELS[2]
+    for place, title, key in ((axes[0], "a layer", "layer_pattern"), (axes[1], "the whole flow", "pattern")):
+        shades = decoded(record["systems"][name]["digits"][key], 1.0, (size, size))
+        place.imshow(shades.numpy(), cmap="Greys", vmin=0, vmax=1)
+        place.set(title=title, xticks=[], yticks=[], xlabel="pixel", ylabel="latent")
     return figure
 
 
-def plot_system(record: dict[str, Any], name: str) -> Figure:
-    """One system: its density, the mean Jacobian of a layer and of the whole, and its restriction in words."""
-    entry, system = record["systems"][name], system_named(name)
-    figure, axes = panels(4, height=2.5, width=8.2)
-    show_density(axes[0], density_of(entry), "density")
-    for place, what, key in ((1, "a layer", "layer_pattern"), (2, "the whole", "pattern")):
-        _show_pattern(axes[place], entry, key, f"Jacobian of {what}")
-    words = textwrap.fill(system.gives_up, 34) + "\n\n" + textwrap.fill(f"A layer's Jacobian: {system.pattern}.", 34)
-    axes[3].set_axis_off()
-    axes[3].text(0, 1, f"{name}, {system.year}", weight="bold", fontsize=9, va="top", transform=axes[3].transAxes)
-    axes[3].text(0, 0.85, words, fontsize=8, va="top", transform=axes[3].transAxes)
-    plane = entry["plane"]
-    numbers = (
-        f"log p {plane['log_prob']:.2f}, integral {plane['integral']:.3f}\n"
-        f"density ×{plane['ratios']['density']:.1f}, sample ×{plane['ratios']['sample']:.1f}"
-    )
-    axes[3].text(0, 0.02, numbers, fontsize=8, va="bottom", transform=axes[3].transAxes)
-    return figure
-
-
-def _show_pattern(axes: Axes, entry: dict[str, Any], key: str, title: str) -> None:
-    """The 64×64 Jacobian on the digits if there is one, else the 2×2 one of the plane with its numbers."""
-    axes.set_title(title, fontsize=8)
-    axes.set(xticks=[], yticks=[], xlabel="of the event", ylabel="of the code")
-    if entry["digits"]:
-        size = PIXELS[1] * PIXELS[2]
-        axes.imshow(decoded(entry["digits"][key], 1.0, (size, size)).numpy(), cmap="Greys", vmin=0, vmax=1)
-        return
-    matrix = torch.tensor(entry["plane"][key])
-    axes.imshow(matrix.numpy() / float(matrix.max()), cmap="Greys", vmin=0, vmax=1.6)
-    for row, column in ((0, 0), (0, 1), (1, 0), (1, 1)):
-        number = float(matrix[row, column])
-        axes.text(column, row, f"{number:.2g}" if number else "0", ha="center", va="center")
-
-
-def described(record: dict[str, Any], name: str) -> str:
-    """Alternative text of ``plot_system``."""
-    entry, system = record["systems"][name], system_named(name)
-    plane = entry["plane"]
-    return (
-        f"{name} ({system.authors}, {system.year}). {system.gives_up} A layer's Jacobian is {system.pattern}; it comes "
-        f"back {INVERSES[system.inverse]}. Mean log p {plane['log_prob']:.2f}, integral {plane['integral']:.3f}."
-    )
-
-
-def names(part: str | None = None) -> Sequence[str]:
-    """Names of the systems in the order of the record; with ``part="digits"`` only the image flows."""
-    return [system.name for system in SYSTEMS if part != "digits" or system.digits]
+def described(name: str) -> str:
+    """Alternative text of ``plot_jacobians``."""
+    return f"{name}: a layer's Jacobian is {system_named(name).pattern}."

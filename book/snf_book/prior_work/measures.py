@@ -51,7 +51,7 @@ def low_rank_log_det(u: Tensor, v: Tensor) -> Tensor:
 def series_log_det(jacobian: Tensor, terms: int) -> Tensor:
     """log det(I + J) ≈ Σ_{k=1}^{n} (−1)^{k+1} tr(Jᵏ)/k nats (eq-series), for J (B, D, D) of norm below 1; (B,).
 
-    The truncation error is at most D·Lⁿ⁺¹ / ((n+1)(1−L)) where ‖J‖ ≤ L < 1: ``series_remainder``.
+    The truncation error is at most D·ρⁿ⁺¹ / ((n+1)(1−ρ)) where ‖J‖ ≤ ρ < 1: ``series_remainder``.
     """
     power, total = jacobian, jacobian.new_zeros(len(jacobian))
     for k in range(1, terms + 1):
@@ -61,7 +61,7 @@ def series_log_det(jacobian: Tensor, terms: int) -> Tensor:
 
 
 def series_remainder(norm: float, terms: int, features: int) -> float:
-    """Bound of the truncation error of ``series_log_det`` after n terms, in nats: D·Lⁿ⁺¹ / ((n+1)(1−L)).
+    """Bound of the truncation error of ``series_log_det`` after n terms, in nats: D·ρⁿ⁺¹ / ((n+1)(1−ρ)).
 
     Raises:
         ValueError: the norm is not in [0, 1).
@@ -85,11 +85,10 @@ def integral(model: Model, side: float = SQUARE, cells: int = CELLS) -> float:
     return grid.integral(in_parts(model.log_prob, grid.points.to(model.dtype)))
 
 
-def density_grid(model: Model) -> Tensor:
+def density_grid(model: Model, cells: int = PICTURE_CELLS) -> Tensor:
     """The density over the window of the gallery, (cells, cells), the second coordinate upwards."""
-    grid = Plane(WINDOW, PICTURE_CELLS)
-    density = in_parts(model.log_prob, grid.points.to(model.dtype))
-    return density.reshape(PICTURE_CELLS, PICTURE_CELLS).T.flip(0)
+    density = in_parts(model.log_prob, Plane(WINDOW, cells).points.to(model.dtype))
+    return density.reshape(cells, cells).T.flip(0)
 
 
 def pattern(encode: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

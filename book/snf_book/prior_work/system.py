@@ -7,16 +7,16 @@ from torch import nn
 
 from snf_book.prior_work.model import Model
 
-#: How a system computes x from z; the chapter's stored figures hold these words.
+#: How a system computes x from z, in the words of the chapter's table.
 INVERSES = {
-    "closed": "in closed form, as fast as the code",
-    "in turn": "number by number, in as many passes as an event has numbers",
-    "bisection": "by bisection of increasing functions",
-    "fixed point": "by iterating a contraction",
-    "Newton": "by Newton's method, which works in a few dimensions",
-    "series": "by the same power series",
-    "solve": "by solving a linear system",
-    "learned": "by the learned inverse in one pass, or exactly by solving a linear system",
+    "closed": "closed form",
+    "in turn": "in sequence",
+    "bisection": "bisection",
+    "fixed point": "iteration",
+    "Newton": "Newton",
+    "series": "series",
+    "solve": "linear solve",
+    "learned": "learned",
 }
 
 

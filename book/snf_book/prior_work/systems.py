@@ -76,8 +76,8 @@ def _planar() -> Model:
     return Model(step() for _ in range(MANY))
 
 
-def residual(**settings: Any) -> Model:
-    """Four residual layers x + g(x) of normflows in the plane; the weights of g have a norm of at most 0.97."""
+def residual(blocks: int = 4, **settings: Any) -> Model:
+    """Residual layers x + h(x) of normflows in the plane; the weights of h have a norm of at most 0.97."""
     flows, mlp = library("normflows.flows"), library("normflows.nets").LipschitzMLP
 
     def block() -> nn.Module:
@@ -85,7 +85,7 @@ def residual(**settings: Any) -> Model:
         layer = flows.Residual(network, reduce_memory=False, **settings)
         return NormflowsInvertible(layer, backward=True, bounded=True)
 
-    return Model(block() for _ in range(4))
+    return Model(block() for _ in range(blocks))
 
 
 def _flow(layers: Callable[[], list[FlowLayer]], times: int, shape: tuple[int, ...] = (2, 1, 1)) -> FlowModel:
@@ -123,7 +123,7 @@ SYSTEMS: tuple[System, ...] = (
     System(
         "NICE", 2014, "Dinh, Krueger and Bengio", "https://arxiv.org/abs/1410.8516",
         "zuko", "zuko.flows.NICE, told to add", "triangular, ones on its diagonal",
-        "A layer only adds to half of the numbers what it computes from the others, so it cannot change volume.",
+        "A layer only adds to half of the coordinates what it computes from the others, so it cannot change volume.",
         "closed", _seeded(_additive),
     ),
     System(
@@ -135,31 +135,31 @@ SYSTEMS: tuple[System, ...] = (
     System(
         "radial", 2015, "Rezende and Mohamed", "https://arxiv.org/abs/1505.05770",
         "normflows", "normflows.flows.Radial", "identity times a number, plus rank one",
-        "A layer only draws points towards one centre or pushes them from it.",
+        "A layer only draws points toward one center or pushes them from it.",
         "Newton", _seeded(lambda: Model(NormflowsStep(library("normflows.flows").Radial((2,))) for _ in range(MANY))),
     ),
     System(
         "Real NVP", 2016, "Dinh, Sohl-Dickstein and Bengio", "https://arxiv.org/abs/1605.08803",
         "zuko", "zuko.flows.RealNVP", "triangular",
-        "A layer leaves half of the numbers as they are, and scales and shifts each of the others.",
+        "A layer leaves half of the coordinates as they are, and scales and shifts each of the others.",
         "closed", _zuko("RealNVP", transforms=6),
     ),
     System(
         "IAF", 2016, "Kingma, Salimans, Jozefowicz, Chen, Sutskever and Welling", "https://arxiv.org/abs/1606.04934",
         "zuko", "zuko.flows.MAF, inverted", "triangular",
-        "The numbers have an order; a sample takes one pass, a density one pass for each number.",
+        "The coordinates have an order; a sample takes one pass, a density one pass for each coordinate.",
         "closed", _zuko("MAF", inverted=True, transforms=5),
     ),
     System(
         "MAF", 2017, "Papamakarios, Pavlakou and Murray", "https://arxiv.org/abs/1705.07057",
         "zuko", "zuko.flows.MAF", "triangular",
-        "The numbers have an order; a density takes one pass, a sample one pass for each number.",
+        "The coordinates have an order; a density takes one pass, a sample one pass for each coordinate.",
         "in turn", _zuko("MAF", transforms=5),
     ),
     System(
         "NAF", 2018, "Huang, Krueger, Lacoste and Courville", "https://arxiv.org/abs/1804.00779",
         "zuko", "zuko.flows.NAF", "triangular",
-        "As MAF, each number through an increasing network; the inverse in closed form is given up too.",
+        "As MAF, with an increasing network for each coordinate; the inverse in closed form is given up too.",
         "bisection", _zuko("NAF", transforms=1),
     ),
     System(
@@ -173,7 +173,7 @@ SYSTEMS: tuple[System, ...] = (
     System(
         "Sylvester", 2018, "van den Berg, Hasenclever, Tomczak and Welling", "https://arxiv.org/abs/1803.05649",
         "snf_lite", "snf_book.prior_work.flows.sylvester.Sylvester", "identity plus rank M",
-        "A layer moves points along M directions only; the inverse in closed form is given up too.",
+        "As planar, along M directions; neither has an inverse in closed form.",
         "Newton", _seeded(lambda: Model(Sylvester(2, 2) for _ in range(MANY))),
     ),
     System(
@@ -185,14 +185,14 @@ SYSTEMS: tuple[System, ...] = (
     System(
         "emerging convolutions", 2019, "Hoogeboom, van den Berg and Welling", "https://arxiv.org/abs/1901.11137",
         "snf_lite", "snf_lite.EmergingConv2d", "two triangles, one after the other",
-        "A convolution is the product of two whose kernels look only back, and only forward.",
+        "A convolution is a product of two, one with a kernel that looks only back and one that looks only forward.",
         "solve", _seeded(lambda: _flow(lambda: _mixed(EmergingConv2d(2, 3)), 6)),
         _digits("conv-emerging", **_CONV), layer=1, digits_layer="EmergingConv2d",
     ),
     System(
         "Flow++", 2019, "Ho, Chen, Srinivas, Duan and Abbeel", "https://arxiv.org/abs/1902.00275",
         "snf_lite", "snf_book.prior_work.flows.mixture_coupling.MixtureCoupling", "triangular",
-        "A layer leaves half of the numbers as they are; the inverse of the others' curves in closed form goes too.",
+        "As Real NVP, with a flexible curve for each of the others; the inverse in closed form is given up too.",
         "bisection",
         _seeded(lambda: Model(
             layer for _ in range(4) for layer in (ActNorm(2), ExactLinear(2), MixtureCoupling(2, 6, 48, 1))
@@ -202,20 +202,20 @@ SYSTEMS: tuple[System, ...] = (
     System(
         "B-NAF", 2019, "De Cao, Titov and Aziz", "https://arxiv.org/abs/1904.04676",
         "snf_lite", "snf_book.prior_work.flows.bnaf.BlockAutoregressive", "triangular in blocks",
-        "The numbers have an order, inside the one network too; the inverse in closed form is given up.",
+        "The coordinates have an order, inside the one network too; the inverse in closed form is given up.",
         "bisection", _seeded(lambda: Model([BlockAutoregressive(2, 24, 2)])),
     ),
     System(
         "sum-of-squares polynomial", 2019, "Jaini, Selby and Yu", "https://arxiv.org/abs/1905.02325",
         "zuko", "zuko.flows.SOSPF", "triangular",
-        "As MAF, each number through the integral of a sum of squared polynomials; the closed inverse goes too.",
+        "As MAF, each coordinate through an integral of squared polynomials; the closed inverse is given up too.",
         "bisection", _zuko("SOSPF", transforms=2),
     ),
     System(
         "integer discrete flows", 2019, "Hoogeboom, Peters, van den Berg and Welling",
         "https://arxiv.org/abs/1905.07376",
         "snf_lite", "snf_book.prior_work.flows.integer_flow.IntegerFlow", "none: there is no derivative",
-        "Whole numbers stay whole: a layer only adds to half of them, and no volume can change at all.",
+        "Integers stay integers: a layer only adds to half of them, and no volume can change at all.",
         "closed", _seeded(lambda: LatticeModel(IntegerFlow((2,), CELLS, couplings=4))),
         _seeded(lambda: IntegerFlow(PIXELS, LEVELS, couplings=4)),
     ),
@@ -228,7 +228,7 @@ SYSTEMS: tuple[System, ...] = (
     System(
         "neural spline", 2019, "Durkan, Bekasov, Murray and Papamakarios", "https://arxiv.org/abs/1906.04032",
         "zuko", "zuko.flows.NSF", "triangular",
-        "As MAF, each number through a spline, whose inverse is in closed form; outside of a square nothing is moved.",
+        "As MAF, with a spline for each coordinate, whose inverse is in closed form; far out nothing is moved.",
         "in turn", _zuko("NSF", transforms=2),
     ),
     System(
@@ -243,7 +243,7 @@ SYSTEMS: tuple[System, ...] = (
         "self-normalizing flow", 2020, "Keller, Peters, Jaini, Hoogeboom, Forré and Welling",
         "https://arxiv.org/abs/2011.07248",
         "snf_lite", "snf_lite.SelfNormLinear, SelfNormConv2d", "any matrix, or any kernel's",
-        "The exact gradient: a learned inverse stands in for the true one. The density stays exact.",
+        "The exact gradient: a learned inverse replaces the true one. The density stays exact.",
         "learned", _seeded(lambda: _flow(lambda: _with_spline(_with_random_rotation(SelfNormLinear(2))), 6, (2,))),
         _digits("conv-selfnorm", **_CONV), digits_layer="SelfNormConv2d",
     ),

@@ -20,7 +20,8 @@ def check_prior_work_1(answer: Planar) -> Verdict:
 
     ``answer(x, u, w, b)`` takes (B, D), (D,), (D,) and a number; gives (B,) in nats.
     """
-    x, u, w, b = normal(6, 3, seed=1), 0.8 * normal(3, seed=2), normal(3, seed=3), normal(1, seed=4)[0]
+    # wᵀu is below −1, so that the determinant is negative at some of the points
+    x, u, w, b = normal(6, 3, seed=1), 4 * normal(3, seed=10), normal(3, seed=3), normal(1, seed=4)[0]
     bent = torch.tanh(x @ w + b)
     slope = 1 - bent.square()
     both = u @ w
@@ -38,8 +39,10 @@ def check_prior_work_1(answer: Planar) -> Verdict:
         "the sign is turned: this is the log-determinant of the inverse.": -factor.abs().log(),
     }  # fmt: skip
     praise = "Right: a D×D determinant for the price of one product uᵀw."
-    found = tensor(run(answer, x, u, w, b), (6,), "The log-determinant")
-    return judge(found, factor.abs().log(), slips, praise)
+    given = run(answer, x, u, w, b)
+    if isinstance(given, Tensor) and torch.equal(given.isnan(), factor < 0):
+        return Verdict(False, "the absolute value is missing: where the determinant is negative, this is not a number.")
+    return judge(tensor(given, (6,), "The log-determinant"), factor.abs().log(), slips, praise)
 
 
 def _small(x: Tensor) -> Tensor:
@@ -49,9 +52,9 @@ def _small(x: Tensor) -> Tensor:
 
 @checker
 def check_prior_work_2(answer: Undo) -> Verdict:
-    """The inverse of a residual layer, z = x + g(x), where g is a contraction: iterate x ← z − g(x).
+    """The inverse of a residual layer, z = x + h(x), where h is a contraction: iterate x ← z − h(x).
 
-    ``answer(z, g)`` takes (B, D) and the map; gives x (B, D), to 1e-6.
+    ``answer(z, h)`` takes (B, D) and the map; gives x (B, D), to 1e-6.
     """
     x = normal(5, 2, seed=5)
     z = x + _small(x)
@@ -72,9 +75,9 @@ def check_prior_work_2(answer: Undo) -> Verdict:
     slips = {
         "still the stub, it gives zeros.": torch.zeros_like(z),
         "this goes forward once more.": z + _small(z),
-        "the sign: g was added, so it is taken off.": added,
+        "the sign: h was added, so it is taken off.": added,
     }
-    praise = "Right, and g was never inverted: each round brings x nearer by the factor that g shortens with."
+    praise = "Right, and h was never inverted: each round brings x nearer by the factor that h shortens with."
     return judge(found, x, slips, praise, "x: ")
 
 

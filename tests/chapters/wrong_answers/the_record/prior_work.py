@@ -16,10 +16,10 @@ def planar(rule: Callable[[Tensor, Tensor, Tensor], Tensor]) -> tuple[Any, ...]:
 
 
 def rounds(count: int, sign: float = -1.0) -> tuple[Any, ...]:
-    def undo(z: Tensor, g: Map) -> Tensor:
+    def undo(z: Tensor, h: Map) -> Tensor:
         x = z
         for _ in range(count):
-            x = z + sign * g(x)
+            x = z + sign * h(x)
         return x
 
     return (undo,)
@@ -43,17 +43,18 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "the 1 of the identity": planar(lambda h, u, w: ((1 - h**2) * (u @ w)).abs().log()),
         "counts once": planar(lambda h, u, w: len(u) * (1 + (1 - h**2) * (u @ w)).abs().log()),
         "right only where": planar(lambda h, u, w: (1 + u @ w).abs().log() + 0 * h),
+        "the absolute value is missing": planar(lambda h, u, w: (1 + (1 - h**2) * (u @ w)).log()),
         "of the inverse": planar(lambda h, u, w: -(1 + (1 - h**2) * (u @ w)).abs().log()),
         "not yet": planar(lambda h, u, w: h + 5),
     },
     "check_prior_work_2": {
-        "still the stub": (lambda z, g: 0 * z,),
-        "this is z as it came": (lambda z, g: z,),
-        "goes forward once more": (lambda z, g: z + g(z),),
+        "still the stub": (lambda z, h: 0 * z,),
+        "this is z as it came": (lambda z, h: z,),
+        "goes forward once more": (lambda z, h: z + h(z),),
         "the sign": rounds(100, 1.0),
         "but 1 rounds leave it": rounds(1),
         "but 5 rounds leave it": rounds(5),
-        "not yet": (lambda z, g: 3 * z,),
+        "not yet": (lambda z, h: 3 * z,),
     },
     "check_prior_work_3": {
         "still the stub": (lambda n, m, s: 0 * n,),
