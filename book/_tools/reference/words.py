@@ -16,7 +16,25 @@ from text.placeholders import without_marks
 
 #: Words (a regular expression, any case, whole words) → what to write instead.
 WORDS = {
-    "ablation", "expensive", "latent", "nonlinearity", "out-of-distribution", "reverses",
+    r"events?": "data point (torch's event_shape is code: `event_shape`)",
+    r"codes|code(?= \$)|(?:its|their|the same|a normal|a known|each|every|half of the) code": "latent",
+    r"code of (?:an?|the|its|each) (?:event|data|picture|image|digit|sample)s?": "latent",
+    r"(?:gradients?|derivatives?) (?:of (?:\$·+\$|the [\w-]+) )?by(?= (?:\$|its |the |each |any |every |an? ))": (
+        "with respect to"
+    ),
+    r"pass(?:es)? back|ways? back": "backward pass, inverse",
+    r"dear(?:er|est)?": "expensive",
+    r"foreign(?:ers?)?": "out-of-distribution",
+    r"bent (?:functions?|networks?|maps?)": "nonlinearity",
+    r"in vain": "warm-up call",
+    r"(?:its|their|the|exact|whose) nats": "negative log-likelihood (NLL), in nats",
+    r"owes?|affairs?|lends?": "what happens",
+    r"fork(?:s|ed)?": "ablation",
+    r"stands? (?:far )?(?:behind|ahead|above|below)": "is … nats higher, lower",
+    r"whoever|who (?:puts|uses|goes|wants|reads|comes|has|knows)": "if you …",
+    r"turned? round": "reverses",
+    r"\w*(?:colour|behaviour|neighbour|favour)\w*|centre[sd]?|gre(?:y|ys|yscale)|judgement": "American spelling",
+    r"\w*(?:al|im|or|tim|ant|ret|gan|nim|xim|dom)is(?:es?|ed|ing|ations?|er|ers)": "-ize, American spelling",
 }
 #: Where such a word is right; taken out before words are looked for.
 FIXED = (
