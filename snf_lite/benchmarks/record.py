@@ -1,7 +1,7 @@
 """The record of a benchmark: medians, ratios and counts of every case."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict
@@ -16,6 +16,8 @@ from snf_lite.runtime import provenance, records
 SUITE_NAMES = ("dense", "conv", "logdet", "sampling", "models")
 #: Smallest D of the fits, because smaller steps are dominated by call overhead, and smallest number of sizes.
 FITTED_FROM, FITTED_SIZES = 512, 3
+#: A time is stable if its upper quartile is at most this many times the lower one, over at least this many rounds.
+STABLE_SPREAD, STABLE_ROUNDS = 1.4, 5
 
 
 class ResultEntry(TypedDict):
@@ -124,6 +126,36 @@ def exponents(cases: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
     for (batch, name), points in times.items():
         if len(points) >= FITTED_SIZES:
             found.setdefault(batch, {})[name] = power_law(points)[0]
+    return found
+
+
+def is_stable(case: Mapping[str, Any], *methods: str) -> bool:
+    """Whether the times of all these methods of a case can be quoted: enough rounds, quartiles close together.
+
+    A disturbed machine spreads the times; a median of such times is uncertain, and so is a ratio of two.
+    """
+    results = [case["contenders"].get(name) for name in methods]
+    return case["rounds"] >= STABLE_ROUNDS and all(
+        result is not None and result["quartiles"][1] <= STABLE_SPREAD * result["quartiles"][0] for result in results
+    )
+
+
+def time_ratio(case: Mapping[str, Any], method: str, other: str) -> tuple[float, float, float]:
+    """Time of a method over that of another: the least between quartiles, of the medians, and the largest."""
+    above, below = (case["contenders"][name] for name in (method, other))
+    (low, high), (least, most) = above["quartiles"], below["quartiles"]
+    return low / most, above["median"] / below["median"], high / least
+
+
+def dense_cases(records: Sequence[Mapping[str, Any]], *methods: str) -> dict[tuple[int, int], dict[str, Any]]:
+    """The dense cases with all these methods, by batch size and D; of several the newest stable one, or the newest."""
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    for record in sorted(records, key=lambda record: record["date"]):
+        for case in record["cases"].values():
+            if case["suite"] == "dense" and set(methods) <= case["contenders"].keys():
+                key = case["batch"], case["event_shape"][0]
+                if key not in found or is_stable(case, *methods) or not is_stable(found[key], *methods):
+                    found[key] = case
     return found
 
 

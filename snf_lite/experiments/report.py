@@ -23,9 +23,9 @@ _COLUMNS = (44, 15, 15)
 
 def _aligned(title: str, *cells: str) -> str:
     first, *others = _COLUMNS
-    return " ".join(
-        [f"{title:<{first}}", *(f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True))]
-    ).rstrip()
+    columns = " ".join(f"{cell:>{width}}" for cell, width in zip(cells, others, strict=True))
+    excess = max(0, len(title) - first)  # of a long title, taken from the blanks before the columns
+    return f"{title:<{first}} {columns.lstrip().rjust(len(columns) - excess)}".rstrip()
 
 
 def _wrapped(text: str, indent: str = "    ") -> list[str]:
@@ -89,7 +89,7 @@ def _lines(group: Group) -> list[str]:
         ", ".join(group.records),
         f"differs from the paper: {'; '.join(group.differences()) or 'in nothing'}",
     ]
-    title = _aligned(group.row.title, _reported(group.row) if reported else "–", here)
+    title = _aligned(group.title, _reported(group.row) if reported else "–", here)
     return [title, *(line for text in (*details, group.row.note) for line in _wrapped(text))]
 
 
@@ -140,7 +140,7 @@ def _beyond(groups: list[Group], steps: Mapping[tuple[str, int, int], float], ou
         pairs = [pair for pair in (alike[0].paper, *(found.beyond for found in alike)) if pair]
         mean = statistics.mean(exact.values[seed] for seed in {seed for pair in pairs for seed in pair.gaps})
         lines.append(f"{exact.row.family} on {exact.data}, {exact.epochs} epochs")
-        lines.append(_aligned(f"  {exact.row.title}", f"{mean:.2f}", ""))
+        lines.append(_aligned(f"  {exact.title}", f"{mean:.2f}", ""))
         lines += [line for pair in pairs for line in _difference(pair, steps)]
     shown = {id(found.beyond.learned) for found in compared}
     for group in groups:
@@ -159,5 +159,5 @@ def _difference(pair: Parity, steps: Mapping[tuple[str, int, int], float]) -> li
     step = steps.get((group.row.model, history["features"], history["settings"]["batch_size"]))
     known = "" if step is None or own else f"; a step {step:.2f} of the exact twin's"  # timed at the defaults
     words = f"{_counted(pair.gaps, 'pair')}: {gaps}{own}{known}; {', '.join(group.records)}"
-    title = _aligned(f"  {group.row.title}", here, _value(pair.mean, pair.standard_error, 3, "+"))
+    title = _aligned(f"  {group.title}", here, _value(pair.mean, pair.standard_error, 3, "+"))
     return [title, *_wrapped(words)]

@@ -66,6 +66,12 @@ class Group:
         return statistics.median(ms for record in self.records.values() for ms in record.history["ms_per_step"][1:])
 
     @property
+    def title(self) -> str:
+        """The row's title; of a model that is not of the paper's size, with its own size in place of the paper's."""
+        own, paper = model_size(self.row, self.configuration), model_size(self.row, self.row.settings)
+        return self.row.title if own == paper else f"{self.row.title.split(',')[0]}, {own}"
+
+    @property
     def configuration(self) -> dict[str, Any]:
         """The settings that decide the runs, apart from the seed."""
         return _configuration_of(self.first)
@@ -83,6 +89,19 @@ class Group:
         here = {"data": self.data, **defaults, **self.configuration, "epochs": self.epochs}
         keys = [*there, *(key for key in here if key not in there)]
         return [_difference(key, there.get(key), here.get(key)) for key in keys if there.get(key) != here.get(key)]
+
+
+def model_size(row: PaperRow, settings: Mapping[str, Any]) -> str:
+    """Size of a row's model in words: "2 × 4 steps, width 32" for a Glow, the layers of its title for the others.
+
+    Args:
+        row: Row of the tables.
+        settings: Arguments of its builder; those not given are the builder's own.
+    """
+    whole = {**known_settings(row.model), **settings}
+    if "steps" not in whole:
+        return row.title.rpartition(", ")[2]
+    return f"{whole['scales']} × {whole['steps']} steps, width {whole['width']}"
 
 
 def _difference(key: str, there: Any, here: Any) -> str:

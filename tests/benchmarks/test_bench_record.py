@@ -84,6 +84,42 @@ def test_exponents_are_slopes_over_large_sizes_by_batch() -> None:
     assert found["B = 32"] == pytest.approx({"one": 2.5, "two": 2.0})
 
 
+def timed(rounds: int, batch: int = 2, **times: tuple[float, float, float]) -> dict[str, Any]:
+    """A case whose methods have a lower quartile, a median and an upper quartile."""
+    found = {name: {"median": middle, "quartiles": [low, high]} for name, (low, middle, high) in times.items()}
+    return {"suite": "dense", "event_shape": [5], "batch": batch, "rounds": rounds, "contenders": found}
+
+
+def test_a_case_is_stable_if_each_of_its_times_is() -> None:
+    calm, wild = (2.0, 2.2, 2.8), (2.0, 2.2, 2.9)
+    assert bench_record.is_stable(timed(5, one=calm, two=calm, three=wild), "one", "two")
+    assert not bench_record.is_stable(timed(5, one=calm, three=wild), "one", "three")
+    assert not bench_record.is_stable(timed(5, one=wild, two=calm), "one", "two")
+    assert not bench_record.is_stable(timed(4, one=calm, two=calm), "one", "two")  # too few rounds
+    assert not bench_record.is_stable(timed(5, one=calm), "one", "two")  # not measured
+
+
+def test_a_ratio_of_times_lies_between_those_of_opposite_quartiles() -> None:
+    case = timed(5, one=(3.0, 4.0, 6.0), two=(1.0, 2.0, 3.0))
+    assert bench_record.time_ratio(case, "one", "two") == (1.0, 2.0, 6.0)
+
+
+def test_of_several_measurements_of_a_case_the_newest_stable_one_stands() -> None:
+    calm, wild = (2.0, 2.2, 2.8), (2.0, 2.2, 9.0)
+
+    def dated(day: int, *cases: dict[str, Any]) -> dict[str, Any]:
+        return {"date": f"2026-01-0{day}", "cases": {str(at): case for at, case in enumerate(cases)}}
+
+    first, again = timed(5, one=calm), timed(9, one=calm)
+    disturbed = timed(9, one=wild)
+    found = bench_record.dense_cases
+    assert found([dated(2, again), dated(1, first)], "one") == {(2, 5): again}
+    assert found([dated(1, first), dated(2, disturbed)], "one") == {(2, 5): first}
+    assert found([dated(1, disturbed), dated(2, first)], "one") == {(2, 5): first}
+    assert found([dated(1, timed(5, one=wild)), dated(2, disturbed)], "one") == {(2, 5): disturbed}
+    assert found([dated(1, first)], "one", "two") == {}  # without one of the methods
+
+
 def test_a_figure_has_a_line_for_each_method_and_a_dashed_baseline(
     record: bench_record.BenchmarkRecord,
 ) -> None:

@@ -14,6 +14,7 @@ from snf_lite.cli import main
 from snf_lite.experiments import manifest, results
 from snf_lite.experiments import record as runs
 from snf_lite.experiments.paper_tables import ROWS, TWINS, rows_for
+from snf_lite.experiments.report import report
 from snf_lite.experiments.run import RunConfig
 
 
@@ -65,6 +66,25 @@ def test_a_setting_told_as_it_is_anyway_is_no_difference(like: runs.TrainingReco
     assert results.grouped({"glow": glow})[0].differences() == []
     off = record_of(ROWS["dense-exact"].run_config("paper", "mnist", 0, 6000, front=False), 948.0, like)
     assert results.grouped({"off": off})[0].differences() == []
+
+
+def test_a_smaller_model_is_not_called_what_it_is_not(like: runs.TrainingRecord) -> None:
+    row = ROWS["glow-selfnorm"]
+    small, whole = fast("glow-selfnorm"), row.run_config("paper", "mnist", 0, 250)
+    (group,) = results.grouped({"small": record_of(small, 729.0, like)})
+    assert group.title == "self-normalizing Glow, 2 × 4 steps, width 32"
+    assert results.model_size(row, row.settings) == "2 × 16 steps, width 512"
+    (group,) = results.grouped({"whole": record_of(whole, 576.0, like)})
+    assert group.title == row.title == "self-normalizing Glow, 32-layer"
+    (group,) = results.grouped({"dense": record_of(fast("dense-exact"), 950.0, like)})
+    assert group.title == ROWS["dense-exact"].title and results.model_size(ROWS["dense-exact"], {}) == "dense 2-layer"
+
+
+def test_the_report_calls_a_small_model_by_its_size(like: runs.TrainingRecord) -> None:
+    groups = results.grouped({"small": record_of(fast("glow-exact"), 729.0, like)})
+    lines = report(groups).splitlines()
+    assert any(line.startswith("Glow, 2 × 4 steps, width 32 ") and line.endswith("729.00") for line in lines)
+    assert not any(line.startswith("Glow, 32-layer") for line in lines)
 
 
 def test_a_group_says_what_differs_from_the_paper(like: runs.TrainingRecord) -> None:
@@ -139,7 +159,7 @@ def test_the_tables_show_runs_and_how_to_run_the_others(like: runs.TrainingRecor
 def test_bits_per_dim_where_the_paper_has_them(like: runs.TrainingRecord, tmp_path: Path, capsys: Any) -> None:
     put(tmp_path, "cifar", fast("cifar10-glow-exact"), 7000.0, like)
     assert main(["results", "--runs", str(tmp_path)]) == 0
-    assert re.search(r"Glow, 3 scales of 32 steps +3\.360 ± 0\.002 +3\.287\d\n", capsys.readouterr().out)
+    assert re.search(r"Glow, 3 × 4 steps, width 32 +3\.360 ± 0\.002 +3\.287\d\n", capsys.readouterr().out)
 
 
 def test_a_deviation_is_shown_where_there_are_several_seeds(
