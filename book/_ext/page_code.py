@@ -15,8 +15,8 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 INSTALL = "snf-install"
 PROMPT = "import or install the package"
-#: How the verdict on an untouched stub begins, and what it says.
-WRONG, STUB = "✗", "till the stub"
+#: How the verdict on an untouched stub begins, and what asks for it.
+WRONG, CHECK = "✗", "exercises.check_"
 
 
 def measuring(source: str) -> list[ast.stmt]:
@@ -65,12 +65,12 @@ class ShowWhatTeaches(SphinxPostTransform):
     def clean(self, cell: nodes.container) -> None:
         shown = part(cell, "cell_code_source")
         output = part(cell, "cell_code_output")
-        if output is not None and (not output.children or is_stub(output)):
+        source = shown.astext() if shown is not None else ""
+        if output is not None and (not output.children or is_stub(source, output)):
             cell.remove(output)
             output = None
         if shown is None:
             return
-        source = shown.astext()
         kept = taught(source)
         folded = cell.get("hide_mode") == "input"
         if not kept or (folded and output is None and ends_with_measuring(source)):
@@ -93,8 +93,8 @@ def part(cell: nodes.container, name: str) -> nodes.container | None:
     return next((child for child in cell.children if child.get("nb_element") == name), None)
 
 
-def is_stub(output: nodes.container) -> bool:
-    return output.astext().startswith(WRONG) and STUB in output.astext()
+def is_stub(source: str, output: nodes.container) -> bool:
+    return CHECK in source and output.astext().startswith(WRONG)
 
 
 def rewrite(shown: nodes.container, source: str) -> None:

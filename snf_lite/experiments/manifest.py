@@ -94,14 +94,15 @@ def _misplaced(run: Path, found: record.TrainingRecord) -> list[str]:
     if holds != f"{named[2]} on {named[4]} with seed {named[5]}":
         return [f"{name}: holds the record of {holds}"]
     if named[1] and not named[3] and name == f"{named[1]}-{named[2]}-{named[4]}-seed{named[5]}":
-        settings = completed(found.history["settings"])
+        settings, defaults = completed(found.history["settings"]), known_settings(named[2])
         rows = [row for row in ALL_ROWS.values() if row.model == named[2]]
         wanted = [
             row.run_config(named[1], named[4], found.seed, settings["epochs"], **asked)
             for row in rows for asked in ({}, *_settings_asked(run.parent, named[1], named[4], row.model))
         ]  # fmt: skip
         same = (
-            asdict(one.training).items() <= settings.items() and one.settings == found.model["settings"]
+            asdict(one.training).items() <= settings.items()
+            and {**defaults, **one.settings} == {**defaults, **found.model["settings"]}
             for one in wanted
         )
         if not any(same):

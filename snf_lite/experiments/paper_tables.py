@@ -103,12 +103,15 @@ PAPER_EPOCHS = {"dense": 6000, "conv": 1000, "glow": 250}
 
 _OTHER_IMAGENET = "the images that can be had are not those of the paper, and easier: see data/README.md"
 _SMALL_GLOW = {"steps": 4, "width": 32}
+#: Settings of the ``fast`` preset, in which a fixed whitening keeps the layers well conditioned.
+_WHITENED = {"dense-tracked": {"tolerance": None}}
 
 
-def _dense(model: str, title: str, reported: PaperResult | None) -> PaperRow:
+def _dense(model: str, title: str, reported: PaperResult | None, **settings: Any) -> PaperRow:
     return PaperRow(
-        model, f"{title}, dense 2-layer", model, "mnist", "dense", reported, training=replace(PAPER_TRAINING, lr=1e-4)
-    )
+        model, f"{title}, dense 2-layer", model, "mnist", "dense", reported, settings, _WHITENED.get(model, {}),
+        training=replace(PAPER_TRAINING, lr=1e-4),
+    )  # fmt: skip
 
 
 def _conv(model: str, title: str, reported: PaperResult | None) -> PaperRow:
@@ -165,7 +168,8 @@ ROWS: dict[str, PaperRow] = {row.name: row for row in _LISTED}
 BEYOND: dict[str, PaperRow] = {
     row.name: row
     for row in (
-        _dense("dense-tracked", "tracked inverse", None),
+        # Without a whitening the second layer is ill-conditioned: at every tenth step R would leave its basin.
+        _dense("dense-tracked", "tracked inverse", None, tolerance=0.1),
         _conv("conv-unbiased", "unbiased convolution", None),
         _glow("glow-unbiased", "Glow with unbiased convolutions", None),
     )

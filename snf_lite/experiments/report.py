@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 
 from snf_lite.experiments.paper_tables import BEYOND, ROWS, PaperRow, with_twins
 from snf_lite.experiments.record import TrainingRecord
-from snf_lite.experiments.results import Group, Parity, comparisons, parities
+from snf_lite.experiments.results import Comparison, Group, Parity, comparisons, parities
 from snf_lite.training.history import History
 
 FOOTNOTE = """\
@@ -132,11 +132,16 @@ def _beyond(groups: list[Group], steps: Mapping[tuple[str, int, int], float], ou
     """The models beyond the paper, each with its exact twin and the paper's self-normalizing model."""
     lines = [_aligned("Beyond the paper: mean test nats", "here", "minus exact")]
     compared = comparisons(groups)
+    beside: dict[int, list[Comparison]] = {}  # those with the same exact twin
     for found in compared:
-        exact = found.beyond.exact
+        beside.setdefault(id(found.beyond.exact), []).append(found)
+    for alike in beside.values():
+        exact = alike[0].beyond.exact
+        pairs = [pair for pair in (alike[0].paper, *(found.beyond for found in alike)) if pair]
+        mean = statistics.mean(exact.values[seed] for seed in {seed for pair in pairs for seed in pair.gaps})
         lines.append(f"{exact.row.family} on {exact.data}, {exact.epochs} epochs")
-        lines.append(_aligned(f"  {exact.row.title}", f"{statistics.mean(found.beyond.values(exact)):.2f}", ""))
-        lines += [line for pair in (found.paper, found.beyond) if pair for line in _difference(pair, steps)]
+        lines.append(_aligned(f"  {exact.row.title}", f"{mean:.2f}", ""))
+        lines += [line for pair in pairs for line in _difference(pair, steps)]
     shown = {id(found.beyond.learned) for found in compared}
     for group in groups:
         if group.row.reported is None and id(group) not in shown:
@@ -150,8 +155,9 @@ def _difference(pair: Parity, steps: Mapping[tuple[str, int, int], float]) -> li
     group, history = pair.learned, pair.learned.first.history
     here = f"{statistics.mean(pair.values(group)):.2f}"
     gaps = ", ".join(f"{gap:+.3f}" for gap in pair.gaps.values())
+    own = "".join(f"; {key.replace('_', ' ')} {value}" for key, value in pair.own_settings.items())
     step = steps.get((group.row.model, history["features"], history["settings"]["batch_size"]))
-    known = "" if step is None else f"; a step {step:.2f} of the exact twin's"
-    words = f"{_counted(pair.gaps, 'pair')}: {gaps}{known}; {', '.join(group.records)}"
+    known = "" if step is None or own else f"; a step {step:.2f} of the exact twin's"  # timed at the defaults
+    words = f"{_counted(pair.gaps, 'pair')}: {gaps}{own}{known}; {', '.join(group.records)}"
     title = _aligned(f"  {group.row.title}", here, _value(pair.mean, pair.standard_error, 3, "+"))
     return [title, *_wrapped(words)]

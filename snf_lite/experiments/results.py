@@ -142,6 +142,12 @@ class Parity:
         """Standard error of ``mean`` over the seeds; None for a single seed."""
         return paired_error(list(self.gaps.values()))
 
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """Settings of the learned model that the exact one does not have, apart from those at their defaults."""
+        shared = self.exact.configuration.keys()
+        return {key: value for key, value in self.learned.configuration.items() if key not in shared}
+
     def values(self, group: Group) -> list[float]:
         """Test values of one of the two groups, for the seeds that both have."""
         return [group.values[seed] for seed in self.gaps]

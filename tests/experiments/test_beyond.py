@@ -76,6 +76,7 @@ def test_the_table_beyond_the_paper(like: runs.TrainingRecord, tmp_path: Path, c
         for kind, nats in zip(("exact", "selfnorm", "tracked"), values, strict=True):
             put(tmp_path, f"{kind}{seed}", fast(f"dense-{kind}", seed), nats, like)
     put(tmp_path, "exact2", fast("dense-exact", 2), 990.0, like)
+    put(tmp_path, "close", fast("dense-tracked", 0, tolerance=0.1), 950.2, like)
     put(tmp_path, "lone", fast("conv-unbiased"), 700.0, like)
     for date, exact in (("2026-01-02", 8.0), ("2026-01-01", 5.0)):
         put_bench(tmp_path / date, {"dense-exact": exact, "dense-selfnorm": 3.0, "dense-tracked": 2.0}, date)
@@ -86,6 +87,8 @@ def test_the_table_beyond_the_paper(like: runs.TrainingRecord, tmp_path: Path, c
     assert re.search(r"  self-normalizing, dense 2-layer +953\.00 +\+2\.500 ± 0\.500\n", table)
     assert re.search(r"  tracked inverse, dense 2-layer +950\.80 +\+0\.300 ± 0\.200\n", table)
     assert "2 pairs: +0.500, +0.100; a step 0.25 of the exact twin's; tracked0, tracked1" in " ".join(table.split())
+    assert table.count("exact gradient, dense 2-layer") == 1
+    assert "1 pair: +0.200; tolerance 0.1; close" in " ".join(table.split())  # a step was timed at the defaults alone
     assert "a step 0.38 of the exact twin's" in " ".join(table.split())  # 3 / 8, of the newer record
     assert re.search(r"unbiased convolution, 9-layer +– +700\.00\n", table) and "no exact twin was run" in table
     missing = f"reproduce --rows glow-exact glow-selfnorm glow-unbiased --data mnist --repeats 3 --out {tmp_path}"
