@@ -44,8 +44,8 @@ FIXED = (
 #: Chapters and pages that have not been rewritten yet. A page leaves the list when it has none of these words left.
 NOT_YET = {
     "welcome", "densities-that-move", "the-gradient-of-log-det", "a-learned-inverse",
-    "two-dimensional-flows", "what-it-costs", "from-densities-to-images", "mnist-dense",
-    "mnist-convolutional", "glow", "sampling", "where-the-gap-comes-from", "an-inverse-that-follows", "exact-for-free",
+    "two-dimensional-flows", "what-it-costs", "from-densities-to-images",
+    "glow", "sampling", "where-the-gap-comes-from", "an-inverse-that-follows", "exact-for-free",
     "free-form-flows", "the-results", "your-own-data", "prior-work",
 }  # fmt: skip
 CODE = r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$]*\$|<a .*?</a>|<[^>]*>|\]\([^)]*\)|https?://\S+|\{[\w:]+\}|\beq-[\w-]+"
