@@ -30,6 +30,8 @@ DRAWING = re.compile(
     r'<img class="snf-drawing" alt="(?P<alt>[^"]*)" style="(?P<style>[^"]*)"'
     r' src="data:image/svg\+xml;base64,(?P<data>[^"]*)">'
 )
+WIDTH = re.compile(r'class="snf-drawing"[^>]* style="flex:(\d+) ')
+FRAME = re.compile(r'<div class="snf-frame.*?</div>', re.DOTALL)
 NAMES = re.compile(r'(?<=\bid=")(?=n\d)|(?<=href="#)(?=n\d)|(?<=url\(#)(?=n\d)')
 NEUTRAL = re.compile(r'(?<==")#([0-9a-f]{1,2})\1\1(?=")')
 COLORED_TEXT = re.compile(r'(<text\b[^>]*\bfill=")(#(?:[0-9a-f]{3}){1,2})(?=")')
@@ -39,6 +41,10 @@ PINNED = re.compile(r"#(?!([0-9a-f]{2})\1\1)([0-9a-f]{2})\2([0-9a-f]{2})$")
 EMBEDDED = re.compile(r'<image\b(?=[^>]*href="data:image/png;base64,([^"]*)")')
 #: How far the channels of grey may lie apart in a picture of few colors.
 NEARLY = 8
+#: The share of such a picture that its dots cover at most; others have a rim at most that is transparent.
+MOSTLY = 0.75
+#: Drawings wider than this (pixels) scroll on a narrow screen: shrunk to its width, their letters could not be read.
+BROAD = 512
 #: Black dots are light in the dark theme.
 INVERTED = ' class="snf-ink"'
 PIECES = re.compile(r"\$(?P<maths>[^$]+)\$|<(?P<tag>em|strong|code)>(?P<inside>.*?)</(?P=tag)>|(?P<text>[^$<]+|.)")
@@ -101,7 +107,16 @@ def inlined(body: str, name: str) -> str:
         svg = NAMES.sub(f"{name}-{next(drawings)}-", themed(svg))
         return svg.replace("<svg ", f'<svg class="snf-drawing" {words} style="{found["style"]}" ', 1)
 
-    return DRAWING.sub(drawn, body)
+    return FRAME.sub(within_reach, WIDTH.sub(broad, DRAWING.sub(drawn, body)))
+
+
+def broad(found: re.Match[str]) -> str:
+    return found[0].replace("snf-drawing", "snf-drawing snf-broad") if int(found[1]) > BROAD else found[0]
+
+
+def within_reach(found: re.Match[str]) -> str:
+    """A frame that may scroll, and then has to by keyboard."""
+    return found[0].replace("<div ", '<div tabindex="0" ', 1) if "snf-broad" in found[0] else found[0]
 
 
 def themed(svg: str) -> str:
@@ -129,7 +144,7 @@ def is_ink(data: str) -> bool:
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         pixels = np.asarray(image.convert("RGBA")).reshape(-1, 4).astype(int)
     seen = pixels[pixels[:, 3] > 0, :3]
-    return len(seen) < len(pixels) and bool((seen.max(1) - seen.min(1) <= NEARLY).all())
+    return len(seen) < MOSTLY * len(pixels) and bool((seen.max(1) - seen.min(1) <= NEARLY).all())
 
 
 def inline(caption: str) -> Iterator[nodes.Node]:

@@ -1,12 +1,14 @@
-"""Figures of the plane: a density as shades, a map as a warped grid with areas, an angle as a compass."""
+"""Figures of the plane: a density as shades, a map as a warped grid with areas, angles as a round compass."""
 
 import math
 from collections.abc import Sequence
 
 import torch
 from matplotlib.axes import Axes
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colorbar import Colorbar
+from matplotlib.colors import to_rgba
+from matplotlib.patches import Circle, Wedge
 from torch import Tensor
 
 from snf_lite.analysis.figures import GREY, ORANGE, SERIES
@@ -114,8 +116,18 @@ def _label(axes: Axes, title: str = "") -> None:
     axes.set(title=title, xlabel="first coordinate", ylabel="second coordinate")
 
 
-def show_compass(axes: Axes, angles: Sequence[float], labels: Sequence[str]) -> None:
-    """Draw directions at ``angles`` (degrees, 0 to 180) from the true gradient, which points right; shaded beyond 90°.
+def show_compass(
+    axes: Axes, angles: Sequence[float], labels: Sequence[str], trail: Sequence[Sequence[float]] = ()
+) -> None:
+    """Draw directions at ``angles`` (degrees, 0 to 180) from the true gradient, on a round dial.
+
+    The true gradient points up, and an angle, which has no sign, opens to the right. The half beyond 90° is shaded.
+
+    Args:
+        axes: axes to draw on.
+        angles: angle of each direction, four at most.
+        labels: name of each direction.
+        trail: earlier angles of the same directions, oldest first, drawn as fading lines.
 
     Raises:
         ValueError: the numbers of labels and angles differ or exceed four, or an angle is outside [0, 180].
@@ -123,15 +135,27 @@ def show_compass(axes: Axes, angles: Sequence[float], labels: Sequence[str]) -> 
     if len(angles) != len(labels) or len(angles) > len(SERIES):
         got = f"{len(angles)} angles and {len(labels)} labels"
         raise ValueError(f"show_compass: expected as many labels as angles, {len(SERIES)} at most, got {got}.")
-    axes.fill_between([-1.25, 0], -0.1, 1.25, color=ORANGE, alpha=0.15, linewidth=0)
-    axes.text(-1.2, 1.1, "downhill", color="#8a3c00")
-    axes.annotate("", (1.1, 0), (0, 0), arrowprops={"arrowstyle": "->", "color": "black", "linestyle": "--"})
-    axes.text(1.0, -0.08, "exact", ha="right", va="top")
-    for (color, marker), degrees, label in zip(SERIES, angles, labels, strict=False):
+    axes.add_patch(Circle((0, 0), 1, facecolor="none", edgecolor=GREY, linewidth=1))
+    axes.add_patch(Wedge((0, 0), 1, 180, 360, facecolor=ORANGE, alpha=0.15, linewidth=0))
+    marks = [[_on_dial(mark, 0.95), _on_dial(mark)] for mark in range(0, 360, 15)]
+    axes.add_collection(LineCollection(marks, colors=GREY, linewidths=1))
+    for mark in range(30, 181, 30):
+        side = ("left", "center") if mark < 180 else ("center", "top")
+        axes.text(*_on_dial(mark, 1.06), f"{mark}°", ha=side[0], va=side[1], fontsize=9)
+    axes.text(0, 1.06, "exact", ha="center", va="bottom", fontsize=9)
+    axes.text(-0.45, -0.45, "downhill", ha="center", va="center", fontsize=9)
+    arrow = {"arrowstyle": "->", "shrinkA": 0, "shrinkB": 0}
+    axes.annotate("", _on_dial(0), (0, 0), arrowprops={**arrow, "color": "black", "linestyle": "--"})
+    for k, ((color, marker), degrees, label) in enumerate(zip(SERIES, angles, labels, strict=False)):
         checks.number_between(degrees, 0, 180, "an angle", "show_compass", low_included=True, high_included=True)
-        tip = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
-        axes.annotate("", tip, (0, 0), arrowprops={"arrowstyle": "->", "color": color, "lw": 2})
-        axes.plot(*tip, marker, color=color, label=f"{label}: {degrees:.0f}°")
-    axes.set(xlim=(-1.25, 1.25), ylim=(-0.2, 1.25), aspect="equal")
+        axes.annotate("", _on_dial(degrees), (0, 0), arrowprops={**arrow, "color": color, "lw": 2})
+        axes.plot(*_on_dial(degrees), marker, color=color, label=f"{label}: {degrees:.0f}°")
+        fading = [to_rgba(color, 0.1 + 0.4 * (at + 1) / len(trail)) for at in range(len(trail))]
+        axes.add_collection(LineCollection([[(0, 0), _on_dial(past[k])] for past in trail], colors=fading))
+    axes.set(xlim=(-1.25, 1.35), ylim=(-1.3, 1.25), aspect="equal")
     axes.set_axis_off()
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, fontsize=8, frameon=False)
+
+
+def _on_dial(degrees: float, radius: float = 1.0) -> tuple[float, float]:
+    return radius * math.sin(math.radians(degrees)), radius * math.cos(math.radians(degrees))

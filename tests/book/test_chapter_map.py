@@ -41,6 +41,9 @@ def test_levels_follow_what_a_chapter_needs() -> None:
 def crossed(map_: Placed) -> list[str]:
     """The boxes that a line goes through: between two rows it may bend, in a row it goes straight down."""
     found = []
+    for line in map_.lines:
+        bends = zip(line[::2], line[1::2], strict=True)
+        assert all(enters[1] - leaves[1] == SIZES.gap[1] for leaves, enters in bends), "bends beyond the next row"
     for name, (x, y) in map_.boxes.items():
         for line in map_.lines:
             passing = [(enters, leaves) for enters, leaves in zip(line[1:-1:2], line[2:-1:2], strict=True)]
@@ -52,7 +55,7 @@ def crossed(map_: Placed) -> list[str]:
 
 def test_no_line_goes_through_a_box() -> None:
     assert not crossed(placed(chapters()))
-    through = Placed((0, 0), {"a": (0.0, 96.0)}, [[(50.0, 60.0), (50.0, 96.0), (50.0, 158.0), (50.0, 190.0)]])
+    through = Placed((0, 0), {"a": (0.0, 96.0)}, [[(50.0, 62.0), (50.0, 96.0), (50.0, 158.0), (50.0, 192.0)]])
     assert crossed(through) == ["a"]
 
 

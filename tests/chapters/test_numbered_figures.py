@@ -75,6 +75,7 @@ def png(*pixels: tuple[int, ...]) -> str:
         ([(0, 0, 0, 255), (0, 0, 0, 0)], True),
         ([(0, 114, 178, 255), (0, 0, 0, 0)], False),  # blue dots
         ([(0, 0, 0, 255), (255, 255, 255, 255)], False),  # a grey picture
+        ([(0, 0, 0, 255), *[(255, 255, 255, 255)] * 3, (0, 0, 0, 0)], False),  # with a transparent rim
     ],
 )
 def test_black_dots_are_told_from_pictures(pixels: list[tuple[int, ...]], ink: bool) -> None:
@@ -94,6 +95,13 @@ def test_drawings_of_a_figure_become_part_of_the_page() -> None:
     names = [str(tag["id"]) for drawing in drawings for tag in drawing.find_all(id=True)]
     used = re.findall(r'(?:href="#|url\(#)([^")]+)', body)
     assert len(set(names)) == len(names) and set(used) == set(names)
+
+
+def test_a_wide_drawing_may_scroll_and_panels_do_not() -> None:
+    wide = still(panels(1)[0], name="wide", alt="An empty plot.").html()
+    for html, reached in ((wide, True), (moving().html(), False)):
+        body = inlined(html, "explore-any")
+        assert ("snf-broad" in body, '<div tabindex="0" class="snf-frame' in body) == (reached, reached)
 
 
 def test_a_caption_is_text_and_maths() -> None:

@@ -7,8 +7,9 @@ from itertools import pairwise
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import PolyCollection
+from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgba
+from matplotlib.patches import Wedge
 from PIL import Image
 from snf_book.plane import Plane, polygon_area, show_compass, show_growth_scale, show_warped_grid, square_outline
 from torch import Tensor
@@ -198,18 +199,28 @@ def test_a_compass_points_each_arrow_at_its_angle() -> None:
     _, axes = panels(1)
     show_compass(axes, [60.0, 135.0], ["learned", "first order"])
     tips = [line.get_xydata()[0] for line in axes.lines]
-    assert [math.degrees(math.atan2(y, x)) for x, y in tips] == pytest.approx([60, 135])
+    assert [math.degrees(math.atan2(x, y)) for x, y in tips] == pytest.approx([60, 135])  # from the vertical
     assert [(line.get_color(), line.get_marker()) for line in axes.lines] == list(SERIES[:2])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["learned: 60°", "first order: 135°"]
     arrows = [text.xy for text in axes.texts if hasattr(text, "arrow_patch") and text.arrow_patch]
-    assert arrows[0] == (1.1, 0) and arrows[1:] == [pytest.approx(tip) for tip in tips]
+    assert arrows[0] == (0, 1) and arrows[1:] == [pytest.approx(tip) for tip in tips]
 
 
 def test_the_shaded_half_of_a_compass_is_the_one_beyond_a_right_angle() -> None:
     _, axes = panels(1)
     show_compass(axes, [10.0], ["one"])
-    (shade,) = axes.collections
-    assert shade.get_datalim(axes.transData).x1 == 0
+    (shade,) = [patch for patch in axes.patches if isinstance(patch, Wedge)]
+    top = shade.get_path().vertices[:, 1].max()
+    assert abs(top) < 1e-9 and shade.r == 1
+
+
+def test_the_trail_of_a_compass_fades_towards_the_past() -> None:
+    _, axes = panels(1)
+    show_compass(axes, [10.0, 20.0], ["one", "two"], trail=[[90.0, 120.0], [45.0, 60.0]])
+    trails = [lines for lines in axes.collections if isinstance(lines, LineCollection)][1:]  # behind the degree marks
+    ends = [[math.degrees(math.atan2(*path.vertices[1])) for path in lines.get_paths()] for lines in trails]
+    assert ends == [pytest.approx([90, 45]), pytest.approx([120, 60])]
+    assert all(old[3] < new[3] for old, new in (lines.get_colors() for lines in trails))
 
 
 def test_no_words_of_a_compass_lie_on_its_arrows() -> None:

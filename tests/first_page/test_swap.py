@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from _ext.numbered_figures import FIGURE
 from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, BrowserContext, Page
 from snf_book.swap import WIDE_FROM, Swap, file
@@ -121,6 +122,13 @@ def test_the_same_text_every_time_and_no_empty_line() -> None:
     assert Swap().html() == Swap().html() and "\n\n" not in Swap().html()
     names = re.findall(r'\bid="([^"]+)"', Swap().html())
     assert len(names) == len(set(names)) == 5
+
+
+def test_with_a_caption_it_is_a_figure_that_pages_number() -> None:
+    text = Swap(caption="Who gets $R^T$ & what").html()
+    found = FIGURE.fullmatch(text)
+    assert found and found["name"] == "swap" and found["classes"] == "snf-figure snf-swap"
+    assert found["caption"] == "Who gets $R^T$ &amp; what" and "snf-figure" not in Swap().html()
 
 
 def test_the_file_has_its_own_ground_and_does_not_move() -> None:

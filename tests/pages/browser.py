@@ -27,7 +27,7 @@ SIZES: dict[str, ViewportSize] = {
     "narrowest": {"width": 320, "height": 640},
 }
 PAPER: ViewportSize = {"width": 718, "height": 1047}  # A4 less a margin of a centimetre, at 96 to the inch
-SLIDERS = "main input[type=range]"
+SLIDERS = "main .snf-explore input[type=range]"
 
 # Brings every movement to its end: themes fade in, and a colour halfway is nobody's colour.
 SETTLE = """() => document.getAnimations()
@@ -78,11 +78,13 @@ TOO_SMALL = """smallest => [...document.querySelectorAll('.bd-article *')].filte
     return parseFloat(getComputedStyle(element).fontSize) * scale < least;
 }).map(element => element.outerHTML.slice(0, 200))"""
 # Words of a drawing that reach out of it, or out of the frame they are set in.
+# (A font leaves some room above and below its letters.)
 OUT_OF_FRAME = """() => [...document.querySelectorAll('.bd-article svg :is(text, foreignObject > *)')].filter(words => {
     const frame = words.closest('foreignObject, svg').getBoundingClientRect(), range = document.createRange();
     range.selectNodeContents(words);
     const {left, right, top, bottom} = range.getBoundingClientRect();
-    return left < frame.left - 1 || right > frame.right + 1 || top < frame.top - 1 || bottom > frame.bottom + 1;
+    const empty = 1 + (words.closest('.snf-drawing') ? (bottom - top) / 6 : 0);
+    return left < frame.left - 1 || right > frame.right + 1 || top < frame.top - empty || bottom > frame.bottom + empty;
 }).map(words => words.outerHTML.slice(0, 200))"""
 ON_SCREEN, ON_PAPER = ["auto", "scroll"], []  # the boxes in which the rest can be reached
 

@@ -3,10 +3,13 @@
 import json
 import os
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from reader import as_public_repository, bare, interpreter, left_behind, made, pip
+from text.package_map import PACKAGES
 
 TRAIN = "train dense-selfnorm --epochs 1 --out mine"
 CODE = """
@@ -43,6 +46,17 @@ def said(home: Path, *words: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def test_every_folder_of_the_packages_is_in_the_wheel() -> None:
+    """Setuptools takes the folders that are listed, and leaves out one that is not without a word."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]["packages"]
+    folders = {
+        ".".join(path.parent.relative_to(package.parent).parts)
+        for package in PACKAGES.values()
+        for path in package.rglob("__init__.py")
+    }
+    assert sorted(listed) == sorted([*folders, "snf_lite.stored_runs"])
 
 
 def test_is_small(home: Path) -> None:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from snf_lite.analysis.figures import BLUE, GREEN, GREY, ORANGE
 from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow
-from snf_lite.experiments.results import Group, Parity, comparisons, grouped, parities, read_all
+from snf_lite.experiments.results import Comparison, Group, Parity, comparisons, grouped, parities, read_all
 from text.charts import Scale, line, marker, text, through_zero
 
 FAMILIES = {"dense": "dense", "conv": "convolutions", "glow": "Glow"}
 DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "small digits"}
 #: What sets a pair apart from the usual one of its place, in the order in which it is looked for.
 VARIANTS = {"recon_weight": "λ = {:g}", "kernel_size": "{0}×{0}", "decay": "{} rate"}
+#: What a model beyond the paper was run without, where the usual one of its place has it.
+WITHOUT = {"tolerance": "the paper's settings, R updated at every tenth step"}
 #: Pixels of a row of the chart, and where its scale ends.
 STRIP, EDGE = (190, 18), 9
 TICKS = (-10, -3, -1, 0, 1, 3, 10, 30, 100)
@@ -60,12 +62,26 @@ def rows() -> list[Row]:
     Raises KeyError for a family or a data set that has no name here: no pair is left out silently.
     """
     groups = grouped(read_all(records_root()))
-    beside = {id(one.paper.learned): one.beyond for one in comparisons(groups) if one.paper}
+    usual = {id(one.beyond.exact): one for one in sorted(comparisons(groups), key=_unlike, reverse=True)}
+    beside = {id(one.paper.learned): one.beyond for one in usual.values() if one.paper}
     found = [Row(pair.exact, pair, beside.get(id(pair.learned))) for pair in parities(groups)]
-    found += [Row(one.beyond.exact, None, one.beyond) for one in comparisons(groups) if not one.paper]
+    found += [Row(one.beyond.exact, None, one.beyond) for one in usual.values() if not one.paper]
+    others = [one for one in comparisons(groups) if one not in usual.values()]
+    found += [Row(one.beyond.exact, None, one.beyond, _lacks(usual[id(one.beyond.exact)], one)) for one in others]
     order = [(family, data) for family in FAMILIES for data in DATA]
     found.sort(key=lambda row: (order.index(_place(row)), -row.exact.epochs, -row.seeds))
     return [_named(row, [other for other in found if _place(other) == _place(row)]) for row in found]
+
+
+def _unlike(one: Comparison) -> int:
+    """In how many settings a model beyond the paper differs from its row."""
+    return len(one.beyond.learned.differences())
+
+
+def _lacks(usual: Comparison, other: Comparison) -> str:
+    """What sets a model apart from the usual one beside the same exact twin; KeyError without words for it."""
+    (key,) = usual.beyond.own_settings.keys() - other.beyond.own_settings.keys()
+    return WITHOUT[key]
 
 
 def _place(row: Row) -> tuple[str, str]:
@@ -77,7 +93,7 @@ def _place(row: Row) -> tuple[str, str]:
 
 def _named(row: Row, same: list[Row]) -> Row:
     """A row with what sets it apart from the first of the same family and data."""
-    if row is same[0]:
+    if row is same[0] or row.variant:
         return row
     usual, own = ((one.learned or one.beyond) for one in (same[0], row))
     assert usual and own
@@ -192,10 +208,19 @@ def ahead(found: list[Row]) -> dict[str, str]:
 
 
 def beyond(found: list[Row]) -> dict[str, str]:
-    """Of the models beyond the paper how many were run beside an exact twin, and the largest of their gaps."""
+    """Of the models beyond the paper how many were run beside an exact twin, and the largest of their gaps.
+
+    One whose inverse does not follow is not exact, and is named apart.
+    """
     run = [(row, row.beyond) for row in found if row.beyond]
-    most, largest = max(run, key=lambda one: abs(one[1].mean))
-    return {"beyond_run": str(len(run)), "beyond_most": f"{signed(largest.mean)} ({most.name})"}
+    following = [(row, pair) for row, pair in run if row.variant not in WITHOUT.values()]
+    lost = [f"{signed(pair.mean, 1)} ({row.name})" for row, pair in run if row.variant in WITHOUT.values()]
+    most, largest = max(following, key=lambda one: abs(one[1].mean))
+    return {
+        "beyond_run": str(len(following)),
+        "beyond_most": f"{signed(largest.mean)} ({most.name})",
+        "beyond_lost": ", ".join(lost) or "not run",
+    }
 
 
 def distance(found: list[Row]) -> dict[str, str]:

@@ -5,6 +5,7 @@ take the color of the text around them, so it can be read in a light theme and i
 a reader prefers no motion, it is a still.
 """
 
+import html
 from typing import Any
 
 from snf_book.swap.drawing import TITLE, drawing
@@ -25,10 +26,11 @@ class Swap:
 
     Args:
         moving: let a point travel by f and back by g; a still is left where no motion is preferred.
+        caption: text below it, with formulas between $; a page numbers the figure if it has one. Its anchor is #swap.
     """
 
-    def __init__(self, moving: bool = True) -> None:
-        self.moving = moving
+    def __init__(self, moving: bool = True, caption: str = "") -> None:
+        self.moving, self.caption = moving, caption
 
     def __repr__(self) -> str:
         return TITLE
@@ -40,7 +42,9 @@ class Swap:
         """The figure as self-contained HTML, without an empty line, which would end it in Markdown."""
         wide = drawing(WIDE, self.moving, 'style="display:block" ')
         tall = drawing(TALL, self.moving, 'style="display:none" ')
-        return f'<figure class="snf-swap" id="swap">\n<style>{CHOICE}</style>\n{wide}\n{tall}\n</figure>'
+        below = f"<figcaption>{html.escape(self.caption, quote=False)}</figcaption>" if self.caption else ""
+        kind = "snf-figure snf-swap" if self.caption else "snf-swap"
+        return f'<figure class="{kind}" id="swap">\n<style>{CHOICE}</style>\n{wide}\n{tall}\n{below}</figure>'
 
 
 def file() -> str:

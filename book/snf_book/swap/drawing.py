@@ -76,5 +76,5 @@ def drawing(layout: Layout, moving: bool = True, extra: str = "") -> str:
     if moving:
         lines.append(f'<circle class="{name}-point" r="6" fill="currentColor"/>')
     for center, letter in zip(layout.boxes, "WR", strict=True):  # last: the point passes behind them
-        lines.append(tag(center, (56, 40) if layout is WIDE else (36, 36), letter, GREY, "white"))
+        lines.append(tag(center, (56, 40) if layout is WIDE else (36, 36), letter, GREY))
     return "\n".join([*lines, "</svg>"])

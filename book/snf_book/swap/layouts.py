@@ -75,9 +75,9 @@ class Formula:
         yield words(self.struck, power(self.matrix, "−T"))
         (x, y) = self.struck
         yield f'<path d="M{x - 18:g} {y + 6:g}L{x + 18:g} {y - 1:g}" fill="none" stroke="{ORANGE}" stroke-width="3"/>'
-        yield tag(self.cost, (30, 19), "D³", ORANGE, "black")
+        yield tag(self.cost, (30, 19), "D³", ORANGE, filled=False)
         yield arrow(self.brought, BLUE, 2.5)
-        yield tag(self.swapped, (34, 24), power(self.other, "T"), BLUE, "white")
+        yield tag(self.swapped, (34, 24), power(self.other, "T"), BLUE)
         yield words(self.there, "already there", self.there_anchor, font_style="italic")
 
 

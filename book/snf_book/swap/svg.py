@@ -55,11 +55,14 @@ def power(base: str, exponent: str) -> str:
     return f'{base}<tspan dy="-5" font-size="12">{exponent}</tspan>'
 
 
-def tag(center: Point, size: Point, text: str, ground: str, color: str) -> str:
-    """Words on a colored ground."""
+def tag(center: Point, size: Point, text: str, color: str, filled: bool = True) -> str:
+    """Words on a colored ground, white; or in a colored frame, in the color of other words."""
     x, y = center[0] - size[0] / 2, center[1] - size[1] / 2
     place = f'x="{x:g}" y="{y:g}" width="{size[0]:g}" height="{size[1]:g}" rx="4"'
-    return f'<rect {place} fill="{ground}"/>{words(center, text, color=color, font_weight="bold")}'
+    look = f'fill="{color}"' if filled else f'fill="none" stroke="{color}" stroke-width="2"'
+    return (
+        f"<rect {place} {look}/>{words(center, text, color='white' if filled else 'currentColor', font_weight='bold')}"
+    )
 
 
 def point_at(piece: Curve, part: float) -> Point:

@@ -23,7 +23,7 @@ def check_pixels_1(answer: Estimate) -> Verdict:
         given = log_p + level
         got = run(answer, given.clone())
         if not isinstance(got, tuple | list) or len(got) != 2:
-            return Verdict(False, "Give back two tensors: the estimates, then the bounds.")
+            return Verdict(False, "Return two tensors: the estimates, then the bounds.")
         mean, total, K = given.mean(0), torch.logsumexp(given, 0), len(given)
         estimate = total - math.log(K)
         of_estimate = {

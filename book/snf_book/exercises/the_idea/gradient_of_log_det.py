@@ -27,7 +27,7 @@ def check_gradient_1(answer: OneDirection) -> Verdict:
         slips = {
             "Still the stub, it gives zeros.": torch.zeros_like(u),
             "The determinant is missing: this is the gradient of 1 + vᵀu, not of its logarithm.": v,
-            "This is the derivative by v; by u, the other vector stands on top.": u / stretch,
+            "This is the gradient with respect to v; for u the other vector is on top.": u / stretch,
             "The sign is turned.": -v / stretch,
             "The determinant multiplies here; the derivative of a logarithm divides by it.": v * stretch,
             "The 1 of the identity is missing: this belongs to log|vᵀu|.": v / (v @ u),
@@ -52,9 +52,9 @@ def check_gradient_2(answer: Factors) -> Verdict:
     L, N = lower.tril(-1) + torch.eye(3, dtype=torch.float64), upper.triu(1)
     got = run(answer, L, s, N)
     if not isinstance(got, tuple | list) or len(got) != 3:
-        return Verdict(False, "Give back three tensors: the derivatives by s and by N, and the change of W.")
-    praise = "Right: constant gradients, and a change of W that always raises log|det W| by D for a unit of step."
-    names = ("The gradient by s", "The gradient by N", "The change of W")
+        return Verdict(False, "Return three tensors: the gradients with respect to s and to N, and the change of W.")
+    praise = "Right: constant gradients, and a change of W that always increases log|det W| by D for a unit of step."
+    names = ("The gradient with respect to s", "The gradient with respect to N", "The change of W")
     for name, part, (wanted, slips) in zip(names, got, _factor_parts(L, s, N), strict=True):
         verdict = judge(tensor(part, tuple(wanted.shape), name), wanted, slips, praise, f"{name}: ")
         if not verdict.passed:
@@ -68,16 +68,14 @@ def _factor_parts(L: Tensor, s: Tensor, N: Tensor) -> tuple[tuple[Tensor, Slips]
     by_w = torch.linalg.inv(L @ U).mT
     by_s = {
         "still the stub, it gives zeros.": torch.zeros_like(s),
-        "this is 1/u_ii, the derivative by u_ii; the step from s_i to u_ii = exp(s_i) multiplies it by u_ii.": (
-            -s
-        ).exp(),
+        "this is 1/u_ii, the derivative with respect to u_ii; the chain rule multiplies it by u_ii.": (-s).exp(),
         "this is u_ii, only the step from s_i to u_ii; log|det W| then divides by it.": s.exp(),
         "this is the value, term by term; differentiate it.": s,
-        "this is the diagonal of W⁻ᵀ: the derivative by W's own entries, not by s.": by_w.diagonal(),
+        "this is the diagonal of W⁻ᵀ: the gradient with respect to W's own entries, not to s.": by_w.diagonal(),
     }
     by_n = {
         "this is U⁻ᵀ, which is zero above the diagonal; and N has entries only there.": torch.linalg.inv(U).mT,
-        "this is W⁻ᵀ, the derivative by W's own entries.": by_w,
+        "this is W⁻ᵀ, the gradient with respect to W's own entries.": by_w,
         "ones; but no entry of N is in the product along the diagonal.": torch.ones_like(N).triu(1),
     }
     move = {
@@ -95,8 +93,8 @@ def _factor_parts(L: Tensor, s: Tensor, N: Tensor) -> tuple[tuple[Tensor, Slips]
 def check_gradient_3(answer: Turning, J: Tensor, upward: Any) -> Verdict:
     """How J⁻ᵀ, the gradient of log|det J|, changes along A, and an A along which log|det J| curves upward (eq-jacobi).
 
-    ``answer(J, A)`` takes two matrices (D, D) and gives the derivative of (J + tA)⁻ᵀ by t at 0. ``upward``, of the
-    shape of J, has a positive second derivative of log|det(J + t·upward)| at 0.
+    ``answer(J, A)`` takes two matrices (D, D) and gives the derivative of (J + tA)⁻ᵀ with respect to t at 0.
+    ``upward``, of the shape of J, has a positive second derivative of log|det(J + t·upward)| at 0.
     """
     point, A = normal(2, 3, 3, seed=SEED)
     got = tensor(run(answer, point, A), (3, 3), "The derivative of J⁻ᵀ")

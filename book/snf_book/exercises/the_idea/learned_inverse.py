@@ -20,14 +20,14 @@ def check_learned_inverse_1(answer: ScaleGradients) -> Verdict:
     x, w, r, delta_z = normal(4, 3, seed=0)
     got = run(answer, x, w, r, delta_z, 0.7)
     if not isinstance(got, tuple | list) or len(got) != 2:
-        return Verdict(False, "Give back two tensors of the shape of x: the derivatives by w, then those by r.")
+        return Verdict(False, "Return two tensors of the shape of x: the derivatives with respect to w, then to r.")
     praise = "Right: both halves, both signs and the reconstruction term are in place."
     z = w * x
     miss = r * z - x
     by_w = (0.5 * delta_z * x, 0.5 * r, -1.4 * r * miss * x)
     by_r = (-0.5 * w * delta_z * z, -0.5 * w, -1.4 * miss * z)
     for name, part, (data, log_det, recon) in zip("wr", got, (by_w, by_r), strict=True):
-        what, wanted = f"The gradient by {name}", data + log_det + recon
+        what, wanted = f"The gradient with respect to {name}", data + log_det + recon
         slips = {
             "still the stub, it gives zeros.": torch.zeros_like(wanted),
             "the sign is turned, this descends; the formula is the gradient to ascend.": -wanted,

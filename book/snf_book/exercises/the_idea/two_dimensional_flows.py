@@ -103,7 +103,7 @@ def check_two_dimensional_3(answer: Least) -> Verdict:
     got = torch.stack([tensor(run(answer, float(value)), (), "The least λ") for value in m])
     praise = "Right: λ E[x²] > 1/8. Where the inputs hardly vary, even a large λ holds nothing."
     slips = {
-        "Still the stub: without a tie the pair runs apart.": torch.zeros_like(m),
+        "Still the stub: without the penalty the pair runs apart.": torch.zeros_like(m),
         "Right where E[x²] = 1, but E[x²] has to come in: the penalty is λ times a mean square.":
             torch.full_like(m, 0.125),
         "E[x²] stands upside down: inputs that vary more are penalized more strongly.": m / 8,

@@ -55,7 +55,7 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "one draw is enough": (draws(bound=lambda log_p: log_p[0]),),
         "the worst draw": (draws(bound=lambda log_p: log_p.amin(0)),),
         "shape (5,); it is of shape (7,)": (draws(lambda log_p: log_p.logsumexp(1)),),
-        "Give back two tensors": (lambda log_p: log_p.mean(0),),
+        "Return two tensors": (lambda log_p: log_p.mean(0),),
     },
     "check_pixels_2": {
         "Still the stub": (lambda pixels, levels: filled(pixels, 0.0),),

@@ -10,7 +10,7 @@ Answer = Callable[..., Any]
 
 
 def terms(x: Tensor, w: Tensor, r: Tensor, d: Tensor, weight: float) -> dict[str, tuple[Tensor, Tensor]]:
-    """The terms of the two gradients, for the gradient by w and by r, written apart from the checker's."""
+    """The terms of the two gradients, for the gradient with respect to w and by r, written apart from the checker's."""
     miss = r * w * x - x
     return {
         "data": (d * x / 2, -w * d * w * x / 2),
@@ -31,29 +31,29 @@ def answer(**factors: float) -> Answer:
 
 
 SLIPS = {
-    "gradient by w: still the stub": lambda x, *_: (0 * x, 0 * x),
-    "gradient by w: the sign is turned": answer(**{"data": -1, "log-det": -1, "recon": -1}),
-    "gradient by w: the likelihood's part lacks its ½": answer(**{"data": 2, "log-det": 2}),
-    "gradient by w: the log-determinant's part has the wrong sign": answer(**{"log-det": -1}),
-    "gradient by w: the log-determinant's part is missing": answer(**{"log-det": 0}),
-    "gradient by w: the data term has the wrong sign": answer(data=-1),
-    "gradient by w: the data term is missing": answer(data=0),
-    "gradient by w: the reconstruction term is missing": answer(recon=0),
-    "gradient by w: the reconstruction term has the wrong sign": answer(recon=-1),
-    "gradient by w: the reconstruction term lacks the 2": answer(recon=0.5),
-    "gradient by w: not yet; the largest difference": answer(recon=1.01),
-    "gradient by r: the log-determinant's part has the wrong sign": lambda *arguments: (
+    "gradient with respect to w: still the stub": lambda x, *_: (0 * x, 0 * x),
+    "gradient with respect to w: the sign is turned": answer(**{"data": -1, "log-det": -1, "recon": -1}),
+    "gradient with respect to w: the likelihood's part lacks its ½": answer(**{"data": 2, "log-det": 2}),
+    "gradient with respect to w: the log-determinant's part has the wrong sign": answer(**{"log-det": -1}),
+    "gradient with respect to w: the log-determinant's part is missing": answer(**{"log-det": 0}),
+    "gradient with respect to w: the data term has the wrong sign": answer(data=-1),
+    "gradient with respect to w: the data term is missing": answer(data=0),
+    "gradient with respect to w: the reconstruction term is missing": answer(recon=0),
+    "gradient with respect to w: the reconstruction term has the wrong sign": answer(recon=-1),
+    "gradient with respect to w: the reconstruction term lacks the 2": answer(recon=0.5),
+    "gradient with respect to w: not yet; the largest difference": answer(recon=1.01),
+    "gradient with respect to r: the log-determinant's part has the wrong sign": lambda *arguments: (
         answer()(*arguments)[0],
         answer(**{"log-det": -1})(*arguments)[1],
     ),
     "two tensors of the shape of x": lambda x, *_: x,
-    "gradient by w should be a tensor of shape (3,); it is of shape (2,)": lambda x, *_: (x[:2], x),
+    "gradient with respect to w should be a tensor of shape (3,); it is of shape (2,)": lambda x, *_: (x[:2], x),
     "stopped with RuntimeError": lambda x, *_: x @ torch.zeros(7, dtype=x.dtype),
 }
 
 
 def exact(data: float = 1, log_det: float = 1) -> Answer:
-    """The exact gradient of log p_g by R with its two parts multiplied."""
+    """The exact gradient of log p_g with respect to R with its two parts multiplied."""
 
     def gradient(x: Tensor, R: Tensor) -> Tensor:
         solved = torch.linalg.solve(R, x)

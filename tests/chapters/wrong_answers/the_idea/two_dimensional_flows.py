@@ -51,7 +51,7 @@ STEPS = {
 }
 
 TIES = {
-    "Still the stub: without a tie": lambda m: 0.0,
+    "Still the stub: without the penalty": lambda m: 0.0,
     "Right where E[x²] = 1": lambda m: 1 / 8,
     "stands upside down": lambda m: m / 8,
     "the root is one too many": lambda m: m**-0.5 / 8,

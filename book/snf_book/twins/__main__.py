@@ -1,0 +1,58 @@
+"""``python -m snf_book.twins``: train the twins on each density, and write the record."""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from snf_book.twins import study
+from snf_lite.data.datasets import load
+from snf_lite.runtime import files
+from snf_lite.runtime.provenance import provenance
+from snf_lite.runtime.records import write_record
+
+#: Results so far, in the folder of the record; removed once that is written.
+UNFINISHED = ".unfinished.json"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command. It continues an unfinished one with the same settings."""
+    parser = argparse.ArgumentParser(prog="python -m snf_book.twins", description=__doc__)
+    parser.add_argument("--seed", type=int, default=0, help="seed of weights and order")
+    parser.add_argument("--steps", type=int, default=5000, help="training steps of each flow")
+    parser.add_argument("--lr", type=float, default=1e-2, help="initial learning rate")
+    parser.add_argument("--out", type=Path, default=Path("data/runs/twins"), help="folder of the record")
+    args = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    origin = provenance(torch.device("cpu"))
+    settings: dict[str, Any] = {"seed": args.seed, "steps": args.steps, "lr": args.lr}
+    key = {**settings, "package": origin["package"]}
+    partial: dict[str, Any] = {"key": key, "runs": {}, "seconds": 0.0}
+    if (args.out / UNFINISHED).exists():
+        stored = files.read_json(args.out / UNFINISHED, "unfinished study")
+        partial = stored if stored["key"] == key else partial
+    for name in study.DENSITIES:
+        for kind in study.KINDS:
+            if (run := f"{name}, {kind}") in partial["runs"]:
+                continue
+            started = time.perf_counter()
+            partial["runs"][run] = study.train(kind, name, **settings)
+            partial["seconds"] += time.perf_counter() - started
+            files.write_json(partial, args.out / UNFINISHED)
+            print(f"{run}: {partial['runs'][run]['nats']:.3f} nats", flush=True)
+    made = study.TwinsRecord(
+        command=f"python -m snf_book.twins --seed {args.seed} --steps {args.steps} --lr {args.lr:g}", **settings,
+        data={name: {split: load(name, split).sha256 for split in ("train", "test")} for name in study.DENSITIES},
+        pairs={name: {kind: partial["runs"][f"{name}, {kind}"] for kind in study.KINDS} for name in study.DENSITIES},
+        **origin, seconds=partial["seconds"],
+    )  # fmt: skip
+    write_record(made, args.out / study.FILE)
+    study.read(args.out / study.FILE)
+    (args.out / UNFINISHED).unlink()
+    print(f"{args.out / study.FILE}: {len(made.pairs)} densities, {made.seconds:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
