@@ -79,7 +79,7 @@ def show_density(axes: Axes, density: Tensor, title: str = "") -> None:
 def plot_jacobians(record: dict[str, Any], name: str) -> Figure:
     """The mean absolute Jacobian of a layer and of the whole flow on the digits, 64×64, on a logarithmic scale."""
     figure, axes = panels(2, height=3.7)
-    figure.set_layout_engine("constrained", h_pad=0.1)  # room above the titles
+    figure.set_layout_engine("constrained", h_pad=0.1)  # the titles need space above
     size = PIXELS[1] * PIXELS[2]
     for place, title, key in ((axes[0], "a layer", "layer_pattern"), (axes[1], "the whole flow", "pattern")):
         shades = decoded(record["systems"][name]["digits"][key], 1.0, (size, size))

@@ -51,7 +51,7 @@ def key() -> str:
 
 
 def _matrix(shade: Shade) -> str:
-    """A square for each cell, with a little room between, by which a full matrix differs from a blank square."""
+    """A square for each cell, with a little space between, by which a full matrix differs from a blank square."""
     cells = ((i, j, shade(i, j)) for i in range(CELLS) for j in range(CELLS))
     square = 'width=".88" height=".88" fill="currentColor"'
     return "".join(f'<rect x="{j}.06" y="{i}.06" {square} fill-opacity="{dark:.2g}"/>' for i, j, dark in cells if dark)
