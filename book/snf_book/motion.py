@@ -59,7 +59,8 @@ class Stage:
     def colors(self) -> list[str]:
         """The color of each point."""
         count = int(self.groups.max()) + 1
-        circle = [to_hex(tuple(map(float, hsv_to_rgb((at / count, 0.85, 0.75))))) for at in range(count)]
+        rgb = (hsv_to_rgb((at / count, 0.85, 0.75)) for at in range(count))
+        circle = [to_hex((float(red), float(green), float(blue))) for red, green, blue in rgb]
         return [circle[int(group)] for group in self.groups]
 
     def stored(self, scale: float) -> str:
