@@ -45,7 +45,7 @@ FIXED = (
 NOT_YET = {
     "welcome", "densities-that-move", "the-gradient-of-log-det", "a-learned-inverse",
     "two-dimensional-flows", "what-it-costs", "from-densities-to-images", "mnist-dense", "convolutions",
-    "mnist-convolutional", "glow", "sampling", "where-the-gap-comes-from", "an-inverse-that-follows", "exact-for-free",
+    "mnist-convolutional", "where-the-gap-comes-from", "an-inverse-that-follows", "exact-for-free",
     "free-form-flows", "the-results", "your-own-data", "prior-work",
 }  # fmt: skip
 CODE = r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$]*\$|<a .*?</a>|<[^>]*>|\]\([^)]*\)|https?://\S+|\{[\w:]+\}|\beq-[\w-]+"
