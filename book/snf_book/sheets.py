@@ -1,52 +1,58 @@
-"""Sheets of sampled digits: f⁻¹(z), g(z) and their difference, cut out of the picture that a stored run carries."""
+"""The images of samples that a run stores, cut into their tiles, and arranged: f⁻¹(z), g(z) and their difference."""
 
 import io
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.image import imread
 from torch import Tensor
 
-from snf_lite.analysis.figures import IMAGES, panels
+from snf_lite.analysis.figures import panels
 from snf_lite.experiments.archive import record_image
 
 #: How much the difference is magnified.
 MAGNIFIED = 5
-#: Pixels of a row of images with the words above it.
-BAND = 38
-#: A row of the picture belongs to a strip of images if more than this share of it is not white.
-_STRIP = 0.6
+#: Pixels along each side of an image of MNIST, and of a row of them with the words above it.
+SIDE, BAND = 28, 38
+#: Share of a line of dots that is not white, above which the line belongs to a row of tiles and not to its title.
+FILLED = 0.8
 
 
-def cut_samples(picture: bytes, side: int = 28, count: int = IMAGES) -> tuple[Tensor, Tensor]:
-    """Gray levels, 0 to 255, of the images in a picture of ``sample_figure``: g(z) and f⁻¹(z), (count, side, side).
+def tiles(png: bytes, side: int) -> list[list[np.ndarray]]:
+    """The rows of tiles of a figure by ``sample_grid``, of gray images on white: (side, side) each, 0 to 1.
 
     Args:
-        picture: PNG with two strips of gray images, one pixel of white between them, on white.
+        png: The figure: dark images in rows, with white lines between the columns.
         side: Pixels of an image along each side.
-        count: Number of images in a strip.
 
     Raises:
-        ValueError: There are not two strips.
+        ValueError: the figure has no row of images, or its rows differ in length.
     """
-    gray = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
-    inside = (gray < 250).mean(axis=1) > _STRIP
-    edges = np.flatnonzero(np.diff(np.concatenate(([0], inside.astype(int), [0]))))
-    if len(edges) != 4:
-        raise ValueError(f"cut_samples: expected two strips of images, found {len(edges) // 2}.")
-    learned, exact = (_strip(gray[top:bottom], side, count) for top, bottom in edges.reshape(2, 2))
-    return learned, exact
+    dots = imread(io.BytesIO(png), format="png")
+    gray = dots if dots.ndim == 2 else dots[..., :3].mean(-1)
+    rows = [
+        [
+            _shrunk(gray[top:bottom, left:right], side)
+            for left, right in _runs(np.asarray((gray[top:bottom] < 1).any(0)))
+        ]
+        for top, bottom in _runs((gray < 1).mean(1) > FILLED)
+    ]
+    if not rows or len({len(row) for row in rows}) > 1:
+        raise ValueError(f"tiles: expected rows of as many images each, got {[len(row) for row in rows]}.")
+    return rows
 
 
-def _strip(rows: np.ndarray, side: int, count: int) -> Tensor:
-    """The middle of each pixel of the images; the strip reaches from its first dark column to its last."""
-    dark = np.flatnonzero((rows < 250).any(axis=0))
-    width = count * (side + 1) - 1
-    across = dark[0] + (np.arange(width) + 0.5) * (dark[-1] + 1 - dark[0]) / width
-    down = (np.arange(side) + 0.5) * len(rows) / side
-    strip = torch.from_numpy(rows[np.ix_(down.astype(int), across.astype(int))].astype(np.float64))
-    return torch.nn.functional.pad(strip, (0, 1)).reshape(side, count, side + 1).transpose(0, 1)[:, :, :side]
+def _runs(wanted: np.ndarray) -> list[tuple[int, int]]:
+    """First and last plus one of each stretch of true values."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], wanted, [False]])))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _shrunk(tile: np.ndarray, side: int) -> np.ndarray:
+    """The dots at the centers of the image's pixels: the figure repeats each pixel several times."""
+    rows, columns = (((np.arange(side) + 0.5) * size / side).astype(int) for size in tile.shape)
+    return tile[np.ix_(rows, columns)]
 
 
 def digit_sheet(name: str) -> Figure:
@@ -56,22 +62,22 @@ def digit_sheet(name: str) -> Figure:
         name: Name of a stored run on gray images of 28×28 pixels.
 
     Raises:
-        FileNotFoundError: There is no such run, or it has no picture of samples.
+        FileNotFoundError: There is no such run, or it has no figure of samples.
     """
-    learned, exact = cut_samples(record_image(name))
-    difference = (MAGNIFIED * (learned - exact).abs()).clamp(max=255)
+    learned, exact = (torch.as_tensor(np.stack(row)) for row in tiles(record_image(name), SIDE))
+    difference = (MAGNIFIED * (learned - exact).abs()).clamp(max=1)
     named = {"f⁻¹(z)": exact, "g(z)": learned, f"|f⁻¹(z) − g(z)| × {MAGNIFIED}": difference}
     figure, axes = panels(1, height=3.5)
-    sheet = torch.full((BAND * len(named), IMAGES * 29 - 1), torch.nan)
+    sheet = torch.full((BAND * len(named), len(exact) * (SIDE + 1) - 1), torch.nan)
     for at, (words, images) in enumerate(named.items()):
-        top = BAND * (at + 1) - 28
-        sheet[top : top + 28] = (
-            torch.nn.functional.pad(images, (0, 1), value=torch.nan).transpose(0, 1).flatten(1)[:, :-1]
-        )
+        top = BAND * (at + 1) - SIDE
+        sheet[top : top + SIDE] = _in_a_row(images)
         axes.text(-0.5, top - 2, words, fontsize=11)
-    axes.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.axis("off")
     return figure
 
 
-__all__ = ["BAND", "MAGNIFIED", "cut_samples", "digit_sheet"]
+def _in_a_row(images: Tensor) -> Tensor:
+    """Images (N, H, W) side by side, with an empty column between them: (H, N(W + 1) − 1)."""
+    return torch.nn.functional.pad(images, (0, 1), value=torch.nan).transpose(0, 1).flatten(1)[:, :-1]
