@@ -1,4 +1,4 @@
-"""Sheets of sampled digits: f⁻¹(z), g(z) and their difference, cut out of the picture that a stored run carries."""
+"""Sheets of sampled digits: f⁻¹(z), g(z) and their difference, cut out of the figure that a stored run carries."""
 
 import io
 
@@ -15,22 +15,22 @@ from snf_lite.experiments.archive import record_image
 MAGNIFIED = 5
 #: Pixels of a row of images with the words above it.
 BAND = 38
-#: A row of the picture belongs to a strip of images if more than this share of it is not white.
+#: A row of the figure belongs to a strip of images if more than this share of it is not white.
 _STRIP = 0.6
 
 
-def cut_samples(picture: bytes, side: int = 28, count: int = IMAGES) -> tuple[Tensor, Tensor]:
-    """Gray levels, 0 to 255, of the images in a picture of ``sample_figure``: g(z) and f⁻¹(z), (count, side, side).
+def cut_samples(png: bytes, side: int = 28, count: int = IMAGES) -> tuple[Tensor, Tensor]:
+    """Gray levels, 0 to 255, of the images in a figure of ``sample_figure``: g(z) and f⁻¹(z), (count, side, side).
 
     Args:
-        picture: PNG with two strips of gray images, one pixel of white between them, on white.
+        png: The figure, with two strips of gray images, one pixel of white between them, on white.
         side: Pixels of an image along each side.
         count: Number of images in a strip.
 
     Raises:
         ValueError: There are not two strips.
     """
-    gray = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))
+    gray = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
     inside = (gray < 250).mean(axis=1) > _STRIP
     edges = np.flatnonzero(np.diff(np.concatenate(([0], inside.astype(int), [0]))))
     if len(edges) != 4:
@@ -56,7 +56,7 @@ def digit_sheet(name: str) -> Figure:
         name: Name of a stored run on gray images of 28×28 pixels.
 
     Raises:
-        FileNotFoundError: There is no such run, or it has no picture of samples.
+        FileNotFoundError: There is no such run, or it has no figure of samples.
     """
     learned, exact = cut_samples(record_image(name))
     difference = (MAGNIFIED * (learned - exact).abs()).clamp(max=255)

@@ -1,4 +1,4 @@
-"""Sampled digits are cut out of the pictures of the stored runs as they were drawn there."""
+"""Sampled digits are cut out of the figures of the stored runs as they were drawn there."""
 
 import io
 
@@ -37,7 +37,7 @@ def test_the_sheet_shows_both_inverses_and_their_difference_magnified() -> None:
         assert torch.equal(band, images)
 
 
-def test_a_picture_without_two_strips_is_refused() -> None:
+def test_a_figure_without_two_strips_is_refused() -> None:
     white = io.BytesIO()
     Image.new("L", (50, 50), 255).save(white, "png")
     with pytest.raises(ValueError, match="expected two strips of images, found 0"):
