@@ -43,7 +43,7 @@ def test_nothing_is_measured_twice_or_stated_without_a_measurement(ran: nbformat
 
 
 def test_numbers_are_rounded_by_whoever_gives_them() -> None:
-    with pytest.raises(TypeError, match=r"expected gap as rounded text, such as f'\{x:.2f\}', got 1.0842"):
+    with pytest.raises(TypeError, match=r"expected gap as rounded text, such as number\(x, '.2f'\), got 1.0842"):
         measured(gap=1.0842)  # type: ignore[arg-type]
 
 
