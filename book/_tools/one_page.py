@@ -16,7 +16,7 @@ from text.pair_table import ahead, beyond, distance, rows, table
 from text.placeholders import fill
 
 from snf_lite.analysis.figures import GREY, SERIES
-from snf_lite.benchmarks.record import read_bench
+from snf_lite.benchmarks.record import dense_cases, is_stable, read_bench, time_ratio
 from snf_lite.experiments.archive import record_dir
 
 PAGE = ROOT / "book" / "one-page.md"
@@ -46,23 +46,18 @@ def shown(label: str) -> str:
 
 
 def cases() -> dict[tuple[int, int], float]:
-    """(batch, D) → the time of the exact dense step over that of the self-normalizing one, by the records."""
-    found = {}
-    for run in ("bench-batches", "bench-dense"):
-        for case in read_bench(record_dir(run) / "bench.json")["cases"].values():
-            found[case["batch"], case["event_shape"][0]] = _over(case, "exact", "selfnorm")
-    return found
-
-
-def _over(case: dict[str, Any], one: str, other: str) -> float:
-    return float(case["contenders"][one]["median"] / case["contenders"][other]["median"])
+    """(batch, D) → the time of the exact dense step over that of the self-normalizing one, where both are stable."""
+    pair = "exact", "selfnorm"
+    records = [read_bench(record_dir(f"bench-{name}") / "bench.json") for name in ("dense", "batches", "beyond")]
+    found = dense_cases(records, *pair)
+    return {key: time_ratio(case, *pair)[1] for key, case in found.items() if is_stable(case, *pair)}
 
 
 def whole_models() -> dict[str, float]:
     """Family → the time of the exact model's step over that of the self-normalizing one, for images of 28×28 pixels."""
     record = read_bench(record_dir("bench-models") / "bench.json")
     timed = {case["model"]: case for case in record["cases"].values()}
-    return {family: _over(case, f"{family}-exact", f"{family}-selfnorm") for family, case in timed.items()}
+    return {family: time_ratio(case, f"{family}-exact", f"{family}-selfnorm")[1] for family, case in timed.items()}
 
 
 # ---- the figure ------------------------------------------------------------------------------------------------------
