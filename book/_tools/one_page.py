@@ -6,7 +6,6 @@ that derive them, and the results of the stored runs: chart, table and numbers. 
 """
 
 import re
-from typing import Any
 
 from paths import ROOT, write
 from text import equations
