@@ -64,7 +64,8 @@ class FirstUses(SphinxTransform):
     default_priority = 841  # behind the boxes of the exercises; SphinxDomains, which collects the index, has 850
 
     def apply(self, **kwargs: Any) -> None:
-        if not self.env.doc2path(self.env.docname).endswith(".ipynb"):
+        is_chapter = self.env.doc2path(self.env.docname).endswith(".ipynb")
+        if not is_chapter or GLOSSARY not in self.env.found_docs:  # a book may have no glossary
             return
         source = Path(self.env.doc2path(GLOSSARY))
         self.env.note_dependency(str(source))
