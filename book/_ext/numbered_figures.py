@@ -31,20 +31,20 @@ DRAWING = re.compile(
     r' src="data:image/svg\+xml;base64,(?P<data>[^"]*)">'
 )
 WIDTH = re.compile(r'class="snf-drawing"[^>]* style="flex:(\d+) ')
-FRAME = re.compile(r'<div class="snf-frame.*?</div>', re.DOTALL)
+FRAME = re.compile(r'<div class="snf-frame[ "].*?</div>', re.DOTALL)
 NAMES = re.compile(r'(?<=\bid=")(?=n\d)|(?<=href="#)(?=n\d)|(?<=url\(#)(?=n\d)')
 NEUTRAL = re.compile(r'(?<==")#([0-9a-f]{1,2})\1\1(?=")')
 COLORED_TEXT = re.compile(r'(<text\b[^>]*\bfill=")(#(?:[0-9a-f]{3}){1,2})(?=")')
 GROUND = "var(--snf-ground)"
 #: Black, white and grey over a picture: ``snf_book.drawing`` marks them by one unit of blue.
 PINNED = re.compile(r"#(?!([0-9a-f]{2})\1\1)([0-9a-f]{2})\2([0-9a-f]{2})$")
-EMBEDDED = re.compile(r'<image\b(?=[^>]*href="data:image/png;base64,([^"]*)")')
+#: An image by itself: dots. Pictures of ``imshow`` are clipped to their axes.
+EMBEDDED = re.compile(r'(<g clip-path="[^"]*">)?<image\b(?=[^>]*href="data:image/png;base64,([^"]*)")')
 #: How far the channels of grey may lie apart in a picture of few colors.
 NEARLY = 8
-#: The share of such a picture that its dots cover at most; others have a rim at most that is transparent.
-MOSTLY = 0.75
-#: Drawings wider than this (pixels) scroll on a narrow screen: shrunk to its width, their letters could not be read.
-BROAD = 512
+#: Drawings wider than this (pixels) scroll on a narrow screen, where they keep this share of their width, for letters
+#: that can be read.
+BROAD, LEAST = 440, 0.68
 #: Black dots are light in the dark theme.
 INVERTED = ' class="snf-ink"'
 PIECES = re.compile(r"\$(?P<maths>[^$]+)\$|<(?P<tag>em|strong|code)>(?P<inside>.*?)</(?P=tag)>|(?P<text>[^$<]+|.)")
@@ -111,7 +111,11 @@ def inlined(body: str, name: str) -> str:
 
 
 def broad(found: re.Match[str]) -> str:
-    return found[0].replace("snf-drawing", "snf-drawing snf-broad") if int(found[1]) > BROAD else found[0]
+    """A wide drawing, marked as such."""
+    wide = int(found[1])
+    least = f'style="--snf-least:{round(LEAST * wide)}px;flex'
+    marked = found[0].replace("snf-drawing", "snf-drawing snf-broad").replace('style="flex', least)
+    return marked if wide > BROAD else found[0]
 
 
 def within_reach(found: re.Match[str]) -> str:
@@ -127,7 +131,7 @@ def themed(svg: str) -> str:
         named = {100: "currentColor", 0: GROUND}
         return named.get(ink, f"color-mix(in srgb,currentColor {ink}%,{GROUND})")
 
-    svg = EMBEDDED.sub(lambda found: found[0] + (INVERTED if is_ink(found[1]) else ""), svg)
+    svg = EMBEDDED.sub(lambda found: found[0] + (INVERTED if not found[1] and is_ink(found[2]) else ""), svg)
     svg = COLORED_TEXT.sub(mixed, NEUTRAL.sub(mixture, svg))
     return svg.replace(' font-family="sans-serif"', ' fill="currentColor"', 1)
 
@@ -140,11 +144,11 @@ def mixed(found: re.Match[str]) -> str:
 
 
 def is_ink(data: str) -> bool:
-    """Whether an embedded image is black or grey dots with nothing between them (a grey picture has a ground)."""
+    """Whether an embedded image is black or grey, with nothing in some places."""
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         pixels = np.asarray(image.convert("RGBA")).reshape(-1, 4).astype(int)
     seen = pixels[pixels[:, 3] > 0, :3]
-    return len(seen) < MOSTLY * len(pixels) and bool((seen.max(1) - seen.min(1) <= NEARLY).all())
+    return len(seen) < len(pixels) and bool((seen.max(1) - seen.min(1) <= NEARLY).all())
 
 
 def inline(caption: str) -> Iterator[nodes.Node]:

@@ -75,13 +75,22 @@ def png(*pixels: tuple[int, ...]) -> str:
         ([(0, 0, 0, 255), (0, 0, 0, 0)], True),
         ([(0, 114, 178, 255), (0, 0, 0, 0)], False),  # blue dots
         ([(0, 0, 0, 255), (255, 255, 255, 255)], False),  # a grey picture
-        ([(0, 0, 0, 255), *[(255, 255, 255, 255)] * 3, (0, 0, 0, 0)], False),  # with a transparent rim
     ],
 )
 def test_black_dots_are_told_from_pictures(pixels: list[tuple[int, ...]], ink: bool) -> None:
     assert is_ink(png(*pixels)) == ink
     image = f'<image width="2" href="data:image/png;base64,{png(*pixels)}"/>'
     assert ('class="snf-ink"' in themed(image)) == ink
+    assert "snf-ink" not in themed(f'<g clip-path="url(#n0)">{image}</g>')  # of imshow, with a transparent rim
+
+
+def test_what_imshow_draws_is_clipped_and_a_crowd_is_not() -> None:
+    figure, (left, right) = panels()
+    left.imshow([[0, 1], [1, float("nan")]], cmap="Greys")
+    right.plot(range(999), range(999), "o", color="black")
+    shown = still(figure, name="dots", alt="A picture, and a line of dots.")
+    picture, dots = BeautifulSoup(inlined(shown.html(), "explore-dots"), "html.parser").select("svg.snf-drawing")
+    assert not picture.select(".snf-ink") and picture.find("image") and dots.select("image.snf-ink")
 
 
 def test_drawings_of_a_figure_become_part_of_the_page() -> None:

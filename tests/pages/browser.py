@@ -55,7 +55,7 @@ WORDS = """figure => [
 FITS = "() => document.documentElement.scrollWidth <= window.innerWidth"
 # What nobody can read: it reaches out of the window, or of a box that hides the rest, and nothing around it scrolls.
 CUT_OFF = """scrolls => [...document.querySelectorAll('.bd-article *')].filter(element => {
-    if (!element.checkVisibility() || element.closest('mjx-container > *')) return false;
+    if (!element.checkVisibility() || element.closest('mjx-container > *, svg.snf-drawing > *')) return false;
     const {left, right} = element.getBoundingClientRect(), overflow = getComputedStyle(element).overflowX;
     const reached = overflow === 'visible' || scrolls.includes(overflow);
     if (!reached && element.scrollWidth > element.clientWidth + 1) return true;

@@ -128,12 +128,18 @@ def pixels(figure: ElementHandle) -> Image.Image:
     return ImageOps.crop(Image.open(io.BytesIO(figure.screenshot())).convert("RGB"), 2)
 
 
+def counted(figure: ElementHandle) -> Counter[tuple[int, ...]]:
+    """How many pixels of each color are seen."""
+    image = pixels(figure)
+    return Counter({color: count for count, color in image.getcolors(image.width * image.height) or []})
+
+
 def test_a_moving_figure_has_the_pages_ground_and_its_own_colors(visit: Visit) -> None:
     """In the light and in the dark, as pixels; of other figures ``test_page`` compares what the style sheets say."""
     _, figure = slider_and_figure(visit)
-    grounds = [Counter(pixels(figure).getdata())]
+    grounds = [counted(figure)]
     with dark(visit.page):
-        grounds.append(Counter(pixels(figure).getdata()))
+        grounds.append(counted(figure))
         ground = visit.page.evaluate("() => getComputedStyle(document.body).backgroundColor")
     light, night = grounds
     assert light.most_common(1)[0][0] == (255, 255, 255)

@@ -67,14 +67,21 @@ DIMMED = """() => [...document.querySelectorAll('.bd-article img')].filter(image
     return getComputedStyle(image).backgroundColor !== 'rgb(255, 255, 255)';
 }).map(image => image.outerHTML.slice(0, 200))"""
 # The colors of the series in drawings, as they are seen: not black, white and grey, nor text, which follow the theme.
-COLORS = """() => [...document.querySelectorAll('.snf-drawing :not(text, tspan)')].map(element => {
-    const style = getComputedStyle(element), seen = ['tagName'].map(name => element[name]);
-    for (const name of ['fill', 'stroke'])
-        if ((element.getAttribute(name) || '').startsWith('#')) seen.push(style[name]);
-    for (let box = element; box && !box.matches('article'); box = box.parentElement)
-        seen.push(box.matches('.snf-ink') ? '' : style.filter, style.opacity, style.mixBlendMode);
-    return seen.join();
-})"""
+COLORS = """() => {
+    const known = new Map(), changed = box => {
+        if (box.matches('article')) return '';
+        if (!known.has(box)) {
+            const style = getComputedStyle(box), own = box.matches('.snf-ink') ? '' : style.filter;
+            known.set(box, [own, style.opacity, style.mixBlendMode, changed(box.parentElement)].join());
+        }
+        return known.get(box);
+    };
+    return [...document.querySelectorAll('.snf-drawing :not(text, tspan)')].map(element => {
+        const style = getComputedStyle(element), named = ['fill', 'stroke'].filter(
+            name => (element.getAttribute(name) || '').startsWith('#'));
+        return [element.tagName, ...named.map(name => style[name]), changed(element)].join();
+    });
+}"""
 # All frames, to look at their letters in another font; and back.
 ALL_FRAMES = """font => {
     const style = document.head.appendChild(document.createElement('style'));

@@ -51,7 +51,11 @@ STYLES: list[tuple[Callable[[Visit], None], str, str]] = [
     (checks.panels_stand_side_by_side, ".snf-frame { flex-direction: column; }", "though there is room"),
     (checks.panels_stack, ".snf-frame > * { max-width: 150px !important; }", "too small to be read"),
     (checks.prints, "@media print { .snf-frames { display: block !important; } }", "assert"),
-    (checks.prints, "@media print { .snf-frame { display: flex !important; } }", "frames for the screen"),
+    (
+        checks.prints,
+        "@media print { .snf-explore .snf-print:last-child { display: none !important; } }",
+        "frames for the screen",
+    ),
     (checks.prints, "@media print { main p { visibility: hidden; } }", "text that is not printed"),
     (checks.prints, "@media print { .snf-explore input { display: block !important; } }", "what paper cannot use"),
     (checks.prints, "@media print { main pre { white-space: pre !important; } }", "cut off at the margin"),
