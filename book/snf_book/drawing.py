@@ -127,7 +127,7 @@ def _panels(figure: Figure) -> list[Bbox]:
     """The boxes of panels side by side (inches), of equal height; a single one if they cannot be cut apart."""
     width, height = figure.get_size_inches()
     whole = [Bbox.from_bounds(0, 0, width, height)]
-    if figure.texts or figure.legends or _stacked(figure):
+    if figure.texts or figure.legends:
         return whole
     spans = _spans(figure)
     if not 2 <= len(spans) <= PANELS:
@@ -137,12 +137,6 @@ def _panels(figure: Figure) -> list[Bbox]:
     boxes = [Bbox.from_extents(a, 0, b, height) for a, b in pairwise(cuts)]
     clear = all(left[1] < cut < right[0] for (left, right), cut in zip(pairwise(spans), cuts[1:], strict=False))
     return boxes if clear and all(box.width >= NARROW for box in boxes) else whole
-
-
-def _stacked(figure: Figure) -> bool:
-    """Whether some axes, color bars apart, lie above others: then they are read together."""
-    places = [axes.get_position() for axes in figure.axes if not hasattr(axes, "_colorbar")]
-    return any(one.y0 >= other.y1 for one in places for other in places)
 
 
 def _spans(figure: Figure) -> list[tuple[float, float]]:

@@ -26,8 +26,6 @@ _LIGHT = "margin:1em 0;padding:.5em;background:white;color:black;color-scheme:li
 # Images side by side as long as each keeps three quarters of its width, else below one another.
 _FRAME = "flex-wrap:wrap;justify-content:center;align-items:flex-start"
 _SHRINKS = 0.72
-#: Pixels of the book's column: images that are wider together fill it.
-COLUMN = 784
 # On its own line above the label, so that the slider does not move when the label's length changes.
 _SLIDER = "display:block;width:100%;max-width:32em;height:2em;margin:0"
 _CAPTION = "margin-top:.5em;text-align:left"
@@ -58,8 +56,7 @@ class Frame:
     def html(self, shown: bool, printed: bool) -> str:
         """All words in the first image's description: it stands for the frame."""
         words = [self.alt, *[""] * (len(self.images) - 1)]
-        scale = min(1, COLUMN / sum(image.width for image in self.images))
-        images = "".join(_image(image, alt, scale) for image, alt in zip(self.images, words, strict=True))
+        images = "".join(_image(image, alt) for image, alt in zip(self.images, words, strict=True))
         return (
             f'<div class="snf-frame{" snf-print" if printed else ""}" data-label="{html.escape(self.label)}"'
             f' style="display:{"flex" if shown else "none"};{_FRAME}">{images}</div>'
@@ -179,8 +176,8 @@ def _images(drawn: Figure | Sequence[Figure], raster: bool) -> list[Rendering]:
     return [image for figure in figures for image in renderings(figure, raster)]
 
 
-def _image(image: Rendering, alt: str, scale: float) -> str:
-    wide = round(scale * image.width)
+def _image(image: Rendering, alt: str) -> str:
+    wide = image.width
     return (
         f'<img class="snf-drawing" alt="{html.escape(alt)}"'
         f' style="flex:{wide} 1 {round(_SHRINKS * wide)}px;min-width:0;max-width:min({wide}px,100%);height:auto"'

@@ -157,9 +157,6 @@ def test_what_belongs_together_stays_in_one_picture() -> None:
     stacked = made(5, 4)
     stacked.subplots(2, 1)
     assert len(renderings(stacked)) == 1
-    grid = made(7, 4)
-    grid.subplots(2, 3)
-    assert len(renderings(grid)) == 1
 
 
 def test_a_color_bar_stays_with_its_panel() -> None:
