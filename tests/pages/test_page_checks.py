@@ -153,7 +153,7 @@ def test_what_no_key_reaches_is_seen(visit: Visit) -> None:
 def test_words_that_do_not_fit_into_their_box_are_seen(visit: Visit, address: str) -> None:
     map_of_chapters = opened(visit.page.context, address, pages()[0])
     map_of_chapters.page.add_style_tag(content=".snf-map foreignObject > div { font-size: 30px; }")
-    with pytest.raises(AssertionError, match="cut off at the edge|words that do not fit into their frame"):
+    with pytest.raises(AssertionError, match=r"cut off at the edge|words that do not fit into their frame"):
         checks.nothing_reaches_out_of_the_window(map_of_chapters)
     map_of_chapters.page.close()
 
