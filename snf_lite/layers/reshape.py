@@ -66,15 +66,14 @@ class Flatten(FlowLayer):
     def __init__(self, event_shape: tuple[int, ...] | None = None) -> None:
         super().__init__()
         self.event_shape = None if event_shape is None else checks.shape_tuple(event_shape, "event_shape", self.label)
+        self.accepted_shape = self.event_shape
 
     def bind(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        self.event_shape = self.event_shape or event_shape
+        self.event_shape = self.accepted_shape = self.event_shape or event_shape
         return self.output_shape(event_shape)
 
     def output_shape(self, event_shape: tuple[int, ...]) -> tuple[int, ...]:
-        if self.event_shape is not None and self.event_shape != event_shape:  # see FlowLayer.output_shape
-            raise self.shape_error(self.event_shape, event_shape)
-        return (math.prod(event_shape),)
+        return (math.prod(super().output_shape(event_shape)),)
 
     def input_shape(self, z_shape: tuple[int, ...]) -> tuple[int, ...]:
         if self.event_shape is None:
