@@ -9,6 +9,7 @@ import math
 
 from paths import ROOT, write
 from text.charts import drawing, line, marker, text
+from text.pair_table import signed
 from text.placeholders import fill
 
 from snf_lite.analysis.figures import BLUE, GREY
@@ -120,10 +121,6 @@ def compression(groups: list[Group]) -> dict[str, str]:
         "stored_bits": f"{stored:,.0f}",
         "smaller": f"{stored / bits:.1f}",
     }
-
-
-def signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
 
 
 def of(found: list[Comparison], family: str) -> Comparison:

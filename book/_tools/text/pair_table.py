@@ -62,12 +62,13 @@ def rows() -> list[Row]:
     Raises KeyError for a family or a data set that has no name here: no pair is left out silently.
     """
     groups = grouped(read_all(records_root()))
-    usual = {id(one.beyond.exact): one for one in sorted(comparisons(groups), key=_unlike, reverse=True)}
+    compared = sorted(comparisons(groups), key=_unlike, reverse=True)
+    usual = {id(one.beyond.exact): one for one in compared}  # of several the last, the most like its row
     beside = {id(one.paper.learned): one.beyond for one in usual.values() if one.paper}
     found = [Row(pair.exact, pair, beside.get(id(pair.learned))) for pair in parities(groups)]
     found += [Row(one.beyond.exact, None, one.beyond) for one in usual.values() if not one.paper]
-    others = [one for one in comparisons(groups) if one not in usual.values()]
-    found += [Row(one.beyond.exact, None, one.beyond, _lacks(usual[id(one.beyond.exact)], one)) for one in others]
+    pairs = ((usual[id(one.beyond.exact)], one) for one in compared)
+    found += [Row(one.beyond.exact, None, one.beyond, _lacks(like, one)) for like, one in pairs if one is not like]
     order = [(family, data) for family in FAMILIES for data in DATA]
     found.sort(key=lambda row: (order.index(_place(row)), -row.exact.epochs, -row.seeds))
     return [_named(row, [other for other in found if _place(other) == _place(row)]) for row in found]
