@@ -1,20 +1,17 @@
 """``python -m snf_book.beyond``: train each variant with each seed, and write the record."""
 
 import argparse
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from snf_book.beyond import study
+from snf_book.unfinished import UNFINISHED, run_all
 from snf_lite.data.datasets import load
-from snf_lite.runtime import files
 from snf_lite.runtime.provenance import provenance
 from snf_lite.runtime.records import write_record
-
-#: Results so far, in the folder of the record; removed once that is written.
-UNFINISHED = ".unfinished.json"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,25 +27,16 @@ def main(arguments: list[str] | None = None) -> None:
     origin = provenance(torch.device("cpu"))
     seeds = list(range(args.seeds))
     settings: dict[str, Any] = {"epochs": args.epochs, "lr": args.lr, "front": args.front}
-    key = {**settings, "package": origin["package"]}
-    partial: dict[str, Any] = {"key": key, "runs": {}, "seconds": 0.0}
-    if (args.out / UNFINISHED).exists():
-        stored = files.read_json(args.out / UNFINISHED, "unfinished study")
-        partial = stored if stored["key"] == key else partial
-    for seed in seeds:
-        for name in study.VARIANTS:
-            if (run := study.run_name(name, seed)) in partial["runs"]:
-                continue
-            started = time.perf_counter()
-            partial["runs"][run] = study.train(name, seed, **settings)
-            partial["seconds"] += time.perf_counter() - started
-            files.write_json(partial, args.out / UNFINISHED)
-            print(f"{run}: {partial['runs'][run]['nats']:.2f} nats", flush=True)
+    trainings = {
+        study.run_name(name, seed): partial(study.train, name, seed, **settings)
+        for seed in seeds for name in study.VARIANTS
+    }  # fmt: skip
+    runs, seconds = run_all(trainings, {**settings, "package": origin["package"]}, args.out, digits=2)
     options = f"--seeds {args.seeds} --epochs {args.epochs} --lr {args.lr:g}{' --front' * args.front}"
     made = study.GapRecord(
         command=f"python -m snf_book.beyond {options}", seeds=seeds, **settings,
         data={"name": "digits", **{split: load("digits", split).sha256 for split in ("train", "validation", "test")}},
-        variants=study.gathered(partial["runs"], seeds), **origin, seconds=partial["seconds"],
+        variants=study.gathered(runs, seeds), **origin, seconds=seconds,
     )  # fmt: skip
     write_record(made, args.out / study.FILE)
     study.read(args.out / study.FILE)

@@ -1,20 +1,17 @@
 """``python -m snf_book.twins``: train the twins on each density, and write the record."""
 
 import argparse
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from snf_book.twins import study
+from snf_book.unfinished import UNFINISHED, run_all
 from snf_lite.data.datasets import load
-from snf_lite.runtime import files
 from snf_lite.runtime.provenance import provenance
 from snf_lite.runtime.records import write_record
-
-#: Results so far, in the folder of the record; removed once that is written.
-UNFINISHED = ".unfinished.json"
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,25 +25,16 @@ def main(arguments: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     origin = provenance(torch.device("cpu"))
     settings: dict[str, Any] = {"seed": args.seed, "steps": args.steps, "lr": args.lr}
-    key = {**settings, "package": origin["package"]}
-    partial: dict[str, Any] = {"key": key, "runs": {}, "seconds": 0.0}
-    if (args.out / UNFINISHED).exists():
-        stored = files.read_json(args.out / UNFINISHED, "unfinished study")
-        partial = stored if stored["key"] == key else partial
-    for name in study.DENSITIES:
-        for kind in study.KINDS:
-            if (run := f"{name}, {kind}") in partial["runs"]:
-                continue
-            started = time.perf_counter()
-            partial["runs"][run] = study.train(kind, name, **settings)
-            partial["seconds"] += time.perf_counter() - started
-            files.write_json(partial, args.out / UNFINISHED)
-            print(f"{run}: {partial['runs'][run]['nats']:.3f} nats", flush=True)
+    trainings = {
+        f"{name}, {kind}": partial(study.train, kind, name, **settings)
+        for name in study.DENSITIES for kind in study.KINDS
+    }  # fmt: skip
+    runs, seconds = run_all(trainings, {**settings, "package": origin["package"]}, args.out, digits=3)
     made = study.TwinsRecord(
         command=f"python -m snf_book.twins --seed {args.seed} --steps {args.steps} --lr {args.lr:g}", **settings,
         data={name: {split: load(name, split).sha256 for split in ("train", "test")} for name in study.DENSITIES},
-        pairs={name: {kind: partial["runs"][f"{name}, {kind}"] for kind in study.KINDS} for name in study.DENSITIES},
-        **origin, seconds=partial["seconds"],
+        pairs={name: {kind: runs[f"{name}, {kind}"] for kind in study.KINDS} for name in study.DENSITIES},
+        **origin, seconds=seconds,
     )  # fmt: skip
     write_record(made, args.out / study.FILE)
     study.read(args.out / study.FILE)
