@@ -1,15 +1,13 @@
 """The paper on one page: its formulas are the chapters', its numbers the records', and it is one page."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-from browser import SIZES, opened
+from browser import opened
 from bs4 import BeautifulSoup
 from one_page import FIVE, PAGE, cases, cost_chart, counted, formulas, page, picture, values
 from paths import ROOT, pages
-from playwright.sync_api import Browser, BrowserContext
+from playwright.sync_api import BrowserContext
 from test_book import typed_results
 from text.chapters import chapters
 from text.charts import Scale
@@ -118,13 +116,6 @@ def test_scales_run_from_end_to_end() -> None:
 # ---- on paper --------------------------------------------------------------------------------------------------------
 
 SHEET = {"top": "1cm", "bottom": "1cm", "left": "1cm", "right": "1cm"}
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=SIZES["desktop"], reduced_motion="reduce")
-    yield context
-    context.close()
 
 
 def sheets(context: BrowserContext, address: str, name: str) -> int:

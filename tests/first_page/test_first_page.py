@@ -1,7 +1,6 @@
 """What a reader meets first: the drawing, the doors, the map, the table, and the picture of a shared link."""
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -49,13 +48,6 @@ PALE = """() => {
     }
     return found;
 }"""
-
-
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=SIZES["desktop"], reduced_motion="reduce")
-    yield context
-    context.close()
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser import SCREENSHOTS
+from browser import SCREENSHOTS, SIZES
 from built_book import built_book
 from chromium import FLAGS, installed, served
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 
 def browser_path() -> str:
@@ -42,3 +42,11 @@ def address(html: Path) -> Iterator[str]:
     """The built book, served on this machine."""
     with served(html) as home:
         yield home
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    """Windows of a desk in which nothing moves by itself."""
+    context = browser.new_context(viewport=SIZES["desktop"], reduced_motion="reduce")
+    yield context
+    context.close()

@@ -43,13 +43,6 @@ MATHS_FONTS = "() => [...document.fonts].filter(font => font.family.startsWith('
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    context = browser.new_context(viewport=SIZES["desktop"], reduced_motion="reduce")
-    yield context
-    context.close()
-
-
-@pytest.fixture(scope="module")
 def chapter() -> str:
     """The first page with a moving figure."""
     return next(page for page in pages() if stored_sliders(page))
