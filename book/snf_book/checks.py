@@ -22,9 +22,9 @@ class Checks:
         return {"text/html": self.html(), "text/plain": repr(self)}
 
     def html(self) -> str:
-        """A paragraph for each bound; a tick and its name stay on one line."""
+        """A paragraph for each bound; a tick and its name stay on one line where they fit."""
         ticks = {
-            bound: " &ensp;".join(f'<span style="white-space:nowrap">✓ {escape(name)}</span>' for name in names)
+            bound: " &ensp;".join(f'<span style="display:inline-block">✓ {escape(name)}</span>' for name in names)
             for bound, names in self.names.items()
         }
         lines = "\n".join(f'<p style="margin:.2em 0">{bound}{row}</p>' for bound, row in ticks.items())

@@ -127,7 +127,7 @@ def _panels(figure: Figure) -> list[Bbox]:
     """The boxes of panels side by side (inches), of equal height; a single one if they cannot be cut apart."""
     width, height = figure.get_size_inches()
     whole = [Bbox.from_bounds(0, 0, width, height)]
-    if figure.texts or figure.legends:
+    if figure.texts or figure.legends or _is_stacked(figure):
         return whole
     spans = _spans(figure)
     if not 2 <= len(spans) <= PANELS:
@@ -137,6 +137,12 @@ def _panels(figure: Figure) -> list[Bbox]:
     boxes = [Bbox.from_extents(a, 0, b, height) for a, b in pairwise(cuts)]
     clear = all(left[1] < cut < right[0] for (left, right), cut in zip(pairwise(spans), cuts[1:], strict=False))
     return boxes if clear and all(box.width >= NARROW for box in boxes) else whole
+
+
+def _is_stacked(figure: Figure) -> bool:
+    """Whether axes stand above others: cut apart, panels of one row would no longer stand beside each other."""
+    places = [axes.get_position() for axes in figure.axes if axes.get_visible() and not hasattr(axes, "_colorbar")]
+    return max((place.y0 for place in places), default=0) >= min((place.y1 for place in places), default=1)
 
 
 def _spans(figure: Figure) -> list[tuple[float, float]]:

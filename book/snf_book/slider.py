@@ -8,6 +8,7 @@ drawings out of their ``<img>``, so that they follow the theme, and numbers the 
 
 import base64
 import html
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -26,6 +27,8 @@ _LIGHT = "margin:1em 0;padding:.5em;background:white;color:black;color-scheme:li
 # Images side by side as long as each keeps three quarters of its width, else below one another.
 _FRAME = "flex-wrap:wrap;justify-content:center;align-items:flex-start"
 _SHRINKS = 0.72
+#: The width of a page's column in pixels: images that are wider together are scaled to it together.
+COLUMN = 784
 # On its own line above the label, so that the slider does not move when the label's length changes.
 _SLIDER = "display:block;width:100%;max-width:32em;height:2em;margin:0"
 _CAPTION = "margin-top:.5em;text-align:left"
@@ -56,7 +59,8 @@ class Frame:
     def html(self, shown: bool, printed: bool) -> str:
         """All words in the first image's description: it stands for the frame."""
         words = [self.alt, *[""] * (len(self.images) - 1)]
-        images = "".join(_image(image, alt) for image, alt in zip(self.images, words, strict=True))
+        scale = min(1.0, COLUMN / sum(image.width for image in self.images))
+        images = "".join(_image(image, alt, scale) for image, alt in zip(self.images, words, strict=True))
         return (
             f'<div class="snf-frame{" snf-print" if printed else ""}" data-label="{html.escape(self.label)}"'
             f' style="display:{"flex" if shown else "none"};{_FRAME}">{images}</div>'
@@ -176,8 +180,8 @@ def _images(drawn: Figure | Sequence[Figure], raster: bool) -> list[Rendering]:
     return [image for figure in figures for image in renderings(figure, raster)]
 
 
-def _image(image: Rendering, alt: str) -> str:
-    wide = image.width
+def _image(image: Rendering, alt: str, scale: float) -> str:
+    wide = math.floor(scale * image.width)
     return (
         f'<img class="snf-drawing" alt="{html.escape(alt)}"'
         f' style="flex:{wide} 1 {round(_SHRINKS * wide)}px;min-width:0;max-width:min({wide}px,100%);height:auto"'

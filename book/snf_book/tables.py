@@ -190,7 +190,7 @@ def _columns(group: str, head: str, spec: str, cells: list[Any]) -> Iterator[Col
     wide = any(isinstance(cell, tuple) for cell in cells)
     pairs = [cell if isinstance(cell, tuple) else (cell, None) for cell in cells]
     texts = [_text(mean, spec) for mean, _ in pairs]
-    numeric = any(not isinstance(mean, str | bool | None) for mean, _ in pairs)
+    numeric = bool(spec) or any(not isinstance(mean, str | bool | None) for mean, _ in pairs)
     as_text = [_IN_COLUMN.fullmatch(text) is not None for text in texts if text not in ("", _WORDS[None])]
     yield Column(group, head, texts, numeric or 2 * sum(as_text) > len(as_text), 1 + wide)
     if wide:

@@ -65,9 +65,9 @@ FOLDED = re.compile(r"<details>\s*<summary>(\w+)</summary>(.*?)</details>", re.D
 
 @functools.cache
 def exercise_cells() -> list[tuple[str, str, dict[str, str]]]:
-    """(chapter, stub cell, what is folded behind it) for each exercise."""
+    """(chapter, stub cell, its hint and solution) for each exercise; one on paper may follow in the same cell."""
     return [
-        (path.stem, stub.source, dict(FOLDED.findall(after.source)))
+        (path.stem, stub.source, dict(FOLDED.findall(after.source)[:2]))
         for path in notebooks()
         for stub, after in pairwise(nbformat.read(path, as_version=4).cells)
         if stub.cell_type == "code" and "exercises.check_" in stub.source
