@@ -34,8 +34,8 @@ def test_what_is_finished_is_not_done_again_and_what_failed_is(tmp_path: Path) -
     first, again = (gpu.run(parts, 1, tmp_path) for _ in range(2))
     assert first == {"good": "finished", "bad": "failed with status 3: see above"}
     assert again == {"good": "finished before", "bad": "failed with status 3: see above"}
-    assert (tmp_path / "log").read_text() == "x"
-    assert list(json.loads((tmp_path / gpu.STATE).read_text())) == ["good"]
+    assert (tmp_path / "log").read_text("utf-8") == "x"
+    assert list(json.loads((tmp_path / gpu.STATE).read_text("utf-8"))) == ["good"]
     other = [Part("good", ("-c", "print(1)"))]
     assert gpu.run(other, 1, tmp_path) == {"good": "finished"}, "with other arguments it is another part"
 
