@@ -1,6 +1,6 @@
 # A thin wrapper: README.md gives the same commands for a system without make.
 .DEFAULT_GOAL := help
-.PHONY: help book pdf test test-fast test-nightly mutants durations lint notebooks pages matrix address clean
+.PHONY: help book pdf test test-fast test-nightly mutants durations lint notebooks pages matrix gpu address clean
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -57,6 +57,9 @@ pages: $(READY) ## write the pages that follow from other files, and the lists i
 
 matrix: $(READY) ## the tests on other Pythons, versions, locales and checkouts: ROWS="cp1252 zip" for some, ROWS=list to see all
 	$(BIN)/python book/_tools/matrix.py $(ROWS)
+
+gpu: $(READY) ## tests, benchmarks and trainings on a CUDA device, 15 minutes in all: GPU="--minutes 60" for more
+	$(BIN)/python book/_tools/gpu.py $(GPU)
 
 # As it stands, for no make and no shell to run: its value is not expanded.
 unexport URL

@@ -17,12 +17,11 @@ from pathlib import Path
 
 import nbformat
 import one_page
-import paper_map
 import status
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from paths import ROOT, RUNTIMES, cell_names, first_cell, notebooks, write
-from reference import choosing_lambda, families, formula_sheet
+from reference import choosing_lambda, families, formula_sheet, paper_map
 from text import chapter_map, package_map, share_image
 from text.placeholders import RUNTIME, fill, measurements
 

@@ -17,6 +17,8 @@ from snf_lite.layer import FlowLayer
 from snf_lite.layers.spline import RationalQuadraticSpline
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.adam import adam
+from snf_lite.training.loop.cuda_graph import WARM_UP, captured
+from snf_lite.training.settings import TrainingConfig
 
 #: Number of values of a pixel.
 LEVELS = 256
@@ -78,33 +80,57 @@ def _model(name: str) -> Method:
     return step
 
 
-def compiled(name: str, method: Method) -> Method:
-    """The same step with its loss compiled by torch.compile, without graph breaks."""
+#: Other means by which a step is run: the end of the method's name → the end of its description.
+MEANS = {
+    "compiled": "with its loss compiled by torch.compile(fullgraph=True)",
+    "graph": "replayed as one CUDA graph",
+    "bf16": "with matrix products and convolutions in bf16",
+}
+
+
+def by(means: str, name: str, method: Method) -> Method:
+    """The same step by other means, one of ``MEANS``."""
 
     def step(case: Case) -> TimedCall:
-        return method(replace(case, compiled=True))
+        return method(replace(case, means=means))
 
-    step.__doc__ = f"{name}, with its loss compiled by torch.compile(fullgraph=True)."
+    step.__doc__ = f"{name}, {MEANS[means]}."
     return step
 
 
 def _training(case: Case, make: Callable[[], PlainNetwork | Flow]) -> TimedCall:
+    if case.means == "graph" and case.device.type != "cuda":
+        raise UnavailableError(f"a CUDA graph needs a CUDA device, got {case.device}")
     network = case.fresh(make)
     with isolated_rng("cpu", case.seed, "bench pixels"):
         pixels = torch.randint(LEVELS, (case.batch, *case.event_shape), dtype=torch.uint8).to(case.device)
-    optimizer = adam(list(network.parameters()), LEARNING_RATE)
-    loss = _compile(network.loss, pixels) if case.compiled else network.loss
+    optimizer = adam(list(network.parameters()), LEARNING_RATE, capturable=case.means == "graph")
+    loss = _compile(network.loss, pixels) if case.means == "compiled" else network.loss
+    precision = TrainingConfig(precision="bf16" if case.means == "bf16" else "float32")
     steps = max((layer.every for layer in network.modules() if isinstance(layer, TrackedLinear)), default=1)
 
     def run() -> None:
         for _ in range(steps):
             network.zero_grad()
-            loss(pixels).backward()
+            with precision.autocast(case.device):
+                value = loss(pixels)
+            value.backward()
             optimizer.step()
             if isinstance(network, Flow):
                 network.after_step()
 
-    return TimedCall(run, (pixels, *network.parameters()), steps=steps, eager=not case.compiled)
+    call = TimedCall(run, (pixels, *network.parameters()), steps=steps, eager=case.means in ("eager", "bf16"))
+    return replace(call, run=_graph(run)) if case.means == "graph" else call
+
+
+def _graph(run: Callable[[], None]) -> Callable[[], None]:
+    """The replay of a call, captured after calls that initialize libraries and the optimizer's state."""
+    for _ in range(WARM_UP):
+        run()
+    try:
+        return captured(run)
+    except ValueError as error:
+        raise UnavailableError(str(error)) from error
 
 
 def _compile(loss: Callable[[Tensor], Tensor], pixels: Tensor) -> Callable[[Tensor], Tensor]:

@@ -38,6 +38,11 @@ class SuiteOptions:
     seed: int = 0
     compiled: bool = False
 
+    @property
+    def means(self) -> list[str]:
+        """The means besides eager mode by which whole models are run."""
+        return ["compiled"] * self.compiled + ["graph", "bf16"] * (self.device.type == "cuda")
+
     def cases(self, suite: str, shapes: Iterable[Shape], batch: int, **rest: Any) -> list[Case]:
         """One case for each shape and batch size."""
         batches = self.batches or (batch,)
@@ -187,12 +192,12 @@ SAMPLING: dict[str, Method] = {
 
 
 def model_suite(options: SuiteOptions) -> list[Comparison]:
-    """A whole training step over pixels: preprocessing, loss, backward pass, Adam."""
+    """A whole training step over pixels: preprocessing, loss, backward pass, Adam; on a GPU also as graph, in bf16."""
     comparisons = []
     for kind, table in models.TABLES.items():
-        faster = {f"{name}-compiled": models.compiled(name, run) for name, run in table.items()}
+        faster = {f"{name}-{how}": models.by(how, name, run) for how in options.means for name, run in table.items()}
         cases = options.cases("models", options.shapes or [IMAGE], 100, model=kind)
-        comparisons += [Comparison(case, {**table, **(faster if options.compiled else {})}) for case in cases]
+        comparisons += [Comparison(case, {**table, **faster}) for case in cases]
     return comparisons
 
 

@@ -43,7 +43,7 @@ class Case:
         device: Device of all tensors.
         seed: Seed of weights, inputs and the order within each round.
         dtype: Floating-point type; float64 in tests that need more digits.
-        compiled: Whether the loss of a whole model is compiled by torch.compile.
+        means: How the step of a whole model is run: "eager", or one of ``models.MEANS``.
     """
 
     suite: str
@@ -54,7 +54,7 @@ class Case:
     device: torch.device = torch.device("cpu")  # noqa: RUF009, a torch.device never changes
     seed: int = 0
     dtype: torch.dtype = torch.float32
-    compiled: bool = False
+    means: str = "eager"
 
     @property
     def features(self) -> int:
@@ -82,7 +82,7 @@ class TimedCall:
         leaves: Input and parameters: the tensors that exist before and after the call.
         per: Number of samples by which the time of a call is divided.
         steps: Number of training steps in a call, by which its time and its counts are divided.
-        eager: False for compiled code, whose operations cannot be counted.
+        eager: False for compiled code and replayed graphs, whose operations cannot be counted.
         surrogate: x → z, log-determinant term, penalty, if the call is a training step of one layer.
     """
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from snf_lite.benchmarks import models, suites, third_party
 from snf_lite.benchmarks.operation_counts import count
-from snf_lite.benchmarks.timing import Case, TimedCall
+from snf_lite.benchmarks.timing import Case, TimedCall, UnavailableError
 from snf_lite.runtime.optional import MissingLibraryError
 
 EXACT = [
@@ -165,3 +165,42 @@ def test_a_tracked_model_is_timed_over_as_many_steps_as_lie_between_updates() ->
     counted = count(step.run)
     assert counted.products == 10 * 6 + 2 * 2 and not counted.solvers
     assert counted.divided(10).products == 6.4
+
+
+def test_a_step_in_bf16_has_the_gradients_of_the_eager_one_but_for_rounding() -> None:
+    case = Case("models", (1, 4, 4), 3, model="dense")
+    method = models.TABLES["dense"]["dense-selfnorm"]
+    ends = {}
+    for name, how in (("eager", method), ("bf16", models.by("bf16", "dense-selfnorm", method))):
+        step = how(case)
+        step.run()
+        ends[name] = torch.cat([leaf.grad.flatten() for leaf in step.leaves[1:] if leaf.grad is not None])
+    error = (ends["bf16"] - ends["eager"]).norm() / ends["eager"].norm()
+    assert 1e-5 < error < 0.05
+
+
+def test_a_graph_is_captured_after_eager_steps_and_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    graphed = models.by("graph", "dense-exact", models.TABLES["dense"]["dense-exact"])
+    with pytest.raises(UnavailableError, match="needs a CUDA device, got cpu"):
+        graphed(Case("models", (1, 4, 4), 3, model="dense"))
+    done: list[str] = []
+    monkeypatch.setattr(models, "captured", lambda work: done.append("captured") or work)
+    models._graph(lambda: done.append("step"))()
+    assert done == ["step"] * 3 + ["captured", "step"]
+
+    def refuse(work: object) -> None:
+        raise ValueError("fit: this flow's step cannot be recorded as a CUDA graph (a factorization)")
+
+    monkeypatch.setattr(models, "captured", refuse)
+    with pytest.raises(UnavailableError, match="cannot be recorded"):
+        models._graph(lambda: None)
+
+
+def test_on_a_gpu_whole_models_are_also_timed_as_graphs_and_in_bf16() -> None:
+    names = {
+        device: {
+            name for one in suites.model_suite(suites.SuiteOptions(device=torch.device(device))) for name in one.methods
+        }
+        for device in ("cpu", "cuda")
+    }
+    assert names["cuda"] - names["cpu"] == {f"{name}-{how}" for name in names["cpu"] for how in ("graph", "bf16")}

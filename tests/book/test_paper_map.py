@@ -8,9 +8,22 @@ import pytest
 from bs4 import BeautifulSoup
 from built_book import built_book
 from each_case import check_each
-from paper_map import FIELDS, PAGE, Line, book, checks, functions, groups, headings, link, listed, page, sections
-from paper_map import section_of as where
 from paths import ROOT
+from reference.paper_map import (
+    FIELDS,
+    PAGE,
+    Line,
+    book,
+    checks,
+    functions,
+    groups,
+    headings,
+    link,
+    listed,
+    page,
+    sections,
+)
+from reference.paper_map import section_of as where
 from text.equations import linked, registry, resolved
 
 from snf_lite.experiments.paper_tables import ROWS

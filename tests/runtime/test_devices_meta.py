@@ -155,3 +155,15 @@ def test_a_single_number_may_come_from_the_cpu() -> None:
         assert torch.equal((there * torch.tensor(2.0)).held, torch.full((3,), 2.0))
         with pytest.raises(RuntimeError, match="expected all tensors on one device"):
             torch.stack([there[0], torch.tensor(2.0)])
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_gives_the_same_on_a_gpu(name: str) -> None:
+    here = all_of_it(model(name), pixels())
+    there = all_of_it(model(name).to("cuda"), pixels().to("cuda"))
+    for what in ("loss", "gradient", "log_prob"):  # samples draw from the device's own generator
+        assert there[what].device.type == "cuda", what
+        torch.testing.assert_close(there[what].cpu(), here[what], rtol=1e-3, atol=1e-3)
+    assert all(there[what].shape == one.shape for what, one in here.items())

@@ -2,7 +2,7 @@
 
 ``paper-map.yml`` holds the assignment. Where a line names a numbered equation, its section is the one in which the
 equation stands, its function and tests those of ``equations.yml``. ``make notebooks`` writes the page; so does
-``python book/_tools/paper_map.py`` alone.
+``PYTHONPATH=book/_tools python -m reference.paper_map`` alone.
 """
 
 import functools
