@@ -85,7 +85,7 @@ class PaperRow:
             return RunConfig(self.model, data, {**self.settings, **settings}, training)
         start = {"front": True} if self.family in ("dense", "conv") else {}
         training = replace(
-            training, lr=FAST_LR[self.family], warmup_epochs=1.0, decay="cosine", augment=False,
+            training, lr=FAST_LR[self.family], warmup_epochs=1.0, decay="cosine", augment=False, clip_norm=None,
             whiten=self.family == "dense",
         )  # fmt: skip
         return RunConfig(self.model, data, {**self.settings, **self.small, **start, **settings}, training)
