@@ -93,3 +93,18 @@ def test_a_cell_whose_last_lines_measure() -> None:
     assert ends_with_measuring("a = 1\nmeasured(\n    a='1',\n)\n")
     assert not ends_with_measuring("measured(a='1')\na = 1")
     assert not ends_with_measuring("a = 1")
+
+
+def test_a_chapter_shows_less_than_eighty_lines_of_code() -> None:
+    """Of what is not folded. The rest is drawing, reading records and formatting: to be folded by ``hide-input``."""
+
+    def check(name: str) -> None:
+        cells = nbformat.read(ROOT / f"{name}.ipynb", as_version=4).cells
+        shown = [
+            taught(cell.source) for cell in cells[2:]
+            if cell.cell_type == "code" and not {"hide-input", "hide-cell"} & set(cell.metadata.get("tags", []))
+        ]  # fmt: skip
+        lines = [line for source in shown for line in source.splitlines() if line.strip()]
+        assert len(lines) < 80, f"{len(lines)} lines"
+
+    check_each(CHAPTERS, check)
