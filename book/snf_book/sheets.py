@@ -13,30 +13,32 @@ from snf_lite.experiments.archive import record_image
 
 #: How much the difference is magnified.
 MAGNIFIED = 5
-#: Pixels along each side of an image of MNIST, and of a row of them with the words above it.
-SIDE, BAND = 28, 38
+#: Pixels along each side of an image of MNIST and of CIFAR-10, and those of the words above a row.
+DIGIT, COLOR, WORDS = 28, 32, 10
 #: Share of a line of dots that is not white, above which the line belongs to a row of tiles and not to its title.
 FILLED = 0.8
 
 
-def tiles(png: bytes, side: int) -> list[list[np.ndarray]]:
-    """The rows of tiles of a figure by ``sample_grid``, of gray images on white: (side, side) each, 0 to 1.
+def tiles(png: bytes, side: int, color: bool = False) -> list[list[np.ndarray]]:
+    """The rows of tiles of a figure by ``sample_grid``, 0 to 1: gray (side, side) or color (side, side, 3) each.
 
     Args:
-        png: The figure: dark images in rows, with white lines between the columns.
+        png: The figure: images in rows, with white lines between the columns.
         side: Pixels of an image along each side.
+        color: Whether to keep colors.
 
     Raises:
         ValueError: the figure has no row of images, or its rows differ in length.
     """
-    dots = imread(io.BytesIO(png), format="png")
-    gray = dots if dots.ndim == 2 else dots[..., :3].mean(-1)
+    read = imread(io.BytesIO(png), format="png")
+    dots = np.stack([read] * 3, -1) if read.ndim == 2 else read[..., :3]
+    dark = np.asarray((dots < 1).any(-1))
     rows = [
         [
-            _shrunk(gray[top:bottom, left:right], side)
-            for left, right in _runs(np.asarray((gray[top:bottom] < 1).any(0)))
+            _shrunk(dots[top:bottom, left:right] if color else dots[top:bottom, left:right].mean(-1), side)
+            for left, right in _runs(np.asarray(dark[top:bottom].any(0)))
         ]
-        for top, bottom in _runs((gray < 1).mean(1) > FILLED)
+        for top, bottom in _runs(dark.mean(1) > FILLED)
     ]
     if not rows or len({len(row) for row in rows}) > 1:
         raise ValueError(f"tiles: expected rows of as many images each, got {[len(row) for row in rows]}.")
@@ -51,7 +53,7 @@ def _runs(wanted: np.ndarray) -> list[tuple[int, int]]:
 
 def _shrunk(tile: np.ndarray, side: int) -> np.ndarray:
     """The dots at the centers of the image's pixels: the figure repeats each pixel several times."""
-    rows, columns = (((np.arange(side) + 0.5) * size / side).astype(int) for size in tile.shape)
+    rows, columns = (((np.arange(side) + 0.5) * size / side).astype(int) for size in tile.shape[:2])
     return tile[np.ix_(rows, columns)]
 
 
@@ -64,20 +66,31 @@ def digit_sheet(name: str) -> Figure:
     Raises:
         FileNotFoundError: There is no such run, or it has no figure of samples.
     """
-    learned, exact = (torch.as_tensor(np.stack(row)) for row in tiles(record_image(name), SIDE))
+    return _sheet(tiles(record_image(name), DIGIT), height=3.5)
+
+
+def color_sheet(name: str) -> Figure:
+    """As ``digit_sheet``, of a stored run on color images of 32×32 pixels."""
+    return _sheet(tiles(record_image(name), COLOR, color=True), height=3.9)
+
+
+def _sheet(pair: list[list[np.ndarray]], height: float) -> Figure:
+    learned, exact = (torch.as_tensor(np.stack(row)) for row in pair)
     difference = (MAGNIFIED * (learned - exact).abs()).clamp(max=1)
     named = {"f⁻¹(z)": exact, "g(z)": learned, f"|f⁻¹(z) − g(z)| × {MAGNIFIED}": difference}
-    figure, axes = panels(1, height=3.5)
-    sheet = torch.full((BAND * len(named), len(exact) * (SIDE + 1) - 1), torch.nan)
+    side, ground = exact.shape[1], torch.nan if exact.dim() == 3 else 1.0
+    figure, axes = panels(1, height=height)
+    sheet = torch.full(((side + WORDS) * len(named), len(exact) * (side + 1) - 1, *exact.shape[3:]), ground)
     for at, (words, images) in enumerate(named.items()):
-        top = BAND * (at + 1) - SIDE
-        sheet[top : top + SIDE] = _in_a_row(images)
+        top = (side + WORDS) * (at + 1) - side
+        sheet[top : top + side] = _in_a_row(images, ground)
         axes.text(-0.5, top - 2, words, fontsize=11)
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.axis("off")
     return figure
 
 
-def _in_a_row(images: Tensor) -> Tensor:
-    """Images (N, H, W) side by side, with an empty column between them: (H, N(W + 1) − 1)."""
-    return torch.nn.functional.pad(images, (0, 1), value=torch.nan).transpose(0, 1).flatten(1)[:, :-1]
+def _in_a_row(images: Tensor, ground: float) -> Tensor:
+    """Images (N, H, W) or (N, H, W, 3) side by side, with an empty column between: (H, N(W + 1) − 1) or (…, 3)."""
+    gap = torch.full((*images.shape[:2], 1, *images.shape[3:]), ground)
+    return torch.cat([images, gap], 2).transpose(0, 1).flatten(1, 2)[:, :-1]

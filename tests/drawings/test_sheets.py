@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from snf_book import sheets
 from snf_book.sheets import digit_sheet, tiles
 
 from snf_lite.analysis.figures import panels, sample_figure
@@ -47,3 +48,18 @@ def test_the_sheet_shows_both_inverses_and_their_difference_magnified():
     wanted = exact, learned, (5 * (learned - exact).abs()).clamp(max=1)
     for band, images in zip(bands, wanted, strict=True):
         assert torch.equal(band, images)
+
+
+def test_colors_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    learned, exact = (
+        torch.randint(0, 256, (8, 3, 32, 32), generator=torch.Generator().manual_seed(seed)) for seed in (2, 3)
+    )
+    png = sample_figure(SamplePair(learned, exact, 0.0, 0.0), 256).png()
+    rows = [np.stack(row) for row in tiles(png, 32, color=True)]
+    for row, images in zip(rows, (learned, exact), strict=True):
+        assert np.abs(row * 255 - images.permute(0, 2, 3, 1).numpy()).max() <= 1
+    monkeypatch.setattr(sheets, "record_image", lambda name: png)
+    shown = np.asarray(sheets.color_sheet("any").axes[0].images[0].get_array())
+    assert shown.shape == (3 * 42, 8 * 33 - 1, 3)
+    assert np.allclose(shown[10:42, 33:65], rows[1][1]) and (shown[10:42, 32] == 1).all()
+    assert np.allclose(shown[94:126, :32], np.clip(5 * np.abs(rows[0][0] - rows[1][0]), 0, 1), atol=1e-6)
