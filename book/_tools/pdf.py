@@ -1,7 +1,7 @@
 """The built book as one file for paper: ``python book/_tools/pdf.py`` (or ``make pdf``), beside the pages.
 
-Chromium prints each page as a reader would, its maths set and its moving figures at their first frame; the files are
-then joined in the book's order, with an outline, and the links from page to page lead to places in the file.
+Chromium prints each page as a reader would, its maths set and its moving figures in three of their frames; the files
+are then joined in the book's order, with an outline, and the links from page to page lead to places in the file.
 """
 
 import argparse

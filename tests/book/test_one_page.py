@@ -5,13 +5,14 @@ from pathlib import Path
 
 from browser import opened
 from bs4 import BeautifulSoup
-from one_page import FIVE, PAGE, cases, cost_chart, counted, formulas, page, picture, values
+from one_page import FIVE, PAGE, between, cases, cost_chart, counted, formulas, page, picture, values, whole_models
 from paths import ROOT, pages
 from playwright.sync_api import BrowserContext
 from test_book import typed_results
 from text.chapters import chapters
 from text.charts import Scale
 from text.equations import registry
+from text.pair_table import signed
 from text.placeholders import marks, without_marks
 
 pytest_plugins = ["browser_fixtures"]
@@ -83,6 +84,12 @@ def test_counts_are_over_the_right_cases() -> None:
     assert counted(ratios) == {"learned_wins": "1 of 1", "exact_wins": "1 of 2"}
 
 
+def test_a_time_that_two_records_have_is_given_as_a_range() -> None:
+    assert between([1.17, 1.7], 1) == "1.2 to 1.7" and between([1.06, 1.061], 2) == "1.06"
+    assert all(len(whole_models(family)) == 2 for family in ("dense", "conv"))
+    assert signed(-0.004) == signed(0.0) == "0.00" and signed(-0.006) == "−0.01" and signed(0.16) == "+0.16"
+
+
 # ---- the picture -----------------------------------------------------------------------------------------------------
 
 
@@ -90,7 +97,8 @@ def test_every_step_of_the_left_chart_is_on_its_side_of_the_line() -> None:
     drawn = BeautifulSoup(cost_chart(cases()), "html.parser")
     [line] = [one for one in drawn.find_all("polyline") if one.get("stroke-dasharray")]
     level = float(str(line["points"]).split(",")[1].split()[0])
-    batch32 = [float(str(disc["cy"])) for disc in drawn.find_all("circle")]
+    *batch32, key = [float(str(disc["cy"])) for disc in drawn.find_all("circle")]
+    assert key < 30  # that of the legend, above the chart
     wanted = [ratio > 1 for (batch, size), ratio in sorted(cases().items()) if batch == 32 and size >= 256]
     assert [y < level for y in batch32] == wanted and len(batch32) > 3
 

@@ -76,7 +76,8 @@ def test_a_chapter_without_its_sweep_is_an_error() -> None:
 @pytest.mark.parametrize(
     ("cell", "found"),
     [("67°", Value(67)), ("−0.28", Value(-0.28)), ("below 0.02", Value(0.02, True)), ("2,184.5", Value(2184.5)),
-     ("6e+09", Value(6e9)), ("6 × 10⁹", Value(6e9)), ("–", None), ("", None)],
+     ("6e+09", Value(6e9)), ("6 × 10⁹", Value(6e9)), ("4.9\xa0×\xa010⁻³", Value(4.9 * 10.0**-3)),
+     ("–", None), ("", None)],
 )  # fmt: skip
 def test_numbers_are_read_as_chapters_write_them(cell: str, found: Value | None) -> None:
     assert value(cell) == found

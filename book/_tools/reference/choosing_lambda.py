@@ -123,7 +123,8 @@ def everything(sweeps: list[Sweep]) -> str:
     heads = ["trained", "λ", "test NLL", "‖E‖", "angle", "data reconstructed", "samples apart"]
     names = ("nll", "error", "angle", "reconstruction", "distance")
     rows = [
-        [linked(sweep), f"{weight:g}", *(cell(sweep.rows[weight].get(name), name, decimals(sweep)) for name in names)]
+        [f"{linked(sweep)}: {sweep.model}", f"{weight:g}"]
+        + [cell(sweep.rows[weight].get(name), name, decimals(sweep)) for name in names]
         for sweep in sweeps
         for weight in sorted(sweep.rows)
     ]

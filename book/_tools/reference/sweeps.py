@@ -87,7 +87,7 @@ def value(cell: str) -> Value | None:
     if not found:
         return None
     number = float(found[0].replace("−", "-").replace(",", ""))
-    if power := re.search(r"× ?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", cell):
+    if power := re.search(r"×\s?10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+)", cell):
         number *= 10.0 ** int(power[1].translate(SUPERSCRIPTS))
     return Value(number, below="below" in cell or "<" in cell)
 

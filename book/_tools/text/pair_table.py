@@ -122,7 +122,8 @@ def paper_gap(row: Row) -> float | None:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    return f"{value:+.{digits}f}".replace("-", "−")
+    shown = f"{value:+.{digits}f}"
+    return shown[1:] if float(shown) == 0 else shown.replace("-", "−")
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
