@@ -120,10 +120,9 @@ def _not_run(row: PaperRow, out: str) -> list[str]:
 def _parities(found: list[Parity]) -> list[str]:
     lines = ["Parity: self-normalizing minus exact at equal settings;", "positive where the exact twin is better"]
     for parity in found:
-        unit, digits = parity.learned.row.unit, 2 if parity.learned.row.unit == "nats" else 4
-        each = ", ".join(f"{gap:+.{digits}f}" for gap in parity.gaps.values())
+        each = ", ".join(f"{gap:+.2f}" for gap in parity.gaps.values())
         words = f"{parity.learned.row.model} on {parity.learned.data}, {parity.learned.epochs} epochs"
-        lines.append(f"{words:<46} {parity.mean:+.{digits}f} {unit}")
+        lines.append(f"{words:<46} {parity.mean:+.2f} nats")
         lines += _wrapped(f"by seed: {each}; {', '.join(parity.learned.records)}")
     return lines if found else [*lines, "no pair was run yet"]
 

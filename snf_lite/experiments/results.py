@@ -44,7 +44,14 @@ class Group:
     @property
     def values(self) -> dict[int, float]:
         """Exact test value by seed, in the unit of the row's table."""
-        key = "nats" if self.row.unit == "nats" else "bits_per_dim"
+        return self._test("nats" if self.row.unit == "nats" else "bits_per_dim")
+
+    @property
+    def nats(self) -> dict[int, float]:
+        """Exact test value by seed, in nats whatever the table's unit."""
+        return self._test("nats")
+
+    def _test(self, key: str) -> dict[int, float]:
         return {record.seed: float(record.results["test"][key]) for record in self.records.values()}
 
     @property
@@ -145,7 +152,7 @@ class Parity:
 
     Attributes:
         learned, exact: Their groups.
-        gaps: Test value of the learned one minus that of the exact one, by seed; positive if the exact one is better.
+        gaps: Test NLL of the learned one minus that of the exact one, nats, by seed; positive if the exact one is better.
     """
 
     learned: Group
@@ -168,8 +175,8 @@ class Parity:
         return {key: value for key, value in self.learned.configuration.items() if key not in shared}
 
     def values(self, group: Group) -> list[float]:
-        """Test values of one of the two groups, for the seeds that both have."""
-        return [group.values[seed] for seed in self.gaps]
+        """Test NLL of one of the two groups, nats, for the seeds that both have."""
+        return [group.nats[seed] for seed in self.gaps]
 
 
 def paired_error(gaps: Sequence[float]) -> float | None:
@@ -210,9 +217,9 @@ def parities(groups: list[Group], twins: Mapping[str, str] = TWINS) -> list[Pari
     found = []
     for learned in groups:
         for exact in groups:
-            seeds = learned.values.keys() & exact.values.keys()
+            seeds = learned.nats.keys() & exact.nats.keys()
             if twins.get(learned.row.model) == exact.row.model and _are_alike(learned, exact) and seeds:
-                gaps = {seed: learned.values[seed] - exact.values[seed] for seed in sorted(seeds)}
+                gaps = {seed: learned.nats[seed] - exact.nats[seed] for seed in sorted(seeds)}
                 found.append(Parity(learned, exact, gaps))
     return found
 

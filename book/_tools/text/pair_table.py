@@ -15,8 +15,8 @@ from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow
 from snf_lite.experiments.results import Comparison, Group, Parity, comparisons, grouped, parities, read_all
 from text.charts import Scale, line, marker, text, through_zero
 
-FAMILIES = {"dense": "dense", "conv": "convolutions", "glow": "Glow"}
-DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "small digits"}
+FAMILIES = {"dense": "dense", "conv": "convolutions", "glow": "Glow", "glow-cifar10": "Glow"}
+DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "small digits"}
 #: What sets a pair apart from the usual one of its place, in the order in which it is looked for.
 VARIANTS = {"recon_weight": "λ = {:g}", "kernel_size": "{0}×{0}", "decay": "{} rate"}
 #: What a model beyond the paper was run without, where the usual one of its place has it.
