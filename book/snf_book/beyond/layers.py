@@ -1,7 +1,4 @@
-"""A dense layer whose gradient lies between the paper's and the exact one, in plain autograd, for reading.
-
-And a fixed layer in front of it that sets how large its input is.
-"""
+"""A dense layer whose gradient lies between the paper's and the exact one, in plain autograd, for reading."""
 
 import math
 
@@ -80,13 +77,7 @@ class BetweenLinear(DensePair):
 
 
 class ScaledWhiten(Whiten):
-    """A fixed whitening times a factor: along each direction the results have the mean square factor².
-
-    Args:
-        features: D, the number of features.
-        factor: The factor, positive.
-        centered_only: Subtract the mean and do not whiten.
-    """
+    """A fixed whitening times a factor; with ``centered_only``, the mean is subtracted in place of the whitening."""
 
     def __init__(self, features: int, factor: float = 1.0, centered_only: bool = False) -> None:
         super().__init__(features)
@@ -97,7 +88,7 @@ class ScaledWhiten(Whiten):
         super().initialise(x, whiten)
         if self.centered_only:
             self.weight.copy_(torch.eye(self.features))
-            self.inverse_weight.copy_(torch.eye(self.features))
+            self.inverse_weight.copy_(self.weight)
             self.log_det.zero_()
         self.weight.mul_(self.factor)
         self.inverse_weight.div_(self.factor)

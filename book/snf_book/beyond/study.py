@@ -130,10 +130,7 @@ class GapRecord(records.Record):
 
 
 def model(name: str, seed: int, front: Front = False, recon_weight: float = 1.0) -> Flow:
-    """The untrained flow of a variant: two dense layers on digits, with the start of that seed.
-
-    ``front``: whether a fixed ``Whiten`` precedes the layers, or what makes another one of that many features.
-    """
+    """The untrained flow of a variant: two dense layers on digits, with the start of that seed."""
     variant, numbers = VARIANTS[name], count(2 * seed)
     own = {"recon_weight": recon_weight} if variant.layer in (SelfNormLinear, BetweenLinear) else {}
 

@@ -8,15 +8,11 @@ from matplotlib.figure import Figure
 from snf_book.beyond.study import VARIANTS
 from snf_lite.analysis.figures import BLUE, GREY, ORANGE, panels
 
-#: What the names of the variants say beside their switches.
 ADDED = {"paper": " (the paper)", "alone-corrected": ", corrected", "tracked": ", R tracked"}
 
 
 class Switches(NamedTuple):
-    """Which differences are on (eq-between).
-
-    ``substitution``: Rᵀ in place of W⁻ᵀ; ``pull``: the penalty acts on W too; ``likelihood``: R has a part from it.
-    """
+    """Which differences are on (eq-between): Rᵀ for W⁻ᵀ, the penalty in W's gradient, the likelihood in R's."""
 
     substitution: bool
     pull: bool
@@ -32,10 +28,8 @@ class Switches(NamedTuple):
 
 def switches(name: str) -> Switches:
     """Those of a variant of the study."""
-    variant = VARIANTS[name]
-    return Switches(
-        variant.log_det != "W⁻ᵀ", variant.acts_on == "W and R", variant.inverse_learns_from.startswith("likelihood")
-    )
+    one = VARIANTS[name]
+    return Switches(one.log_det != "W⁻ᵀ", one.acts_on == "W and R", one.inverse_learns_from.startswith("likelihood"))
 
 
 def title(name: str) -> str:
@@ -52,23 +46,12 @@ def draw_switches(on: Switches) -> Figure:
         axes.set(xlim=(0, 10), ylim=(0, 8.6), title=f"gradient of {matrix}")
         axes.axis("off")
         _box(axes, 9.2, 4.0, matrix, 1.4)
-    _source(of_W, 7.2, "density of z")
-    _line(of_W, [(3.7, 7.2), (7.9, 7.2), (7.9, 4.4), (8.5, 4.4)], "black")
+    _term(of_W, 7.2, "density of z", 4.4)
     _choice(of_W, on.substitution)
-    _source(of_W, 0.9, "penalty")
-    _switch(of_W, 0.9, "2", "pull", on.pull)
-    _line(of_W, [(6.4, 0.9), (7.9, 0.9), (7.9, 3.6), (8.5, 3.6)], *_live(on.pull))
-    _source(of_R, 6.2, "likelihood")
-    _switch(of_R, 6.2, "3", "R's likelihood", on.likelihood)
-    _line(of_R, [(6.4, 6.2), (7.9, 6.2), (7.9, 4.4), (8.5, 4.4)], *_live(on.likelihood))
-    _source(of_R, 1.9, "penalty")
-    _line(of_R, [(3.7, 1.9), (7.9, 1.9), (7.9, 3.6), (8.5, 3.6)], "black")
+    _term(of_W, 0.9, "penalty", 3.6, "2: pull", on.pull)
+    _term(of_R, 6.2, "likelihood", 4.4, "3: R's likelihood", on.likelihood)
+    _term(of_R, 1.9, "penalty", 3.6)
     return figure
-
-
-def _live(on: bool) -> tuple[str, str]:
-    """Color and style of a line that a switch opens or closes."""
-    return (BLUE, "-") if on else (GREY, ":")
 
 
 def _line(axes: Axes, points: list[tuple[float, float]], color: str, style: str = "-") -> None:
@@ -82,17 +65,16 @@ def _box(axes: Axes, x: float, y: float, words: str, width: float) -> None:
     axes.text(x, y, words, ha="center", va="center", fontsize=10)
 
 
-def _source(axes: Axes, y: float, words: str) -> None:
+def _term(axes: Axes, y: float, words: str, end: float, switch: str = "", on: bool = True) -> None:
+    """A box and its line to the matrix, whole or with a lever: flat, or raised and open."""
+    color, style = (BLUE if on else GREY, "-" if on else ":") if switch else ("black", "-")
     _box(axes, 1.9, y, words, 3.6)
-
-
-def _switch(axes: Axes, y: float, digit: str, words: str, on: bool) -> None:
-    """A line with a lever: flat and whole, or raised and open."""
-    color, style = _live(on)
-    _line(axes, [(3.7, y), (4.6, y)], color, style)
-    _line(axes, [(4.6, y), (6.4, y) if on else (6.1, y + 0.9)], color)
-    axes.plot([4.6, 6.4], [y, y], "o", color=color, markersize=4)
-    axes.text(5.6, y + 1.1, f"{digit}: {words}", ha="center", va="bottom", fontsize=9)
+    if switch:
+        _line(axes, [(3.7, y), (4.6, y)], color, style)
+        _line(axes, [(4.6, y), (6.4, y) if on else (6.1, y + 0.9)], color)
+        axes.plot([4.6, 6.4], [y, y], "o", color=color, markersize=4)
+        axes.text(5.6, y + 1.1, switch, ha="center", va="bottom", fontsize=9)
+    _line(axes, [(6.4 if switch else 3.7, y), (7.9, y), (7.9, end), (8.5, end)], color, style)
 
 
 def _choice(axes: Axes, substituted: bool) -> None:
