@@ -10,9 +10,11 @@ import torch
 from round_trips import close
 from snf_book.beyond import __main__ as command
 from snf_book.beyond import line, study
-from snf_book.beyond.layers import SUBSTITUTES, BetweenLinear
+from snf_book.beyond.layers import SUBSTITUTES, BetweenLinear, ScaledWhiten
+from snf_book.beyond.switches import Switches, draw_switches, switches, title
 from torch import Tensor
 
+from snf_lite.analysis.figures import BLUE, GREY, ORANGE
 from snf_lite.dense import ExactLinear, SelfNormLinear
 from snf_lite.runtime.records import RecordError
 
@@ -146,6 +148,51 @@ def test_all_variants_of_a_seed_start_alike_and_another_seed_does_not() -> None:
     assert not torch.equal(study.model("exact", 4).layers[-1].weight, first)
     seeds = [layer.seed for layer in flows["alone-corrected"].layers if isinstance(layer, BetweenLinear)]
     assert seeds == [6, 7]
+
+
+@pytest.mark.parametrize("centered_only", [False, True])
+def test_a_scaled_whitening_sets_how_large_the_input_is(centered_only: bool) -> None:
+    torch.manual_seed(7)
+    x = 3 + torch.randn(200, D, dtype=torch.float64) @ torch.randn(D, D, dtype=torch.float64)
+    layer = ScaledWhiten(D, 2.5, centered_only).double()
+    layer.initialise(x, whiten=False)
+    z, log_det = layer(x)
+    wanted = torch.cov(x.T) if centered_only else torch.eye(D).double()
+    close(z.mean(0), torch.zeros(D).double(), 1e-9)
+    close(torch.cov(z.T), 2.5**2 * wanted, 1e-9)
+    close(layer.inverse(z), x, 1e-9)
+    close(log_det[0], torch.linalg.slogdet(layer.weight).logabsdet, 1e-9)
+
+
+def test_a_study_takes_another_layer_in_front() -> None:
+    flow = study.model("both-exact", 0, front=lambda features: ScaledWhiten(features, 2.0))
+    (front,) = (layer for layer in flow.layers if isinstance(layer, ScaledWhiten))
+    assert flow.is_fresh and front.factor == 2.0 and len(flow.layers) == len(study.model("paper", 0, True).layers)
+
+
+def test_each_variant_is_named_after_the_differences_that_are_on() -> None:
+    for name, variant in study.VARIANTS.items():
+        if variant.layer is BetweenLinear:
+            on, options = switches(name), variant.options
+            wanted = options["substitute"] != "exact", options["weight_penalized"], options["likelihood"]
+            assert tuple(on) == wanted
+    assert tuple(switches("paper")) == (True, True, True) and tuple(switches("exact")) == (False, False, False)
+    titles = [title(name) for name in study.VARIANTS]
+    assert len(set(titles)) == len(titles)
+    assert {"exact twin", "all three (the paper)", "substitution + pull", "none"} <= set(titles)
+
+
+@pytest.mark.parametrize("likelihood", [True, False])
+@pytest.mark.parametrize("pull", [True, False])
+@pytest.mark.parametrize("substitution", [True, False])
+def test_a_line_is_drawn_in_color_where_its_switch_is_on(substitution: bool, pull: bool, likelihood: bool) -> None:
+    of_W, of_R = draw_switches(Switches(substitution, pull, likelihood)).axes
+    drawn_W, drawn_R = ({line.get_color() for line in axes.lines} for axes in (of_W, of_R))
+    assert (ORANGE in drawn_W) is not substitution
+    assert (BLUE in drawn_W) is (substitution or pull)
+    assert (BLUE in drawn_R) is likelihood and (GREY in drawn_R) is not likelihood
+    raised = [line for line in of_W.lines if line.get_ydata()[-1] == pytest.approx(1.8)]
+    assert len(raised) == (not pull)  # the end of an open lever
 
 
 def test_the_command_writes_a_record_and_continues_an_unfinished_one(

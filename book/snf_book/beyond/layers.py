@@ -1,9 +1,12 @@
 """A dense layer whose gradient lies between the paper's and the exact one, in plain autograd, for reading."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from snf_lite.dense import DensePair
+from snf_lite.layers.preprocessing import Whiten
 from snf_lite.runtime.rng import isolated_rng
 
 #: What takes the place of W⁻ᵀ in the gradient of W.
@@ -13,19 +16,19 @@ SUBSTITUTES = ("exact", "learned", "corrected")
 class BetweenLinear(DensePair):
     """Dense layer with a learned inverse R, in which each part of the paper's gradient can be changed alone.
 
-    With S the substitute for W⁻ᵀ, and the factors τ and ρ either 0 or 1, its gradients are (eq-between)
+    With three switches q, each 0 or 1, its gradients are (eq-between)
 
-        W: ½ (δ_z xᵀ + S) − 2λ τ Rᵀ(x̂ − x) xᵀ
-        R: ½ ρ (−δ_x (W x)ᵀ − Wᵀ) − 2λ (x̂ − x)(W x)ᵀ.
+        W: ½ (δ_z xᵀ + (1 − q₁) W⁻ᵀ + q₁ Rᵀ) − 2λ q₂ Rᵀ(x̂ − x) xᵀ
+        R: ½ q₃ (−δ_x (W x)ᵀ − Wᵀ) − 2λ (x̂ − x)(W x)ᵀ.
 
-    S = Rᵀ with τ = ρ = 1 is the paper's layer, ``SelfNormLinear``; S = W⁻ᵀ with τ = 0 trains W exactly.
+    With q₁ = q₂ = q₃ = 1 it is the paper's layer, ``SelfNormLinear``; with q₁ = q₂ = 0 it trains W exactly.
 
     Args:
         features: D, the number of features.
-        substitute: S: "exact", W⁻ᵀ; "learned", Rᵀ; or "corrected", Rᵀ + (u − Rᵀ v) vᵀ, where v are random signs, new at
-            each step, and Wᵀ u = v. The last has the mean W⁻ᵀ.
-        weight_penalized: τ: whether the reconstruction penalty acts on W too, not on R alone.
-        likelihood: ρ: whether R also gets the gradient of its own likelihood.
+        substitute: what takes the place of W⁻ᵀ: "exact", W⁻ᵀ itself (q₁ = 0); "learned", Rᵀ (q₁ = 1); or "corrected",
+            Rᵀ + (u − Rᵀ v) vᵀ, where v are random signs, new at each step, and Wᵀ u = v. The last has the mean W⁻ᵀ.
+        weight_penalized: q₂: whether the reconstruction penalty acts on W too, not on R alone.
+        likelihood: q₃: whether R also gets the gradient of its own likelihood.
         recon_weight: λ ≥ 0.
         seed: Seed of the probes v, which do not come from torch's global generators: the noise of the data is the
             same with and without them.
@@ -61,7 +64,7 @@ class BetweenLinear(DensePair):
 
     @torch.no_grad()
     def substituted(self) -> Tensor:
-        """S (D, D); a new probe at each call."""
+        """What takes the place of W⁻ᵀ (D, D); a new probe at each call."""
         W, R = self.weight, self.inverse_weight
         if self.substitute == "exact":
             return torch.linalg.inv(W).T
@@ -71,3 +74,22 @@ class BetweenLinear(DensePair):
             v = torch.randint(0, 2, (self.features,)).to(W) * 2 - 1
         self._drawn += 1
         return R.T + torch.outer(torch.linalg.solve(W.T, v) - R.T @ v, v)
+
+
+class ScaledWhiten(Whiten):
+    """A fixed whitening times a factor; with ``centered_only``, the mean is subtracted in place of the whitening."""
+
+    def __init__(self, features: int, factor: float = 1.0, centered_only: bool = False) -> None:
+        super().__init__(features)
+        self.factor, self.centered_only = factor, centered_only
+
+    def initialise(self, x: Tensor, whiten: bool) -> None:
+        """Set mean and matrix from the batch x (B, D), B > D, whatever ``whiten`` is."""
+        super().initialise(x, whiten)
+        if self.centered_only:
+            self.weight.copy_(torch.eye(self.features))
+            self.inverse_weight.copy_(self.weight)
+            self.log_det.zero_()
+        self.weight.mul_(self.factor)
+        self.inverse_weight.div_(self.factor)
+        self.log_det.add_(self.features * math.log(self.factor))

@@ -9,36 +9,36 @@ from torch import Tensor
 def rates(mean_square: float, recon_weight: float) -> tuple[float, float]:
     """The slow and the fast rate at which z = w x, trained exactly but for a penalty on w and r, nears its optimum.
 
-    With m = E[x²] and k = 2λ, the deviations a and b of w = (1 + a)/√m and r = (1 + b)√m follow, in steps so small
-    that they flow, da/dt = −m a − k m² (a + b) and db/dt = −k (a + b). Both combinations of a and b that fall
-    exponentially do so at the rates (eq-dragged)
+    With M = E[x²], the relative deviations a of w from 1/√M and c of r from √M follow, in the limit of small steps,
+    da/dt = −M a − 2λ M² (a + c) and dc/dt = −2λ (a + c). Both combinations of a and c that decay exponentially do so
+    at rates ρ that solve (eq-dragged)
 
-        μ = ½ (T ± √(T² − 4 k m)),    T = m + k (1 + m²).
+        ρ² − (M + 2λ (1 + M²)) ρ + 2λ M = 0.
 
-    Without the penalty on w it falls at the rate m.
+    Without the penalty on w the rate of w is M.
 
     Args:
-        mean_square: m > 0.
+        mean_square: M > 0.
         recon_weight: λ ≥ 0.
     """
-    m, k = mean_square, 2 * recon_weight
-    total = m + k * (1 + m**2)
-    root = math.sqrt(total**2 - 4 * k * m)
-    return 2 * k * m / (total + root), (total + root) / 2
+    total = mean_square + 2 * recon_weight * (1 + mean_square**2)
+    product = 2 * recon_weight * mean_square
+    fast = (total + math.sqrt(total**2 - 4 * product)) / 2
+    return product / fast, fast
 
 
 def shared_inverse(mean_squares: Tensor, recon_weight: float) -> tuple[Tensor, float]:
     """The weights w_i and the one r that all share, where exact training with the penalty comes to rest.
 
-    Of features with the mean squares m_i, zero mean and independent, z_i = w_i x_i and x̂_i = r z_i. With p_i = r w_i
-    the gradients vanish (eq-shared-inverse) where
+    Of features with the mean squares M_i, zero mean and independent, z_i = w_i x_i and x̂_i = r z_i. The gradients
+    vanish (eq-shared-inverse) where
 
-        1 − w_i² m_i = 4λ m_i p_i (p_i − 1) for each i,    Σ_i m_i p_i (p_i − 1) = 0,
+        1 − w_i² M_i = 4λ M_i r w_i (r w_i − 1) for each i,    Σ_i M_i r w_i (r w_i − 1) = 0,
 
-    of which the first is a quadratic equation for p_i, given r, and the second is solved for r by bisection.
+    of which the first is a quadratic equation for r w_i, given r, and the second is solved for r by bisection.
 
     Args:
-        mean_squares: m (D,), positive, float64.
+        mean_squares: M (D,), positive, float64.
         recon_weight: λ > 0.
 
     Returns:

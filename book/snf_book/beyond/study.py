@@ -16,6 +16,7 @@ from snf_lite.dense import ExactLinear, SelfNormLinear
 from snf_lite.experiments.results import paired_error
 from snf_lite.flow import Flow
 from snf_lite.layer import FlowLayer
+from snf_lite.layers.preprocessing import Whiten
 from snf_lite.models.architectures import dense
 from snf_lite.runtime import records
 from snf_lite.runtime.rng import isolated_rng
@@ -25,6 +26,8 @@ from snf_lite.training.fit import fit
 FILE = "gap.json"
 #: Epochs from one validation value of the record to the next.
 SHOWN_EVERY = 10
+#: Whether a fixed ``Whiten`` precedes the layers; or what makes another one.
+Front = bool | Callable[[int], Whiten]
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class GapRecord(records.Record):
         return statistics.mean(self.variants[name][key])
 
 
-def model(name: str, seed: int, front: bool = False, recon_weight: float = 1.0) -> Flow:
+def model(name: str, seed: int, front: Front = False, recon_weight: float = 1.0) -> Flow:
     """The untrained flow of a variant: two dense layers on digits, with the start of that seed."""
     variant, numbers = VARIANTS[name], count(2 * seed)
     own = {"recon_weight": recon_weight} if variant.layer in (SelfNormLinear, BetweenLinear) else {}
@@ -136,11 +139,16 @@ def model(name: str, seed: int, front: bool = False, recon_weight: float = 1.0) 
         return variant.layer(features, **variant.options, **own, **probes)
 
     with isolated_rng("cpu", seed, "gap", "start"):
-        return dense(layer, (1, 8, 8), load("digits", "train").levels, front=front)
+        flow = dense(layer, (1, 8, 8), load("digits", "train").levels, front=bool(front))
+    if callable(front):
+        (at,) = (at for at, one in enumerate(flow.layers) if isinstance(one, Whiten))
+        flow.layers[at] = front(flow.features)
+        flow.bind_layers(flow.event_shape, "Flow")
+    return flow
 
 
 def train(
-    name: str, seed: int, epochs: int, lr: float, front: bool = False, recon_weight: float = 1.0,
+    name: str, seed: int, epochs: int, lr: float, front: Front = False, recon_weight: float = 1.0,
     every: int = SHOWN_EVERY,
 ) -> dict[str, Any]:  # fmt: skip
     """Train a variant with one seed; the values of its ``VariantEntry``, validation at each ``every``-th epoch."""
