@@ -1,14 +1,14 @@
 """The gradient of log|det T(w)| for the taps of w, without bias, from a learned inverse r and a few random images.
 
 Of the exact gradient's matrix T(w)⁻ᵀ the learned inverse gives the part T(r)ᵀ, whose tap sums are flip(r) ⊙ m, and
-only the rest C is estimated. For random signs v, E[v vᵀ] = I, so that E[C v vᵀ] = C, and C v needs no matrix:
+only the remainder Δ is estimated. For random signs v, E[v vᵀ] = I, so that E[Δ v vᵀ] = Δ, and Δ v needs no matrix:
 
-    T(w)⁻ᵀ = T(r)ᵀ + C,    C v = u − T(r)ᵀ v,    T(w)ᵀ u = v    (eq-control-variate).
+    T(w)⁻ᵀ = T(r)ᵀ + Δ,    Δ v = u − T(r)ᵀ v,    T(w)ᵀ u = v    (eq-control-variate).
 
 The tap sums of an outer product are those of a convolution's gradient, so that for n probes v, with m of
 ``toeplitz.tap_counts``,
 
-    ∂ log|det T(w)| / ∂w = E[flip(r) ⊙ m + (1/n) Σ_v (C v) ⋆ v]    (eq-unbiased-taps).
+    ∂ log|det T(w)| / ∂w = E[flip(r) ⊙ m + (1/n) Σ_v (Δ v) ⋆ v]    (eq-unbiased-taps).
 
 The solve is an iteration with convolutions by flip(w), preconditioned by flip(r). It starts from T(r)ᵀ v, which leaves
 e = v − T(w)ᵀ T(r)ᵀ v, and this also teaches r without data:
@@ -35,7 +35,7 @@ class Correction(NamedTuple):
     """What the probes give.
 
     Attributes:
-        images: C v (n, C, H, W) for the probes v.
+        images: Δ v (n, C, H, W) for the probes v.
         defect: e = v − T(w)ᵀ T(r)ᵀ v, (n, C, H, W).
         iterations: Iterations of the probe that needed most.
         residual: The largest ‖v − T(w)ᵀ u‖ / ‖v‖ among the probes, a scalar.

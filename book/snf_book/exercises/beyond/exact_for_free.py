@@ -29,7 +29,7 @@ def check_exact_for_free_1(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> V
         "the system to solve is that of the transposed matrix.":
             R.T + (torch.linalg.solve(T, v.T) - R.T @ v.T) @ v / count,
         "the sum over the probes; their mean is wanted.": R.T + rest @ v,
-        "the outer products are the wrong way round: (C v) vᵀ.": R.T + v.T @ rest.T / count,
+        "the outer products are the wrong way round: (Δ v) vᵀ.": R.T + v.T @ rest.T / count,
         "the known part is the transpose of R.": R + (u - R @ v.T) @ v / count,
     }  # fmt: skip
     return judge(got, wanted, slips, "Right: with R = T⁻¹ the signs would cancel out altogether.")
@@ -37,24 +37,24 @@ def check_exact_for_free_1(answer: Callable[[Tensor, Tensor, Tensor], Any]) -> V
 
 @checker
 def check_exact_for_free_2(answer: Callable[[Tensor], Any]) -> Verdict:
-    """The variance of vᵀ C v over random signs v: ``answer(C)`` of (D, D); a number."""
-    C = normal(4, 4, seed=0)
-    both = (C + C.T).triu(1)
-    off = C - C.diag().diag()
+    """The variance of vᵀ A v over random signs v: ``answer(A)`` of (D, D); a number."""
+    A = normal(4, 4, seed=0)
+    both = (A + A.T).triu(1)
+    off = A - A.diag().diag()
     wanted = both.square().sum()
     slips = {
         "still the stub, it gives zero.": torch.zeros(()),
         "this is the variance for normal numbers; the square of a sign does not vary.":
-            wanted + 2 * C.diag().square().sum(),
-        "this is right for a symmetric C alone; C_ij and C_ji add up first.": 2 * off.square().sum(),
-        "the diagonal does not vary: the square of a sign is 1.": C.square().sum(),
+            wanted + 2 * A.diag().square().sum(),
+        "this is right for a symmetric A alone; A_ij and A_ji add up first.": 2 * off.square().sum(),
+        "the diagonal does not vary: the square of a sign is 1.": A.square().sum(),
         "each pair i, j has two entries, which multiply the same product of signs.": off.square().sum(),
-        "the entries of a pair add up before they are squared.": C.triu(1).square().sum(),
+        "the entries of a pair add up before they are squared.": A.triu(1).square().sum(),
         "each pair counts once.": 2 * wanted,
         "the root of it; the variance is asked.": wanted.sqrt(),
-        "this is the mean.": C.trace(),
+        "this is the mean.": A.trace(),
     }  # fmt: skip
-    return judge(tensor(run(answer, C), (), "The variance"), wanted, slips, "Right: the diagonal costs nothing.")
+    return judge(tensor(run(answer, A), (), "The variance"), wanted, slips, "Right: the diagonal costs nothing.")
 
 
 @checker

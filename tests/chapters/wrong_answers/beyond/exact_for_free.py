@@ -10,12 +10,12 @@ def rest(T: Tensor, R: Tensor, v: Tensor) -> Tensor:
     return torch.linalg.solve(T.T, v.T) - R.T @ v.T
 
 
-def pairs(C: Tensor) -> Tensor:
-    return (C + C.T).triu(1).square().sum()
+def pairs(A: Tensor) -> Tensor:
+    return (A + A.T).triu(1).square().sum()
 
 
-def off(C: Tensor) -> Tensor:
-    return C - C.diag().diag()
+def off(A: Tensor) -> Tensor:
+    return A - A.diag().diag()
 
 
 def solved(more: int = 0, first: Any = None, plain: bool = False, inverted: bool = False, by: bool = True) -> Any:
@@ -49,17 +49,17 @@ WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
         "not yet; the largest difference": (lambda T, R, v: 2 * R.T,),
     },
     "check_exact_for_free_2": {
-        "still the stub": (lambda C: 0.0,),
-        "for normal numbers": (lambda C: pairs(C) + 2 * C.diag().square().sum(),),
-        "for a symmetric C alone": (lambda C: 2 * off(C).square().sum(),),
-        "the diagonal does not vary": (lambda C: C.square().sum(),),
-        "has two entries": (lambda C: off(C).square().sum(),),
-        "before they are squared": (lambda C: C.triu(1).square().sum(),),
-        "each pair counts once": (lambda C: 2 * pairs(C),),
-        "the root of it": (lambda C: pairs(C).sqrt(),),
-        "this is the mean": (lambda C: C.trace(),),
-        "not yet; the largest difference": (lambda C: 3 * pairs(C),),
-        "a tensor of shape (); it is of shape (4, 4)": (lambda C: C,),
+        "still the stub": (lambda A: 0.0,),
+        "for normal numbers": (lambda A: pairs(A) + 2 * A.diag().square().sum(),),
+        "for a symmetric A alone": (lambda A: 2 * off(A).square().sum(),),
+        "the diagonal does not vary": (lambda A: A.square().sum(),),
+        "has two entries": (lambda A: off(A).square().sum(),),
+        "before they are squared": (lambda A: A.triu(1).square().sum(),),
+        "each pair counts once": (lambda A: 2 * pairs(A),),
+        "the root of it": (lambda A: pairs(A).sqrt(),),
+        "this is the mean": (lambda A: A.trace(),),
+        "not yet; the largest difference": (lambda A: 3 * pairs(A),),
+        "a tensor of shape (); it is of shape (4, 4)": (lambda A: A,),
     },
     "check_exact_for_free_3": {
         "With 0 steps: still the stub": (lambda A, P, b, steps: 0 * b,),
