@@ -1,8 +1,8 @@
-"""The prose of the chapters and pages uses the field's words: no private ones, but for pages not yet rewritten."""
+"""The prose of the chapters and pages uses the field's words: no private ones."""
 
 import pytest
 from each_case import check_each
-from reference.words import CODE, NOT_YET, blank, hits, offenders, page_files, prose
+from reference.words import CODE, blank, hits, offenders, page_files, prose
 
 FOUND = offenders()
 
@@ -14,12 +14,7 @@ def test_pages_use_the_fields_words() -> None:
             ["words of ours:", *(f"{word!r}: write {new} (… {place} …)" for word, new, place in found)]
         )
 
-    check_each([name for name in page_files() if name not in NOT_YET], check, str)
-
-
-def test_a_rewritten_page_leaves_the_list() -> None:
-    done = NOT_YET - set(FOUND)
-    assert not done, f"take {', '.join(sorted(done))} out of NOT_YET in book/_tools/reference/words.py"
+    check_each(list(page_files()), check, str)
 
 
 def test_the_text_of_the_glossary_is_checked() -> None:

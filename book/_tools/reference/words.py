@@ -1,8 +1,8 @@
-"""The words that the book's prose does not use, each with the field's word for it, and who still uses them.
+"""The words that the book's prose does not use, each with the field's word for it, and where they stand.
 
 ``PYTHONPATH=book/_tools python -m reference.words`` lists every place, or those of the chapters that it is given.
 Only prose is searched: text cells of the notebooks and the Markdown pages, without code, formulas, links' targets and
-what stands between placeholders. A test holds every page to it that is not in ``NOT_YET``.
+what stands between placeholders. A test holds every page to it.
 """
 
 import re
@@ -41,10 +41,6 @@ FIXED = (
     r"example, sample, event\b|probability of an event",  # other texts' words, and the word of probability theory
     r"\b(?:promise|precise|exercise|likewise|otherwise|advise|premise)[sd]?\b",
 )
-#: Chapters and pages that have not been rewritten yet. A page leaves the list when it has none of these words left.
-NOT_YET = {
-    "an-inverse-that-follows", "welcome",
-}  # fmt: skip
 CODE = r"```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$]*\$|<a .*?</a>|<[^>]*>|\]\([^)]*\)|https?://\S+|\{[\w:]+\}|\beq-[\w-]+"
 EDGE = r"(?<![^\W_])(?:{})(?![^\W_])"
 
@@ -88,7 +84,7 @@ def offenders() -> dict[str, list[tuple[str, str, str]]]:
 def main(names: list[str]) -> int:
     shown = {name: places for name, places in offenders().items() if not names or name in names}
     for name, places in shown.items():
-        print(f"{name}: {len(places)}{'' if name in NOT_YET else ', and not in NOT_YET'}")
+        print(f"{name}: {len(places)}")
         for word, new, around in places:
             print(f"    {word!r}: write {new}    … {around} …")
     return int(bool(shown))

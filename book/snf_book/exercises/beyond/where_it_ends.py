@@ -54,7 +54,7 @@ def check_where_it_ends_2(answer: Callable[[float, float], int]) -> Verdict:
 
 @checker
 def check_where_it_ends_3(answer: Callable[[int, int, int, int], int]) -> Verdict:
-    """The bytes of one block of the factors of T(w), 8 (p C min(H, W))² (eq-block-banded).
+    """The bytes of one block of the factors of T(w), 8 (κ C min(H, W))² (eq-block-banded).
 
     ``answer(channels, height, width, size)`` gives an integer.
     """
@@ -64,7 +64,7 @@ def check_where_it_ends_3(answer: Callable[[int, int, int, int], int]) -> Verdic
         "not yet: a block has numbers.": 0.0,
         "these are numbers; each has 8 bytes.": float(side**2),
         "rows and columns may be swapped, so take the shorter side.": 8.0 * ((k // 2) * C * W) ** 2,
-        "p = (k − 1)/2 rows are in a block.": 8.0 * (C * H) ** 2,
+        "κ = (k − 1)/2 rows are in a block.": 8.0 * (C * H) ** 2,
         "a block is square: its side times its side.": 8.0 * side,
     }
     praise = "Right: it grows with the square of the channels and of the shorter side."
