@@ -17,8 +17,8 @@ FULL_RUN = "full-{}/full.json"
 #: The address before anybody has published the project; in parts, or ``make address`` would change this line too.
 PLACEHOLDER = "/".join(["https://github.com", "snf-book", "snf-book"])
 UNPUBLISHED = (
-    "It is a placeholder until somebody publishes the project: nothing is there yet, nor behind the buttons that open "
-    "a chapter on Colab. `make address URL=https://github.com/someone/theirs` puts the real address everywhere and "
+    "That address is a placeholder: until somebody publishes the project, neither it nor the buttons that open a "
+    "chapter on Colab lead anywhere. `make address URL=https://github.com/someone/theirs` puts the real address everywhere and "
     "takes these sentences out."
 )
 
