@@ -18,8 +18,8 @@ FULL_RUN = "full-{}/full.json"
 PLACEHOLDER = "/".join(["https://github.com", "snf-book", "snf-book"])
 UNPUBLISHED = (
     "That address is a placeholder: until somebody publishes the project, neither it nor the buttons that open a "
-    "chapter on Colab lead anywhere. `make address URL=https://github.com/someone/theirs` puts the real address everywhere and "
-    "takes these sentences out."
+    "chapter on Colab lead anywhere. `make address URL=https://github.com/someone/theirs` puts the real address "
+    "everywhere and takes these sentences out."
 )
 
 FIRST_CELL = """\

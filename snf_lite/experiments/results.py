@@ -152,7 +152,7 @@ class Parity:
 
     Attributes:
         learned, exact: Their groups.
-        gaps: Test NLL of the learned one minus that of the exact one, nats, by seed; positive if the exact one is better.
+        gaps: Test NLL of the learned one minus that of the exact one, nats, by seed; above 0 the exact one is better.
     """
 
     learned: Group
