@@ -13,6 +13,7 @@ from each_case import check_each
 from paths import ROOT
 from snf_book.beyond import study as gap
 from snf_book.prior_work import record as prior
+from snf_book.prior_work.longer import record as long_record
 
 from snf_lite.benchmarks.record import misplaced, read_bench
 from snf_lite.benchmarks.suites import SUITES
@@ -29,6 +30,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "bench-dense/bench.json": read_bench,
     "preprocessing-mnist/preprocessing.json": preprocessing.read,
     "prior-work/prior.json": prior.read,
+    "prior-work-long-seed0/long.json": long_record.read,
     "gap-digits/gap.json": gap.read,
     "forks-fast-conv-selfnorm-mnist-seed0/fork-own.json": lambda path: ablation.read(path.parent),
     "reproduce-fast-digits/plan.json": lambda path: read_plan(path, PLAN),

@@ -11,6 +11,7 @@ from each_case import check_each
 from run_full_size import ChapterRecord
 from snf_book.beyond import study as gap
 from snf_book.prior_work import record as prior
+from snf_book.prior_work.longer import record as long_record
 from snf_book.twins import study as twins
 
 from snf_lite.benchmarks import own_data
@@ -27,6 +28,7 @@ KINDS: dict[str, type[Record]] = {
     "bench.json": BenchmarkRecord,
     "preprocessing.json": preprocessing.PixelRecord,
     "prior.json": prior.PriorRecord,
+    long_record.FILE: long_record.LongRecord,
     gap.FILE: gap.GapRecord,
     twins.FILE: twins.TwinsRecord,
     own_data.FILE: own_data.OwnDataRecord,
@@ -40,6 +42,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "bench.json": read_bench,
     "preprocessing.json": preprocessing.read,
     "prior.json": prior.read,
+    long_record.FILE: long_record.read,
     gap.FILE: gap.read,
     twins.FILE: twins.read,
     own_data.FILE: own_data.read,
@@ -56,6 +59,7 @@ ALTERED: dict[str, Callable[[dict[str, Any]], object]] = {
     ],
     "preprocessing.json": lambda stored: stored["results"]["test"].update(logit=1.0),
     "prior.json": lambda stored: stored["systems"]["NICE"]["plane"].update(integral=0.5),
+    long_record.FILE: lambda stored: next(iter(stored["systems"].values())).update(integral=0.5),
     gap.FILE: lambda stored: stored["variants"]["paper"]["nats"].pop(),
     twins.FILE: lambda stored: stored["pairs"]["spirals"]["learned"].update(integral=1.5),
     own_data.FILE: lambda stored: [
