@@ -24,10 +24,9 @@ Describe = Callable[[Any], str]
 
 # Light ground in every theme of a notebook, for text and slider as for the drawings; the book's pages take it away.
 _LIGHT = "margin:1em 0;padding:.5em;background:white;color:black;color-scheme:light"
-# Images side by side as long as each keeps three quarters of its width, else below one another; those that were scaled
-# to the column have no width to lose.
+# Images side by side as long as each keeps three quarters of its width, else below one another.
 _FRAME = "flex-wrap:wrap;justify-content:center;align-items:flex-start"
-_SHRINKS, _SCALED_SHRINKS = 0.72, 0.95
+_SHRINKS = 0.72
 #: The width of a page's column in pixels: images that are wider together are scaled to it together.
 COLUMN = 784
 # On its own line above the label, so that the slider does not move when the label's length changes.
@@ -183,10 +182,9 @@ def _images(drawn: Figure | Sequence[Figure], raster: bool) -> list[Rendering]:
 
 def _image(image: Rendering, alt: str, scale: float) -> str:
     wide = math.floor(scale * image.width)
-    least = round((_SHRINKS if scale == 1 else _SCALED_SHRINKS) * wide)
     return (
         f'<img class="snf-drawing" alt="{html.escape(alt)}"'
-        f' style="flex:{wide} 1 {least}px;min-width:0;max-width:min({image.width}px,100%);height:auto"'
+        f' style="flex:{wide} 1 {round(_SHRINKS * wide)}px;min-width:0;max-width:min({wide}px,100%);height:auto"'
         f' src="data:{image.mime};base64,{base64.b64encode(image.content).decode("ascii")}">'
     )
 

@@ -92,7 +92,9 @@ ALL_FRAMES = """font => {
 STACKED = """wide => [...document.querySelectorAll('.snf-frame')].filter(frame => {
     if (!frame.checkVisibility()) return false;
     const boxes = [...frame.children].map(picture => picture.getBoundingClientRect());
-    return boxes.slice(1).some((box, at) => wide ? box.left < boxes[at].right - 1 : box.top < boxes[at].bottom - 1);
+    const small = frame.children[0].getBoundingClientRect().width < 0.7 * getComputedStyle(frame.children[0]).flexGrow;
+    return boxes.slice(1).some((box, at) =>
+        wide ? box.left < boxes[at].right - 1 : small && box.top < boxes[at].bottom - 1);
 }).map(frame => frame.outerHTML.slice(0, 200))"""
 LOADED = """() => ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
     .map(entry => entry.name).filter(name => name.startsWith(location.origin))"""
