@@ -114,6 +114,9 @@ _STYLE = f"""
 .snf-family .arrows {{width:100%;height:100%;overflow:visible}}
 .snf-family label {{margin-right:1em}}
 .snf-family .switch-short:checked~.tree .long,.snf-family .switch-long:checked~.tree .short {{display:none}}
+@media print {{
+.snf-family input,.snf-family input:not(:checked)+label {{display:none}}
+}}
 @media (max-width:720px) {{
  .snf-family .tree,.snf-family .tree>section {{display:block}}
  .snf-family .arrows,.snf-family .year {{display:none}}
