@@ -26,8 +26,8 @@ MUTANTS: dict[str, Mutant] = {
     ),
     "gap: rates without the pull of the inputs": Mutant(
         LINE,
-        "k * (1 + m**2)",
-        "k * (1 + m)",
+        "(1 + mean_square**2)",
+        "(1 + mean_square)",
         f"{TESTS}::test_the_rates_are_those_of_the_layer_on_the_line[5.0-0.1-True]",
     ),
 }
