@@ -99,7 +99,11 @@ class PriorRecord(records.Record):
     def problems(self) -> list[str]:
         names, wanted = list(self.systems), [system.name for system in SYSTEMS]
         found = [] if names == wanted else [f"expected the systems {', '.join(wanted)}; got {', '.join(names)}"]
-        found += [f"{name}: {problem}" for name in names for problem in _system_problems(self.systems[name])]
+        found += [
+            f"{name}: {problem}"
+            for name, entry in self.systems.items()
+            for problem in image_problems(density_of(entry), WINDOW, entry["plane"]["integral"])
+        ]
         for part in () if found else ("plane", "digits"):
             ratios = [entry[part]["ratios"] for entry in self.systems.values() if entry[part]]
             slow = [what for what in ("density", "sample") if min((ratio[what] for ratio in ratios), default=1) != 1]
@@ -137,6 +141,19 @@ def density_of(entry: dict[str, Any]) -> Tensor:
     return decoded(plane["density"], plane["brightest"], (PICTURE_CELLS, PICTURE_CELLS))
 
 
+def image_problems(density: Tensor, window: float, integral: float) -> list[str]:
+    """A phrase if a stored density contradicts its integral.
+
+    Args:
+        density: Values of the cells of the square from -window to window in both coordinates.
+        window: Half a side of the square.
+        integral: Integral that is stored beside it.
+    """
+    mass = float(density.sum()) * (2 * window) ** 2 / density.numel()
+    matches = abs(mass - integral) < IMAGE_TOLERANCE
+    return [] if matches else ["the sum of its image does not match its integral"]
+
+
 def with_ratios(entries: dict[str, Any], part: str) -> None:
     """Add to the seconds of each entry their ratios to the fastest entry."""
     found = [entry[part] for entry in entries.values() if entry[part]]
@@ -149,12 +166,6 @@ def with_ratios(entries: dict[str, Any], part: str) -> None:
 def read(path: str | Path) -> dict[str, Any]:
     """The entries of the record in a file, those of ``PriorRecord``; raises as ``records.read_record``."""
     return vars(records.read_record(path, PriorRecord))
-
-
-def _system_problems(entry: dict[str, Any]) -> list[str]:
-    mass = float(density_of(entry).sum()) * (2 * WINDOW / PICTURE_CELLS) ** 2
-    matches = abs(mass - entry["plane"]["integral"]) < IMAGE_TOLERANCE
-    return [] if matches else ["the sum of its image does not match its integral"]
 
 
 def eighteen_of(record: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from snf_book.plane import Plane
-from snf_book.prior_work.record import IMAGE_TOLERANCE, decoded, encoded
+from snf_book.prior_work.record import decoded, encoded, image_problems
 from snf_lite.analysis.learned_inverse import inverse_errors
 from snf_lite.data.datasets import load
 from snf_lite.dense import ExactLinear, SelfNormLinear
@@ -79,12 +79,11 @@ class TwinsRecord(records.Record):
     def problems(self) -> list[str]:
         if tuple(self.pairs) != DENSITIES:
             return [f"expected the densities {', '.join(DENSITIES)}; got {', '.join(self.pairs)}"]
-        each = [(name, kind, entry) for name, pair in self.pairs.items() for kind, entry in pair.items()]
-        area = (2 * WINDOW / CELLS) ** 2
         return [
-            f"{name}, {kind}: the sum of its image does not match its integral"
-            for name, kind, entry in each
-            if abs(float(shades(entry).sum()) * area - entry["integral"]) > IMAGE_TOLERANCE
+            f"{name}, {kind}: {problem}"
+            for name, pair in self.pairs.items()
+            for kind, entry in pair.items()
+            for problem in image_problems(shades(entry), WINDOW, entry["integral"])
         ]
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, TypedDict
 from torch import Tensor
 
 from snf_book.prior_work.measures import WINDOW
-from snf_book.prior_work.record import IMAGE_TOLERANCE, decoded
+from snf_book.prior_work.record import decoded, image_problems
 from snf_book.prior_work.systems import SYSTEMS
 from snf_lite.experiments.archive import records_root
 from snf_lite.runtime import records
@@ -57,7 +57,11 @@ class LongRecord(records.Record):
     def problems(self) -> list[str]:
         known, names = [system.name for system in SYSTEMS], list(self.systems)
         found = [] if names == [name for name in known if name in names] else ["the systems are not in their order"]
-        return found + [f"{name}: {problem}" for name in names for problem in _problems(self.systems[name])]
+        return found + [
+            f"{name}: {problem}"
+            for name, entry in self.systems.items()
+            for problem in image_problems(density_of(entry), WINDOW, entry["integral"])
+        ]
 
 
 def density_of(entry: dict[str, Any]) -> Tensor:
@@ -75,10 +79,3 @@ def read_all() -> list[dict[str, Any]]:
     """The stored records in the order of their seeds."""
     paths = records_root().glob(f"{FOLDER.format('*')}/{FILE}")
     return sorted((read(path) for path in paths), key=lambda found: found["seed"])
-
-
-def _problems(entry: dict[str, Any]) -> list[str]:
-    density = density_of(entry)
-    mass = float(density.sum()) * (2 * WINDOW / len(density)) ** 2
-    matches = abs(mass - entry["integral"]) < IMAGE_TOLERANCE
-    return [] if matches else ["the sum of its image does not match its integral"]
