@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from snf_lite.runtime import files
+from snf_lite.runtime.records import Record, write_record
 
-#: Results so far, in the folder of the record; the command removes them when the record is written.
+#: Results so far, in the folder of the record; ``store`` removes them when the record is written.
 UNFINISHED = ".unfinished.json"
 
 
@@ -35,3 +36,16 @@ def run_all(
         files.write_json(partial, folder / UNFINISHED)
         print(f"{name}: {partial['runs'][name]['nats']:.{digits}f} nats", flush=True)
     return partial["runs"], partial["seconds"]
+
+
+def store(record: Record, path: Path, read: Callable[[Path], Any]) -> None:
+    """Write the record of a study whose trainings are all finished, read it back, and remove the results so far.
+
+    Args:
+        record: Record of the study.
+        path: File of the record, in the folder that ``run_all`` was given.
+        read: Reader of the record, which refuses one that contradicts itself.
+    """
+    write_record(record, path)
+    read(path)
+    (path.parent / UNFINISHED).unlink()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from snf_book.twins import __main__ as command
 from snf_book.twins import study
+from snf_book.unfinished import UNFINISHED
 
 from snf_lite.runtime.records import RecordError
 
@@ -31,7 +32,7 @@ def test_twins_start_alike() -> None:
 def test_the_command_repeats_itself_and_leaves_nothing_unfinished(made: Path) -> None:
     record = study.read(made)
     assert record.command == "python -m snf_book.twins --seed 0 --steps 2 --lr 0.01"
-    assert not (made.parent / command.UNFINISHED).exists()
+    assert not (made.parent / UNFINISHED).exists()
     again = study.train("learned", "spirals", seed=0, steps=2, lr=0.01)
     assert again == record.pairs["spirals"]["learned"]
 
@@ -60,7 +61,7 @@ def test_an_unfinished_study_goes_on_where_it_stopped(tmp_path: Path, monkeypatc
     monkeypatch.setattr(study, "train", train)
     with pytest.raises(KeyboardInterrupt):
         command.main(["--steps", "2", "--out", str(tmp_path)])
-    stored = json.loads((tmp_path / command.UNFINISHED).read_text("utf-8"))
+    stored = json.loads((tmp_path / UNFINISHED).read_text("utf-8"))
     assert list(stored["runs"]) == trained == ["moons, exact", "moons, learned", "checkerboard, exact"]
     trained.clear()
     with pytest.raises(KeyboardInterrupt):

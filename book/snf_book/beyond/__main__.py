@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from snf_book.beyond import study
-from snf_book.unfinished import UNFINISHED, run_all
+from snf_book.unfinished import run_all, store
 from snf_lite.data.datasets import load
 from snf_lite.runtime.provenance import provenance
-from snf_lite.runtime.records import write_record
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -38,9 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         data={"name": "digits", **{split: load("digits", split).sha256 for split in ("train", "validation", "test")}},
         variants=study.gathered(runs, seeds), **origin, seconds=seconds,
     )  # fmt: skip
-    write_record(made, args.out / study.FILE)
-    study.read(args.out / study.FILE)
-    (args.out / UNFINISHED).unlink()
+    store(made, args.out / study.FILE, study.read)
     print(f"{args.out / study.FILE}: {len(made.variants)} variants, {len(seeds)} seeds, {made.seconds:.0f} s")
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from snf_book.twins import study
-from snf_book.unfinished import UNFINISHED, run_all
+from snf_book.unfinished import run_all, store
 from snf_lite.data.datasets import load
 from snf_lite.runtime.provenance import provenance
-from snf_lite.runtime.records import write_record
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -36,9 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
         pairs={name: {kind: runs[f"{name}, {kind}"] for kind in study.KINDS} for name in study.DENSITIES},
         **origin, seconds=seconds,
     )  # fmt: skip
-    write_record(made, args.out / study.FILE)
-    study.read(args.out / study.FILE)
-    (args.out / UNFINISHED).unlink()
+    store(made, args.out / study.FILE, study.read)
     print(f"{args.out / study.FILE}: {len(made.pairs)} densities, {made.seconds:.0f} s")
 
 
