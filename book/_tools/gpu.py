@@ -11,7 +11,6 @@ The records are sealed like all others: ``python -m snf_lite results FOLDER`` sh
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import time
@@ -19,9 +18,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from paths import ROOT, write
+from paths import ROOT
 
 from snf_lite.benchmarks.suites import IMAGE
+from snf_lite.runtime import files
 from snf_lite.runtime.devices import choose_device, device_name
 
 #: The parts that are finished, each with its arguments: with others it is another part.
@@ -71,7 +71,7 @@ def plan(minutes: float, device: str, data: str, out: Path) -> list[Part]:
 def run(parts: list[Part], minutes: float, out: Path) -> dict[str, str]:
     """Run what is not finished, as long as there is time; what became of each part, by name."""
     state = out / STATE
-    finished: dict[str, list[str]] = json.loads(state.read_text("utf-8")) if state.exists() else {}
+    finished: dict[str, list[str]] = files.read_json(state, "state") if state.exists() else {}
     deadline = time.monotonic() + 60 * minutes
     found = {}
     for part in parts:
@@ -85,8 +85,7 @@ def run(parts: list[Part], minutes: float, out: Path) -> dict[str, str]:
             found[part.name] = outcome(part, left)
             if found[part.name] == "finished":
                 finished[part.name] = list(part.arguments)
-                out.mkdir(parents=True, exist_ok=True)
-                write(state, json.dumps(finished, indent=1) + "\n")
+                files.write_json(finished, state)
     return found
 
 

@@ -9,6 +9,8 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from snf_book.measured import number
+
 from snf_lite.analysis.figures import BLUE, GREEN, GREY, ORANGE
 from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.paper_tables import ROWS, TWINS, PaperRow
@@ -122,8 +124,7 @@ def paper_gap(row: Row) -> float | None:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    shown = f"{value:+.{digits}f}"
-    return shown[1:] if float(shown) == 0 else shown.replace("-", "−")
+    return number(value, f"+.{digits}f")
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
