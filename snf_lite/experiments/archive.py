@@ -7,11 +7,11 @@ from snf_lite.runtime.schema import mismatches
 
 #: Name of the manifest, in the folder of the runs.
 INDEX = "index.json"
-#: File names of the records: training, benchmark, preprocessing, prior work, own data, the study of the gap, the twins,
-#: ablations.
+#: File names of the records: training, benchmark, preprocessing, prior work and its longer runs, own data, the study of
+#: the gap, the twins, ablations.
 RECORDS = (
-    "record.json", "bench.json", "preprocessing.json", "prior.json", "own-data.json", "gap.json", "twins.json",
-    "fork-*.json",
+    "record.json", "bench.json", "preprocessing.json", "prior.json", "long.json", "own-data.json", "gap.json",
+    "twins.json", "fork-*.json",
 )  # fmt: skip
 
 
