@@ -186,3 +186,12 @@ def test_it_moves_only_where_motion_is_welcome(context: BrowserContext) -> None:
     page.emulate_media(media="print")
     assert page.evaluate(MOVING) == []
     page.close()
+
+
+def test_the_words_of_the_drawing_say_where_the_data_are() -> None:
+    for layout, first in ((WIDE, "Left, data"), (TALL, "At the top, data")):
+        described = BeautifulSoup(drawing(layout), "html.parser").find("desc")
+        assert described is not None and described.get_text().startswith(first)
+        (data, *_), (latents, *_) = layout.data, layout.latents
+        sideways, downwards = latents[0] - data[0], latents[1] - data[1]
+        assert (sideways > downwards) == (layout is WIDE)

@@ -12,11 +12,11 @@ from snf_lite.analysis.figures import BLUE, GREY
 
 TITLE = "Two maps that undo each other exchange their matrices"
 DESCRIPTION = (
-    "Left, data points x in the form of two moons; right, the same points as a round cloud of latents z. An arrow f "
-    "with the matrix W leads from left to right, an arrow g with the matrix R leads back. The gradient of log|det W| "
-    "with respect to W is W⁻ᵀ, which costs D³ operations; it is struck out, and an arrow brings Rᵀ in its place, which "
-    "is already there. Likewise the gradient of log|det R| is R⁻ᵀ, struck out, and an arrow brings Wᵀ. A thin line "
-    "from x by f and g to g(f(x)), beside x, is the reconstruction, weighted by λ."
+    "{0}, data points x in the form of two moons; {1}, the same points as a round cloud of latents z. An arrow f with "
+    "the matrix W leads from the points to the latents, an arrow g with the matrix R leads back. The gradient of "
+    "log|det W| with respect to W is W⁻ᵀ, which costs D³ operations; it is struck out, and an arrow brings Rᵀ in its "
+    "place, which is already there. Likewise the gradient of log|det R| is R⁻ᵀ, struck out, and an arrow brings Wᵀ. A "
+    "thin line from x by f and g to g(f(x)), beside x, is the reconstruction, weighted by λ."
 )
 SECONDS = 4
 
@@ -69,7 +69,7 @@ def drawing(layout: Layout, moving: bool = True, extra: str = "") -> str:
     box = f'viewBox="0 0 {width} {height}" width="{width}" font-size="14"'
     lines = [f'<svg {extra}class="{name}" role="img" aria-labelledby="{name}-title {name}-words" {box}>']
     lines.append(f'<title id="{name}-title">{html.escape(TITLE)}</title>')
-    lines.append(f'<desc id="{name}-words">{html.escape(DESCRIPTION, quote=False)}</desc>')
+    lines.append(f'<desc id="{name}-words">{html.escape(DESCRIPTION.format(*layout.ends), quote=False)}</desc>')
     if moving:
         lines.append(f"<style>{motion(layout)}</style>")
     lines += still(layout)

@@ -87,6 +87,7 @@ class Layout:
 
     Attributes:
         name: Beginning of its ids.
+        ends: Where the data and the latents are, in words.
         size: Width and height.
         data, latents: Center and scale of each cloud, and the place of its name.
         f, g: Curve before the matrix and curve behind it, for each map.
@@ -98,6 +99,7 @@ class Layout:
     """
 
     name: str
+    ends: tuple[str, str]
     size: tuple[int, int]
     data: tuple[Point, float, Point]
     latents: tuple[Point, float, Point]
@@ -127,6 +129,7 @@ class Layout:
 
 WIDE = Layout(
     name="swap-wide",
+    ends=("Left", "right"),
     size=(760, 300),
     data=((92, 152), 42, (70, 58)),
     latents=((664, 152), 31, (700, 54)),
@@ -155,6 +158,7 @@ WIDE = Layout(
 )  # fmt: skip
 TALL = Layout(
     name="swap-tall",
+    ends=("At the top", "at the bottom"),
     size=(340, 460),
     data=((170, 78), 29, (170, 12)),
     latents=((170, 372), 25, (170, 446)),
