@@ -18,7 +18,7 @@ def run_all(
     """The results of the trainings by name, and the seconds of all; those of an interrupted command are not repeated.
 
     Args:
-        trainings: Name → a training, which returns its results, ``nats`` among them.
+        trainings: Name → a training, which returns its results, ``nats`` among them, None if it diverged.
         key: Settings and code; results that were made with others are not taken over.
         folder: Folder of the record.
         digits: Decimals of the printed nats.
@@ -34,7 +34,8 @@ def run_all(
         partial["runs"][name] = train()
         partial["seconds"] += time.perf_counter() - started
         files.write_json(partial, folder / UNFINISHED)
-        print(f"{name}: {partial['runs'][name]['nats']:.{digits}f} nats", flush=True)
+        nats = partial["runs"][name]["nats"]
+        print(f"{name}: {'diverged' if nats is None else f'{nats:.{digits}f} nats'}", flush=True)
     return partial["runs"], partial["seconds"]
 
 

@@ -1,0 +1,132 @@
+"""The study: short trainings of a family by several schedules, and what each came to in how much processor time."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, TypedDict
+
+from snf_book.schedules.optimizers import Averaged, MuonAndAdam
+from snf_lite.data.datasets import load
+from snf_lite.experiments.paper_tables import ALL_ROWS, BEYOND_TWINS
+from snf_lite.runtime import records
+from snf_lite.training.evaluation import evaluate
+from snf_lite.training.fit import fit
+
+FILE = "schedules.json"
+FOLDER = "schedules-{}-{}"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A candidate; after an epoch of warm-up the learning rate falls to 0 as a half cosine.
+
+    Attributes:
+        batch_size, lr: Settings of ``fit``.
+        optimizer: "Adam"; "Muon", for matrices, with Adam for the rest; or "average": Adam at a constant learning rate
+            and the exponential moving average of its weights.
+    """
+
+    batch_size: int
+    lr: float
+    optimizer: str = "Adam"
+
+    def __str__(self) -> str:
+        return f"{self.optimizer}, batch {self.batch_size}, lr {self.lr:g}"
+
+
+#: The candidates of a family; the first is that of the preset ``fast``.
+CANDIDATES: dict[str, tuple[Schedule, ...]] = {
+    "dense": (
+        Schedule(100, 1e-3), Schedule(100, 3e-3), Schedule(250, 3e-3), Schedule(500, 2e-3), Schedule(500, 5e-3),
+        Schedule(500, 1e-2), Schedule(500, 5e-3, "average"), Schedule(1000, 2e-2, "Muon"),
+    ),
+    "conv": (Schedule(100, 5e-3), Schedule(50, 5e-3), Schedule(100, 1e-2), Schedule(200, 1e-2)),
+    "glow": (Schedule(100, 1e-3), Schedule(50, 1e-3), Schedule(100, 3e-3), Schedule(50, 3e-3), Schedule(100, 1e-2)),
+}  # fmt: skip
+
+
+class Entry(TypedDict):
+    """A training: exact validation value ``nats`` at the end, ``cpu_seconds`` of its steps and one validation.
+
+    ``nats`` is None where the training diverged.
+    """
+
+    nats: float | None
+    cpu_seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchRecord(records.Record):
+    """Results of all candidates of a family.
+
+    Attributes:
+        family: Name in ``CANDIDATES``.
+        epochs: Passes of each training over the data.
+        seed: Seed of weights, order and noise, the same for all.
+        models: Names of the models, the exact twin first.
+        data: Name and SHA-256 by split.
+        candidates: For each schedule, in words, an ``Entry`` by model.
+    """
+
+    kind: ClassVar[str] = "schedules"
+    json_depth: ClassVar[int] = 3
+
+    family: str
+    epochs: int
+    seed: int
+    models: list[str]
+    data: dict[str, str]
+    candidates: Annotated[dict[str, dict[str, Any]], dict[str, dict[str, Entry]]]
+
+    def problems(self) -> list[str]:
+        wanted = list(map(str, CANDIDATES.get(self.family, ())))
+        if list(self.candidates) != wanted:
+            return [f"expected the candidates {'; '.join(wanted)} of {self.family!r}, got {'; '.join(self.candidates)}"]
+        models = ", ".join(self.models)
+        return [
+            f"{name}: expected the models {models}, got {', '.join(entries)}"
+            for name, entries in self.candidates.items() if list(entries) != self.models
+        ]  # fmt: skip
+
+    def best(self) -> str:
+        """The candidate with the smallest sum of the models' values, among those with which none diverged."""
+        sums = {
+            name: sum(entry["nats"] for entry in entries.values())
+            for name, entries in self.candidates.items()
+            if all(entry["nats"] is not None for entry in entries.values())
+        }
+        return min(sums, key=lambda name: sums[name])
+
+
+def models(family: str) -> list[str]:
+    """The exact twin of a family, the self-normalizing model, and the one beyond the paper."""
+    exact = f"{family}-exact"
+    return [exact, f"{family}-selfnorm", *(model for model, twin in BEYOND_TWINS.items() if twin == exact)]
+
+
+def train(model: str, data: str, schedule: Schedule, epochs: int, seed: int) -> Entry:
+    """Train a model from a fresh start, in all else by the preset ``fast``."""
+    config = ALL_ROWS[model].run_config("fast", data, seed, epochs)
+    flow = config.fresh_flow(load(data, "train"))
+    averaged = Averaged(flow) if schedule.optimizer == "average" else None
+    settings: dict[str, Any] = {"lr": schedule.lr}
+    if schedule.optimizer != "Adam":
+        settings = {"optimizer": partial(averaged.optimizer if averaged else MuonAndAdam, lr=schedule.lr)}
+    started = time.process_time()
+    try:
+        fit(
+            flow, data, epochs, schedule.batch_size, device="cpu", seed=seed, whiten=config.training.whiten,
+            decay="constant" if averaged else "cosine", evaluate_every=epochs, progress=False, **settings,
+        )  # fmt: skip
+    except FloatingPointError:
+        return {"nats": None, "cpu_seconds": time.process_time() - started}
+    seconds = time.process_time() - started
+    if averaged:
+        averaged.take()
+    return {"nats": evaluate(flow, data, split="validation").nats, "cpu_seconds": seconds}
+
+
+def read(path: str | Path) -> SearchRecord:
+    """The record in a file; raises as ``records.read_record``."""
+    return records.read_record(path, SearchRecord)
