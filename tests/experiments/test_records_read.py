@@ -12,6 +12,7 @@ from run_full_size import ChapterRecord
 from snf_book.beyond import study as gap
 from snf_book.prior_work import record as prior
 from snf_book.prior_work.longer import record as long_record
+from snf_book.schedules import study as schedules
 from snf_book.twins import study as twins
 
 from snf_lite.benchmarks import own_data
@@ -30,6 +31,7 @@ KINDS: dict[str, type[Record]] = {
     "prior.json": prior.PriorRecord,
     long_record.FILE: long_record.LongRecord,
     gap.FILE: gap.GapRecord,
+    schedules.FILE: schedules.SearchRecord,
     twins.FILE: twins.TwinsRecord,
     own_data.FILE: own_data.OwnDataRecord,
     "full.json": ChapterRecord,
@@ -44,6 +46,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "prior.json": prior.read,
     long_record.FILE: long_record.read,
     gap.FILE: gap.read,
+    schedules.FILE: schedules.read,
     twins.FILE: twins.read,
     own_data.FILE: own_data.read,
 }

@@ -1,5 +1,7 @@
 """The study: short trainings of a family by several schedules, and what each came to in how much processor time."""
 
+import math
+import statistics
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -89,14 +91,14 @@ class SearchRecord(records.Record):
             for name, entries in self.candidates.items() if list(entries) != self.models
         ]  # fmt: skip
 
-    def best(self) -> str:
-        """The candidate with the smallest sum of the models' values, among those with which none diverged."""
-        sums = {
-            name: sum(entry["nats"] for entry in entries.values())
-            for name, entries in self.candidates.items()
-            if all(entry["nats"] is not None for entry in entries.values())
-        }
-        return min(sums, key=lambda name: sums[name])
+    def mean(self, schedule: Schedule) -> float:
+        """Mean of a candidate's values over the models, in nats; infinite if one diverged."""
+        found = [entry["nats"] for entry in self.candidates[str(schedule)].values()]
+        return math.inf if None in found else statistics.mean(found)
+
+    def best(self) -> Schedule:
+        """The candidate with the smallest mean."""
+        return min(CANDIDATES[self.family], key=self.mean)
 
 
 def models(family: str) -> list[str]:
