@@ -49,9 +49,9 @@ CANDIDATES: dict[str, tuple[Schedule, ...]] = {
 
 
 class Entry(TypedDict):
-    """A training: exact validation value ``nats`` at the end, ``cpu_seconds`` of its steps and one validation.
+    """A training: exact validation value ``nats``, and ``cpu_seconds`` of its steps and two validations.
 
-    ``nats`` is None where the training diverged.
+    ``nats`` is the value at the end, or at the start where that is better; None where the training diverged.
     """
 
     nats: float | None
