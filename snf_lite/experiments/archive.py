@@ -8,10 +8,10 @@ from snf_lite.runtime.schema import mismatches
 #: Name of the manifest, in the folder of the runs.
 INDEX = "index.json"
 #: File names of the records: training, benchmark, preprocessing, prior work and its longer runs, own data, the study of
-#: the gap, the twins, ablations.
+#: the gap, the twins, the search among schedules, ablations.
 RECORDS = (
     "record.json", "bench.json", "preprocessing.json", "prior.json", "long.json", "own-data.json", "gap.json",
-    "twins.json", "fork-*.json",
+    "twins.json", "schedules.json", "fork-*.json",
 )  # fmt: skip
 
 

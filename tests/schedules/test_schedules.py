@@ -13,7 +13,7 @@ from snf_book.schedules.study import Schedule
 from snf_book.unfinished import UNFINISHED
 
 import snf_lite as snf
-from snf_lite.experiments.paper_tables import ROWS
+from snf_lite.experiments.paper_tables import ALL_ROWS
 from snf_lite.runtime.records import RecordError
 
 FEW = (Schedule(100, 1e-3), Schedule(500, 5e-3, "average"), Schedule(500, 1e-2, "Muon"))
@@ -37,7 +37,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_first_candidate_is_the_fast_preset() -> None:
     for family, (first, *_) in study.CANDIDATES.items():
-        preset = ROWS[f"{family}-selfnorm"].run_config("fast", "mnist", 0, 5).training
+        preset = ALL_ROWS[study.MODELS[family][0]].run_config("fast", "mnist", 0, 5).training
         assert (first.batch_size, first.lr, first.optimizer) == (preset.batch_size, preset.lr, "Adam")
 
 

@@ -15,7 +15,7 @@ from snf_lite.runtime.provenance import provenance
 def main(arguments: list[str] | None = None) -> None:
     """Run the command. It continues an unfinished one with the same settings and code."""
     parser = argparse.ArgumentParser(prog="python -m snf_book.schedules", description=__doc__)
-    parser.add_argument("--family", choices=study.CANDIDATES, default="dense", help="family of models")
+    parser.add_argument("--family", choices=study.CANDIDATES, default="dense", help="name of the search")
     parser.add_argument("--data", default="mnist", help="data set")
     parser.add_argument("--epochs", type=int, default=5, help="passes of each training over the data")
     parser.add_argument("--seed", type=int, default=0, help="seed of weights, order and noise")
@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     origin, folder = provenance(torch.device("cpu")), args.out / study.FOLDER.format(args.family, args.data)
-    names, schedules = study.models(args.family), study.CANDIDATES[args.family]
+    names, schedules = list(study.MODELS[args.family]), study.CANDIDATES[args.family]
     trainings = {
         f"{schedule}, {name}": partial(study.train, name, args.data, schedule, args.epochs, args.seed)
         for schedule in schedules for name in names
