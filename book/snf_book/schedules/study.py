@@ -52,7 +52,8 @@ CANDIDATES: dict[str, tuple[Schedule, ...]] = {
         Schedule(500, 1e-2), Schedule(500, 5e-3, "average"), Schedule(1000, 2e-2, "Muon"),
     ),
     "dense-long": (
-        Schedule(100, 1e-3), Schedule(100, 2e-3), Schedule(250, 2e-3), Schedule(500, 2e-3), Schedule(500, 3e-3),
+        Schedule(100, 1e-3), Schedule(500, 2e-3), Schedule(250, 2e-3), Schedule(500, 3e-3), Schedule(100, 2e-3),
+        Schedule(500, 1e-2),
     ),
     "conv": (Schedule(100, 5e-3), Schedule(50, 5e-3), Schedule(100, 1e-2), Schedule(200, 1e-2)),
     "glow": (Schedule(100, 1e-3), Schedule(50, 1e-3), Schedule(100, 3e-3), Schedule(50, 3e-3), Schedule(100, 1e-2)),
