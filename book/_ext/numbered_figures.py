@@ -44,7 +44,7 @@ EMBEDDED = re.compile(r'(<g clip-path="[^"]*">)?<image\b(?=[^>]*href="data:image
 NEARLY = 8
 #: Drawings wider than this (pixels) scroll on a narrow screen, where they keep this share of their width, for letters
 #: that can be read.
-BROAD, LEAST = 440, 0.68
+BROAD, LEAST = 440, 0.62
 #: Black dots are light in the dark theme.
 INVERTED = ' class="snf-ink"'
 PIECES = re.compile(r"\$(?P<maths>[^$]+)\$|<(?P<tag>em|strong|code)>(?P<inside>.*?)</(?P=tag)>|(?P<text>[^$<]+|.)")

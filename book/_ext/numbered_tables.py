@@ -6,6 +6,7 @@ words stay as they are written; a link without words gets the table's caption.
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from html import unescape
 from typing import Any
 
@@ -14,7 +15,8 @@ from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
 TABLE = re.compile(r'<div class="snf-table"(?: id="(table-[a-z0-9-]+)")?.*?<caption[^>]*><span>(.*?)</span>', re.DOTALL)
-CAPTION = re.compile(r"(<caption[^>]*><span>)")
+CAPTION = re.compile(r"(<caption[^>]*><span>)(.*?)(?=</span></caption>)", re.DOTALL)
+TAG, MATHS = re.compile(r"<[^>]+>"), re.compile(r"\$([^$]+)\$")
 
 
 def tables(page: nodes.document) -> Iterator[tuple[nodes.raw, re.Match[str]]]:
@@ -31,10 +33,16 @@ class Targets(SphinxTransform):
 
     def apply(self, **kwargs: Any) -> None:
         found = (match.groups() for _, match in tables(self.document))
-        slugs = {anchor: (0, anchor, unescape(caption)) for anchor, caption in found if anchor}
+        slugs = {anchor: (0, anchor, unescape(TAG.sub("", caption))) for anchor, caption in found if anchor}
         if slugs:
             self.document.myst_slugs = {**getattr(self.document, "myst_slugs", {}), **slugs}
             self.env.metadata[self.env.docname]["myst_slugs"] = self.document.myst_slugs
+
+
+def numbered(label: str, caption: re.Match[str]) -> str:
+    """A caption with its number, its formulas as MathJax looks for them."""
+    maths = MATHS.sub(r'<span class="math notranslate nohighlight">\\(\1\\)</span>', caption[2])
+    return f'{caption[1]}<span class="snf-number">Table {label}</span> {maths}'
 
 
 def number(app: Sphinx, page: nodes.document, name: str) -> None:
@@ -42,7 +50,7 @@ def number(app: Sphinx, page: nodes.document, name: str) -> None:
     chapter = app.env.toc_secnumbers.get(name, {}).get("", ())
     for place, (node, _) in enumerate(tables(page), start=1):
         label = ".".join(map(str, [*chapter[:1], place]))
-        shown = CAPTION.sub(rf'\1<span class="snf-number">Table {label}</span> ', node.astext(), count=1)
+        shown = CAPTION.sub(partial(numbered, label), node.astext(), count=1)
         node.children[:] = [nodes.Text(shown)]
         node.rawsource = shown
 

@@ -21,7 +21,7 @@ import status
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from paths import ROOT, RUNTIMES, cell_names, first_cell, notebooks, write
-from reference import choosing_lambda, families, formula_sheet, paper_map
+from reference import choosing_lambda, families, figures_and_tables, formula_sheet, paper_map
 from text import chapter_map, package_map, share_image
 from text.placeholders import RUNTIME, fill, measurements
 
@@ -126,7 +126,8 @@ def main(arguments: list[str]) -> int:
 def write_pages() -> None:
     """Write the pages, and the parts of README and CONTRIBUTING, that follow from other files."""
     pages = (
-        status, chapter_map, formula_sheet, one_page, paper_map, package_map, families, choosing_lambda, share_image,
+        status, chapter_map, formula_sheet, figures_and_tables, one_page, paper_map, package_map, families,
+        choosing_lambda, share_image,
     )  # fmt: skip
     for page in pages:
         page.main()

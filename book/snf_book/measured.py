@@ -1,9 +1,10 @@
-"""Numbers of a run for the text of its chapter, and how a number is written.
+"""Numbers of a run for the text of its chapter, and how numbers and captions are written.
 
 The text has ``<!-- gap -->1.08<!-- / -->``; ``make notebooks`` writes the measured value between the marks, and a test
 compares. The output of the call itself is hidden in notebooks and pages.
 """
 
+import html
 import re
 from typing import Any
 
@@ -11,6 +12,13 @@ _RECORD = "application/papermill.record/text/plain"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 #: Powers of ten that a number in e-notation is written without.
 _PLAIN_POWERS = range(-2, 3)
+#: Of a caption: maths stays as it is written, the rest is Markdown of one line.
+_MATHS = re.compile(r"(\$[^$]+\$)")
+_MARKDOWN = (
+    (re.compile(r"`([^`]+)`"), r"<code>\1</code>"),
+    (re.compile(r"\*\*(.+?)\*\*"), r"<strong>\1</strong>"),
+    (re.compile(r"\*(.+?)\*"), r"<em>\1</em>"),
+)
 
 
 def number(value: Any, spec: str = "") -> str:
@@ -44,6 +52,17 @@ def power_of_ten(exponent: int) -> str:
 
 def _decimals(text: str) -> int:
     return len(text.partition(".")[2])
+
+
+def written(caption: str) -> str:
+    """The caption of a figure or a table as HTML: ``$maths$`` as it is, ``*emphasis*`` and code in backticks."""
+    parts = _MATHS.split(caption)
+    for at in range(0, len(parts), 2):
+        parts[at] = html.escape(parts[at], quote=False)
+        for pattern, replacement in _MARKDOWN:
+            parts[at] = pattern.sub(replacement, parts[at])
+    parts[1::2] = [html.escape(part, quote=False) for part in parts[1::2]]
+    return "".join(parts)
 
 
 def measured(**values: str) -> None:

@@ -79,7 +79,7 @@ def _sheet(pair: list[list[np.ndarray]], height: float) -> Figure:
     difference = (MAGNIFIED * (learned - exact).abs()).clamp(max=1)
     named = {"f⁻¹(z)": exact, "g(z)": learned, f"|f⁻¹(z) − g(z)| × {MAGNIFIED}": difference}
     side, ground = exact.shape[1], torch.nan if exact.dim() == 3 else 1.0
-    figure, axes = panels(1, height=height)
+    figure, axes = panels(1, height=height, width=7.0)
     sheet = torch.full(((side + WORDS) * len(named), len(exact) * (side + 1) - 1, *exact.shape[3:]), ground)
     for at, (words, images) in enumerate(named.items()):
         top = (side + WORDS) * (at + 1) - side

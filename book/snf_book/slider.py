@@ -18,6 +18,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from snf_book.drawing import Rendering, renderings
+from snf_book.measured import written
 
 Draw = Callable[[Any], Figure | Sequence[Figure]]
 Describe = Callable[[Any], str]
@@ -38,13 +39,6 @@ _ON_INPUT = (
     "frames.forEach((frame,i)=>{frame.style.display=i===n?'flex':'none'});"
     "const t=frames[n].dataset.label;"
     "f.querySelector('output').textContent=t;this.setAttribute('aria-valuetext',t)"
-)
-#: Of a caption: maths stays as it is written, the rest is Markdown of one line.
-_MATHS = re.compile(r"(\$[^$]+\$)")
-_MARKDOWN = (
-    (re.compile(r"`([^`]+)`"), r"<code>\1</code>"),
-    (re.compile(r"\*\*(.+?)\*\*"), r"<strong>\1</strong>"),
-    (re.compile(r"\*(.+?)\*"), r"<em>\1</em>"),
 )
 
 
@@ -93,7 +87,7 @@ class Frames:
         kind = "snf-explore" if len(self) > 1 else "snf-still"
         slider = self._slider() if len(self) > 1 else ""
         frames = [frame.html(at == self.start, at in self.printed) for at, frame in enumerate(self.frames)]
-        caption = f'<figcaption style="{_CAPTION}">{_written(self.caption)}</figcaption>' if self.caption else ""
+        caption = f'<figcaption style="{_CAPTION}">{written(self.caption)}</figcaption>' if self.caption else ""
         return (
             f'<figure class="snf-figure {kind}" id="explore-{self.name}" style="{_LIGHT}">'
             f'<div class="snf-frames">{"".join(frames)}</div>{slider}{caption}</figure>'
@@ -187,17 +181,6 @@ def _image(image: Rendering, alt: str, scale: float) -> str:
         f' style="flex:{wide} 1 {round(_SHRINKS * wide)}px;min-width:0;max-width:min({wide}px,100%);height:auto"'
         f' src="data:{image.mime};base64,{base64.b64encode(image.content).decode("ascii")}">'
     )
-
-
-def _written(caption: str) -> str:
-    """A caption as HTML."""
-    parts = _MATHS.split(caption)
-    for at in range(0, len(parts), 2):
-        parts[at] = html.escape(parts[at], quote=False)
-        for pattern, replacement in _MARKDOWN:
-            parts[at] = pattern.sub(replacement, parts[at])
-    parts[1::2] = [html.escape(part, quote=False) for part in parts[1::2]]
-    return "".join(parts)
 
 
 def _widget(frame: Callable[[Any], Frame], values: Sequence[Any], control: str, label: Describe, start: int) -> Any:

@@ -11,7 +11,7 @@ from html import escape
 from itertools import groupby, islice
 from typing import Any
 
-from snf_book.measured import number
+from snf_book.measured import number, written
 
 #: Heading → the format of the numbers below it; or the name of a group of columns → their headings and formats.
 Heads = Mapping[str, str | Mapping[str, str]]
@@ -107,7 +107,7 @@ class Table:
 
     def html(self) -> str:
         """The table as HTML that needs nothing else."""
-        caption, place = escape(self.caption), f' id="table-{self.name}"' if self.name else ""
+        caption, place = written(self.caption), f' id="table-{self.name}"' if self.name else ""
         body = "\n".join(self._html_section(*section) for section in self._in_sections(self._html_rows()))
         notes = "".join(f'\n<p style="margin:.4em 0 0;font-size:.9em">{escape(note)}</p>' for note in self.notes)
         return (
@@ -154,7 +154,7 @@ def table(
             text, a number, a pair (mean, deviation or None), True or False, or None where there is nothing.
         heads: heading → format of the numbers below it, as for ``number``, or "" for text; for a group of columns its
             name → {heading: format}.
-        caption: what to see in the table, in a sentence.
+        caption: what to see in the table, in a sentence, written as that of a figure: see ``snf_book.slider.explore``.
         name: lower-case letters, digits and hyphens; ``[words](#table-NAME)`` links to the table.
         notes: remarks below the table.
 

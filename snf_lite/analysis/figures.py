@@ -139,6 +139,8 @@ def _clouds(pair: SamplePair) -> SampleFigure:
 
 #: Pixels of a page for an inch of a figure: seven inches, the width of ``panels()``, fill the column of the book.
 SCALE = 112
+#: Inches of a single plot, ``panels(1)``: shrunk to a phone, its letters can still be read.
+ALONE = 4.5
 #: Dots per inch of an image on a page: more than three for two of its pixels.
 DENSITY = 180
 #: Number of colors in a PNG: enough for a drawing, and a page of frames stays small.
@@ -207,7 +209,11 @@ class InlineFigure(Figure):
         return figure_png(self, DENSITY), {"width": round(self.get_figwidth() * SCALE)}
 
 
-def panels(count: int = 2, height: float = 3.2, width: float = 7.0) -> tuple[Figure, Any]:
-    """A figure of the book's width on white, and its ``count`` axes side by side (a single one if count is 1)."""
-    figure = InlineFigure(figsize=(width, height), facecolor="white", layout="constrained")
+def panels(count: int = 2, height: float = 3.2, width: float | None = None) -> tuple[Figure, Any]:
+    """A figure on white, and its ``count`` axes side by side (a single one if count is 1).
+
+    Without a width it is as wide as the book's column, with a single one ``ALONE``.
+    """
+    inches = (7.0 if count > 1 else ALONE) if width is None else width
+    figure = InlineFigure(figsize=(inches, height), facecolor="white", layout="constrained")
     return figure, figure.subplots(1, count)

@@ -28,6 +28,9 @@ MEGABYTE = 1_000_000
 LOADED_BY = {"script": "src", "img": "src", "iframe": "src", "source": "src", "embed": "src", "object": "data"}
 LOADING_LINKS = {"stylesheet", "preload", "modulepreload", "icon", "shortcut", "prefetch", "manifest", "preconnect"}
 ELSEWHERE = re.compile(r"^(https?:)?//")
+#: A panel by its side: a word of a caption, or of the text.
+SIDE = re.compile(r"\b(left|right)\b(?! angles)|\bmiddle:|\(middle", re.IGNORECASE)
+BESIDE = re.compile(r"\bon the (left|right)\b|\b(left|right) panel\b", re.IGNORECASE)
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|work|private|mnt)/\w|[A-Z]:\\\\?Users|/site-[p]ackages/")
 
 
@@ -134,6 +137,28 @@ def test_figures_have_names_of_their_own() -> None:
     html = "".join(output.get("data", {}).get("text/html", "") for path in notebooks() for _, output in outputs(path))
     names = Counter(re.findall(r'<figure class="snf-[^"]*" id="([^"]+)"', html))
     assert names and not [name for name, count in names.items() if count > 1]
+
+
+def by_side(html: str) -> list[str]:
+    """Captions that call a panel by its side, of figures whose panels are drawings of their own."""
+    figures = BeautifulSoup(html, "html.parser").select("figure.snf-figure:has(img + img):has(> figcaption)")
+    return [str(words) for figure in figures if SIDE.search(words := figure.find("figcaption").get_text())]  # type: ignore[union-attr]
+
+
+@each_notebook
+def test_no_panel_is_called_by_its_side(path: Path) -> None:
+    """On a phone panels stand below one another: they are named by their titles, or by what their axes show."""
+    found = [caption for _, output in outputs(path) for caption in by_side(output.get("data", {}).get("text/html", ""))]
+    assert not found, "\n".join(found)
+    assert not BESIDE.search(prose(path))
+
+
+def test_captions_that_call_panels_by_their_side_are_found() -> None:
+    panels = '<figure class="snf-figure"><div class="snf-frame"><img><img></div><figcaption>{}</figcaption></figure>'
+    for caption in ("<em>Left:</em> a line.", "A line (right).", "<em>left</em> one", "Two. <em>Middle:</em> one"):
+        assert by_side(panels.format(caption)), caption
+    assert not by_side(panels.format("The arrows are at right angles, the middle of the cloud stays."))
+    assert not by_side(panels.replace("<img><img>", "<img>").format("<em>Left:</em> a line."))
 
 
 @each_notebook

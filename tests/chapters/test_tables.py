@@ -73,6 +73,11 @@ def test_a_table_has_a_caption_headers_and_an_anchor() -> None:
     assert "id" not in soup(results(name=None)).div.attrs
 
 
+def test_a_caption_is_written_as_that_of_a_figure() -> None:
+    caption = soup(results(caption="A *large* `x<y` & $a<b*c*d$.")).caption.span
+    assert caption.decode_contents() == "A <em>large</em> <code>x&lt;y</code> &amp; $a&lt;b*c*d$."
+
+
 def test_cells_stand_below_their_headings() -> None:
     def width(row: Tag) -> int:
         return sum(int(cell.get("colspan", 1)) for cell in row(["th", "td"]))

@@ -55,6 +55,13 @@ def test_tables_are_numbered_through_their_chapter(built: Path) -> None:
     check_each(notebooks(), check, lambda path: path.stem)
 
 
+def test_formulas_of_a_caption_are_set(built: Path) -> None:
+    captions = [caption for path in notebooks() for caption in article(built, path).select(".snf-table caption")]
+    assert not [caption.text for caption in captions if "$" in caption.text]
+    formulas = [formula.text for caption in captions for formula in caption.select("span.math")]
+    assert r"\(f^{-1}(z)\)" in formulas and all(re.fullmatch(r"\\\(.+\\\)", formula) for formula in formulas)
+
+
 def test_links_to_tables_keep_their_words(built: Path) -> None:
     found = 0
     for path in notebooks():

@@ -64,6 +64,10 @@ CUT_OFF = """scrolls => [...document.querySelectorAll('.bd-article *')].filter(e
         if (scrolls.includes(getComputedStyle(box).overflowX)) return false;
     return true;
 }).map(element => element.outerHTML.slice(0, 200))"""
+# Figures that scroll sideways, by their addresses.
+SIDEWAYS = """() => [...document.querySelectorAll('.bd-article figure[id]')].filter(figure =>
+    [...figure.querySelectorAll('*')].some(box => ['auto', 'scroll'].includes(getComputedStyle(box).overflowX)
+        && box.checkVisibility() && box.scrollWidth > box.clientWidth + 1)).map(figure => figure.id)"""
 # What scrolls sideways and no key reaches.
 OUT_OF_REACH = """() => [...document.querySelectorAll('.bd-article *')].filter(box =>
     ['auto', 'scroll'].includes(getComputedStyle(box).overflowX) && box.scrollWidth > box.clientWidth + 1

@@ -24,6 +24,7 @@ from browser import (
     OUT_OF_REACH,
     SCREENSHOTS,
     SHOWN,
+    SIDEWAYS,
     SIZES,
     TOO_SMALL,
     WORDS,
@@ -49,6 +50,13 @@ PICTURES = "SNF_SCREENSHOTS"
 #: Families as a notebook's reader may have them, beside the page's own.
 FONTS = "inherit", "'DejaVu Sans', Verdana, sans-serif", "serif"
 SMALLEST = 9  # pixels, of any letter but those of formulas
+
+#: Figures that may scroll on a phone: images in rows, which nobody could judge if they were smaller; a map with a
+#: number in each cell; rows with long names beside a wide scale.
+SCROLLING = {
+    "explore-digits-samples", "explore-weights", "explore-digits-dense", "explore-digits-convolutional",
+    "explore-cifar", "explore-samples", "explore-batch", "explore-table",
+}  # fmt: skip
 
 # Of a frame of several pictures the first has the words of all.
 WITHOUT_WORDS = """() => [...document.querySelectorAll('main img, main svg.snf-drawing')]
@@ -207,6 +215,12 @@ def panels_stack(visit: Visit) -> None:
     none(visit.page, STACKED, "pictures of a frame side by side, too small to be read", False)
 
 
+def figures_fit(visit: Visit) -> None:
+    """No figure scrolls sideways but those that ``SCROLLING`` lists, and these do."""
+    named = {name for name in SCROLLING if visit.page.locator(f"#{name}").count()}
+    assert not set(visit.page.evaluate(SIDEWAYS)) ^ named, "other figures scroll than those that may"
+
+
 def figures_are_numbered_in_their_order(visit: Visit) -> None:
     """Those with a caption, and each has an address."""
     found = visit.page.evaluate(NUMBERS)
@@ -344,6 +358,7 @@ PLAN: dict[str, tuple[Callable[[Visit], None], ...]] = {
     "phone": (
         nothing_reaches_out_of_the_window,
         panels_stack,
+        figures_fit,
         every_step_of_a_slider_is_seen,
         sliders_follow_the_finger,
     ),

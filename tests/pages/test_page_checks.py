@@ -50,6 +50,11 @@ STYLES: list[tuple[Callable[[Visit], None], str, str]] = [
     (checks.labels_stay_in_their_drawings, ".snf-drawing text { font-size: 60px; }", "do not fit into their drawing"),
     (checks.panels_stand_side_by_side, ".snf-frame { flex-direction: column; }", "though there is room"),
     (checks.panels_stack, ".snf-frame > * { max-width: 150px !important; }", "too small to be read"),
+    (
+        checks.figures_fit,
+        ".snf-frame { overflow-x: auto; } .snf-drawing { min-width: 2000px !important; }",
+        "other figures scroll",
+    ),
     (checks.prints, "@media print { .snf-frames { display: block !important; } }", "assert"),
     (
         checks.prints,

@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 from each_case import check_each
 from paths import ROOT, pages
-from reference import choosing_lambda, families, lambda_trial
+from reference import choosing_lambda, families, figures_and_tables, lambda_trial
 from reference.choosing_lambda import EXCESS, figure, panel
 from reference.sweeps import Sweep, Value, all_sweeps
 from text.equations import resolved
@@ -24,13 +24,26 @@ def name_of(page: Path) -> str:
 
 def test_pages_are_up_to_date() -> None:
     assert choosing_lambda.PAGE.read_text("utf-8") == choosing_lambda.page(), "run `make notebooks`"
+    assert figures_and_tables.PAGE.read_text("utf-8") == figures_and_tables.page(), "run `make notebooks`"
     found = families.values()
     for page in families.PAGES:
         assert page.read_text("utf-8") == fill(page.read_text("utf-8"), found), "run `make notebooks`"
 
 
 def test_pages_are_in_the_contents() -> None:
-    assert {f"book/{name}" for name in NAMES} <= set(pages())
+    assert {f"book/{name}" for name in (*NAMES, "figures-and-tables")} <= set(pages())
+
+
+@pytest.mark.parametrize(
+    ("caption", "first"),
+    [
+        ("One <em>line</em> &lt; two. Another one.", "One *line* < two."),
+        (r"At $x = 1. 5$ and 0.5 it ends", r"At $x = 1. 5$ and 0.5 it ends"),
+        ("Is it <code>so</code>? Yes.", "Is it `so`?"),
+    ],
+)
+def test_a_list_says_the_first_sentence_of_a_caption(caption: str, first: str) -> None:
+    assert figures_and_tables.first_sentence(caption) == first
 
 
 def test_no_number_is_typed() -> None:

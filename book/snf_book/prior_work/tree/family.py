@@ -19,9 +19,9 @@ from snf_book.prior_work.systems import system_named
 from snf_book.prior_work.tree import glyphs
 from snf_book.prior_work.tree.tiles import tile
 
-#: Rows from top to bottom: years, and the height in pixels.
+#: Rows from top to bottom: years, and the height in pixels. Years of several rows are written once, above the first.
 ROWS: tuple[tuple[str, int], ...] = (
-    ("before 2014", 56), ("2014–2015", 190), ("2015–2016", 190), ("2017", 190), ("2018", 190), ("2018", 62),
+    ("before 2014", 56), ("2014–2016", 190), ("2014–2016", 190), ("2017", 190), ("2018", 190), ("2018", 62),
     ("2019", 190), ("2019", 206), ("2019", 190), ("2020", 62), ("2020", 220), ("2020", 190), ("since 2021", 78),
 )  # fmt: skip
 #: Height of the headings.
