@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from snf_lite.experiments.paper_tables import ALL_ROWS, BEYOND_TWINS, TWINS, PaperRow, row_of
+from snf_lite.experiments.paper_tables import ALL_ROWS, BEYOND_TWINS, PRESETS, TWINS, PaperRow, row_of
 from snf_lite.experiments.record import TrainingRecord, read_record
 from snf_lite.models import known_settings
 from snf_lite.training.settings import completed
@@ -83,6 +83,15 @@ class Group:
         """The settings that decide the runs, apart from the seed."""
         return _configuration_of(self.first)
 
+    @property
+    def preset(self) -> str | None:
+        """Name of the preset that has these settings, whatever the number of epochs; None if none has."""
+        for name in PRESETS:
+            wanted = self.row.run_config(name, self.data, self.first.seed, self.epochs)
+            if _deciding(asdict(wanted.training), wanted.settings, self.row.model) == self.configuration:
+                return name
+        return None
+
     def differences(self) -> list[str]:
         """Differences from the paper's settings; empty if there are none."""
         paper = self.row.run_config("paper", self.row.data, 0, self.row.most_epochs("paper") or self.epochs)
@@ -121,9 +130,14 @@ def _difference(key: str, there: Any, here: Any) -> str:
 
 
 def _configuration_of(record: TrainingRecord) -> dict[str, Any]:
-    decided = {key: value for key, value in completed(record.history["settings"]).items() if key not in _UNCOMPARED}
-    own = known_settings(record.model["name"])
-    return {**decided, **{key: value for key, value in record.model["settings"].items() if own[key] != value}}
+    return _deciding(completed(record.history["settings"]), record.model["settings"], record.model["name"])
+
+
+def _deciding(training: Mapping[str, Any], settings: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """The settings that decide a run; of its model's those that are not the defaults."""
+    decided = {key: value for key, value in training.items() if key not in _UNCOMPARED}
+    own = known_settings(model)
+    return {**decided, **{key: value for key, value in settings.items() if own[key] != value}}
 
 
 def read_all(folder: Path) -> dict[str, TrainingRecord]:

@@ -13,7 +13,7 @@ from record_fixtures import put, record_of, template
 from snf_lite.cli import main
 from snf_lite.experiments import manifest, results
 from snf_lite.experiments import record as runs
-from snf_lite.experiments.paper_tables import ROWS, TWINS, rows_for
+from snf_lite.experiments.paper_tables import PRESETS, ROWS, TWINS, rows_for
 from snf_lite.experiments.report import report
 from snf_lite.experiments.run import RunConfig
 
@@ -97,6 +97,17 @@ def test_a_group_says_what_differs_from_the_paper(like: runs.TrainingRecord) -> 
         "data digits, not mnist", "epochs 60, not 6000", "whiten", "front", "decay cosine, not constant",
         "recon weight 2.0", "warmup epochs 1.0, not 10.0",
     }  # fmt: skip
+
+
+def test_a_group_names_the_preset_that_it_follows(like: runs.TrainingRecord) -> None:
+    def preset_of(recipe: Any) -> str | None:
+        (group,) = results.grouped({"one": record_of(recipe, 948.0, like)})
+        return group.preset
+
+    for name in PRESETS:
+        assert preset_of(ROWS["dense-selfnorm"].run_config(name, "mnist", 2, 7)) == name
+    assert preset_of(fast("dense-selfnorm", 0, recon_weight=2.0)) is None
+    assert preset_of(changed(fast("dense-exact", 0), lr=0.5)) is None
 
 
 @pytest.mark.equation("eq-parity")
