@@ -13,7 +13,8 @@ from snf_book.schedules.study import Schedule
 from snf_book.unfinished import UNFINISHED
 
 import snf_lite as snf
-from snf_lite.experiments.paper_tables import ALL_ROWS
+from snf_lite.experiments.archive import records_root
+from snf_lite.experiments.paper_tables import ALL_ROWS, BEST
 from snf_lite.runtime.records import RecordError
 
 FEW = (Schedule(100, 1e-3), Schedule(500, 5e-3, "average"), Schedule(500, 1e-2, "Muon"))
@@ -39,6 +40,13 @@ def test_the_first_candidate_is_the_fast_preset() -> None:
     for family, (first, *_) in study.CANDIDATES.items():
         preset = ALL_ROWS[study.MODELS[family][0]].run_config("fast", "mnist", 0, 5).training
         assert (first.batch_size, first.lr, first.optimizer) == (preset.batch_size, preset.lr, "Adam")
+
+
+def test_the_preset_best_is_the_best_of_the_recorded_search() -> None:
+    for family in BEST:
+        found = study.read(records_root() / f"schedules-{family}-long-mnist" / study.FILE).best()
+        preset = ALL_ROWS[f"{family}-selfnorm"].run_config("best", "mnist", 0, 5).training
+        assert (found.batch_size, found.lr, found.optimizer) == (preset.batch_size, preset.lr, "Adam")
 
 
 @pytest.mark.usefixtures("few")
