@@ -38,12 +38,10 @@ class Schedule:
 
 
 #: The models of a search, the exact twin first. What is good over a few epochs need not be good over many: the search
-#: ``dense-long`` is for many, of the cheapest model alone, which follows the exact twin at every schedule, and
-#: ``dense-small`` has smaller steps.
+#: ``dense-long`` is for many, of the cheapest model alone, which follows the exact twin at every schedule.
 MODELS = {
     "dense": ("dense-exact", "dense-selfnorm", "dense-tracked"),
     "dense-long": ("dense-tracked",),
-    "dense-small": ("dense-tracked",),
     "conv": ("conv-exact", "conv-selfnorm", "conv-unbiased"),
     "glow": ("glow-exact", "glow-selfnorm", "glow-unbiased"),
 }
@@ -57,7 +55,6 @@ CANDIDATES: dict[str, tuple[Schedule, ...]] = {
         Schedule(100, 1e-3), Schedule(500, 2e-3), Schedule(250, 2e-3), Schedule(500, 3e-3), Schedule(100, 2e-3),
         Schedule(500, 1e-2),
     ),
-    "dense-small": (Schedule(100, 1e-3), Schedule(500, 1e-3), Schedule(250, 1e-3), Schedule(100, 5e-4)),
     "conv": (Schedule(100, 5e-3), Schedule(50, 5e-3), Schedule(100, 1e-2), Schedule(200, 1e-2)),
     "glow": (Schedule(100, 1e-3), Schedule(50, 1e-3), Schedule(100, 3e-3), Schedule(50, 3e-3), Schedule(100, 1e-2)),
 }  # fmt: skip
