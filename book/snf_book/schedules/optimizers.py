@@ -19,8 +19,8 @@ AVERAGE_DECAY = 0.999
 class MuonAndAdam(Optimizer):
     """torch's Muon for matrices, which it alone takes, and Adam for all other parameters.
 
-    Muon replaces the running mean of a matrix's gradients by a matrix near its orthogonal factor
-    (Jordan and others, 2024). It is meant for training without a checkpoint: its state is not stored.
+    A step of Muon goes along a matrix near the orthogonal factor of the running mean of a matrix's gradients (Jordan and
+    others, 2024). This optimizer is meant for training without a checkpoint: its state is not stored.
 
     Args:
         parameters: Parameters to train.
