@@ -17,7 +17,9 @@ from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.paper_tables import ALL_ROWS, BEST
 from snf_lite.runtime.records import RecordError
 
-FEW = (Schedule(100, 1e-3), Schedule(500, 5e-3, "average"), Schedule(500, 1e-2, "Muon"))
+HAS_MUON = hasattr(torch.optim, "Muon")
+#: Where torch has no Muon, Adam stands in its place.
+FEW = (Schedule(100, 1e-3), Schedule(500, 5e-3, "average"), Schedule(500, 1e-2, "Muon" if HAS_MUON else "Adam"))
 DIGITS = ["--data", "digits", "--epochs", "1"]
 
 
@@ -93,6 +95,13 @@ def test_a_wrong_record_is_refused(made: Path, tmp_path: Path, change: Any, mess
         study.read(tmp_path / study.FILE)
 
 
+def test_an_older_torch_is_told_what_muon_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.optim, "Muon", raising=False)
+    with pytest.raises(ImportError, match=r"expected torch 2.9 or later, which has Muon; got \d"):
+        MuonAndAdam([torch.nn.Parameter(torch.ones(2, 2))], lr=0.1)
+
+
+@pytest.mark.skipif(not HAS_MUON, reason=f"torch {torch.__version__} has no Muon; 2.9 and later have")
 def test_muon_takes_the_matrices_and_adam_the_rest() -> None:
     """Of a matrix a step of Muon changes every direction about equally; of a vector one of Adam, every entry."""
     torch.manual_seed(0)

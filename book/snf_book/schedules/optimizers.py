@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Adam, Muon, Optimizer
+from torch.optim import Adam, Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from snf_lite.flow import Flow
@@ -19,18 +19,23 @@ AVERAGE_DECAY = 0.999
 class MuonAndAdam(Optimizer):
     """torch's Muon for matrices, which it alone takes, and Adam for all other parameters.
 
-    A step of Muon goes along a matrix near the orthogonal factor of the running mean of a matrix's gradients (Jordan and
-    others, 2024). This optimizer is meant for training without a checkpoint: its state is not stored.
+    A step of Muon goes along a matrix near the orthogonal factor of the running mean of a matrix's gradients (Jordan
+    and others, 2024). This optimizer is meant for training without a checkpoint: its state is not stored.
 
     Args:
         parameters: Parameters to train.
         lr: Learning rate of Muon.
+
+    Raises:
+        ImportError: torch is older than 2.9 and has no Muon.
     """
 
     def __init__(self, parameters: list[nn.Parameter], lr: float) -> None:
+        if not hasattr(torch.optim, "Muon"):
+            raise ImportError(f"MuonAndAdam: expected torch 2.9 or later, which has Muon; got {torch.__version__}.")
         matrices = [weight for weight in parameters if weight.dim() == 2]
         rest = [weight for weight in parameters if weight.dim() != 2]
-        self.parts: list[Optimizer] = [Muon(matrices, lr=lr, weight_decay=0.0)] if matrices else []
+        self.parts: list[Optimizer] = [torch.optim.Muon(matrices, lr=lr, weight_decay=0.0)] if matrices else []
         self.parts += [Adam(rest, ADAM_LR, fused=True)] if rest else []
         super().__init__(parameters, {"lr": lr})
         self.param_groups = [group for part in self.parts for group in part.param_groups]
