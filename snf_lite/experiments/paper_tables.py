@@ -11,8 +11,8 @@ from typing import Any
 from snf_lite.experiments.run import RunConfig
 from snf_lite.training.settings import TrainingConfig
 
-#: ``paper``: the paper's settings. ``fast``: a schedule for two processor cores, by a few trials. ``best``: what ends lower
-#: than ``fast`` in the same time, with more epochs. Each is for all twins alike.
+#: ``paper``: the paper's settings. ``fast``: a schedule for two processor cores, by a few trials. ``best``: what ends
+#: lower than ``fast`` in the same time, with more epochs. Each is for all twins alike.
 PRESETS = ("paper", "fast", "best")
 #: Maximum number of epochs of ``fast``, and of ``best``.
 FAST_EPOCHS, BEST_EPOCHS = 100, 200
@@ -101,8 +101,8 @@ class PaperRow:
 #: Learning rates of the fast preset, from a few tried on the self-normalizing model of each family. For convolutions a
 #: short training on MNIST did best at 1e-2 and diverged at 2e-2; this keeps a distance from there.
 FAST_LR = {"dense": 1e-3, "conv": 5e-3, "glow": 1e-3, "glow-cifar10": 1e-3, "glow-imagenet32": 1e-3}
-#: What ``best`` changes in ``fast``. Batches of 500 make an epoch of dense layers cheaper by half, and twice as many epochs
-#: at the same rate then end lower. Larger rates end lower only in short trainings (``data/runs/schedules-*``).
+#: What ``best`` changes in ``fast``. With batches of 500 an epoch of dense layers takes half the time, and twice as
+#: many epochs at the same rate end lower. Larger rates end lower only in short trainings (``data/runs/schedules-*``).
 BEST: dict[str, dict[str, Any]] = {"dense": {"batch_size": 500}}
 #: The paper's number of epochs for a family, where it gives one.
 PAPER_EPOCHS = {"dense": 6000, "conv": 1000, "glow": 250}
