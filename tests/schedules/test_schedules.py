@@ -50,13 +50,12 @@ def test_the_first_candidate_is_the_fast_preset() -> None:
         assert (first.batch_size, first.lr, first.optimizer) == (preset.batch_size, preset.lr, "Adam")
 
 
-def test_the_rate_of_the_preset_best_is_not_that_of_the_short_search() -> None:
-    """What is best over a few epochs has left the start after many: the reason for the preset's smaller steps."""
+def test_the_short_search_chooses_steps_that_are_too_large() -> None:
+    """What is best over a few epochs is the worst over many."""
     short, long = (study.read(records_root() / name / study.FILE) for name in ("schedules-dense-mnist", LONG))
     with_adam = (one for one in study.CANDIDATES["dense"] if one.optimizer == "Adam")
     lowest = min(with_adam, key=lambda one: tracked(short, one))
     assert tracked(long, lowest) > max(tracked(long, one) for one in study.CANDIDATES["dense-long"] if one != lowest)
-    assert ALL_ROWS["dense-selfnorm"].run_config("best", "mnist", 0, 5).training.lr < lowest.lr
 
 
 @pytest.mark.usefixtures("few")
