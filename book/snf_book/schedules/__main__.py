@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
     origin, folder = provenance(torch.device("cpu")), args.out / study.FOLDER.format(args.family, args.data)
-    names, schedules = list(study.MODELS[args.family]), study.CANDIDATES[args.family]
+    names, schedules = study.MODELS[args.family], study.CANDIDATES[args.family]
     trainings = {
         f"{schedule}, {name}": partial(study.train, name, args.data, schedule, args.epochs, args.seed)
         for schedule in schedules for name in names

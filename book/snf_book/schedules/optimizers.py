@@ -5,10 +5,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from snf_lite.flow import Flow
+from snf_lite.training.adam import adam
 
 #: Learning rate of Adam for what is no matrix, in ``MuonAndAdam``.
 ADAM_LR = 1e-3
@@ -36,7 +37,7 @@ class MuonAndAdam(Optimizer):
         matrices = [weight for weight in parameters if weight.dim() == 2]
         rest = [weight for weight in parameters if weight.dim() != 2]
         self.parts: list[Optimizer] = [torch.optim.Muon(matrices, lr=lr, weight_decay=0.0)] if matrices else []
-        self.parts += [Adam(rest, ADAM_LR, fused=True)] if rest else []
+        self.parts += [adam(rest, ADAM_LR)] if rest else []
         super().__init__(parameters, {"lr": lr})
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
@@ -59,7 +60,7 @@ class Averaged:
 
     def optimizer(self, parameters: list[nn.Parameter], lr: float) -> Optimizer:
         """Adam that updates the average after each step."""
-        made = Adam(parameters, lr, fused=True)
+        made = adam(parameters, lr)
         made.register_step_post_hook(self.update)
         return made
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, TypedDict
 
 from snf_book.schedules.optimizers import Averaged, MuonAndAdam
 from snf_lite.data.datasets import load
-from snf_lite.experiments.paper_tables import ALL_ROWS
+from snf_lite.experiments.paper_tables import ALL_ROWS, with_twins
 from snf_lite.runtime import records
 from snf_lite.training.evaluation import evaluate
 from snf_lite.training.fit import fit
@@ -40,10 +40,10 @@ class Schedule:
 #: The models of a search, the exact twin first. What is good over a few epochs need not be good over many: the search
 #: ``dense-long`` is for many, of the cheapest model alone, which follows the exact twin at every schedule.
 MODELS = {
-    "dense": ("dense-exact", "dense-selfnorm", "dense-tracked"),
-    "dense-long": ("dense-tracked",),
-    "conv": ("conv-exact", "conv-selfnorm", "conv-unbiased"),
-    "glow": ("glow-exact", "glow-selfnorm", "glow-unbiased"),
+    "dense": with_twins("dense-tracked"),
+    "dense-long": ["dense-tracked"],
+    "conv": with_twins("conv-unbiased"),
+    "glow": with_twins("glow-unbiased"),
 }
 #: The candidates of a search; the first is that of the preset ``fast``.
 CANDIDATES: dict[str, tuple[Schedule, ...]] = {
