@@ -102,6 +102,13 @@ def test_a_wrong_record_is_refused(made: Path, tmp_path: Path, change: Any, mess
         study.read(tmp_path / study.FILE)
 
 
+def test_a_candidate_can_have_its_own_settings_of_the_model() -> None:
+    deeper = Schedule(50, 1e-2, settings={"steps": 8, "width": 64})
+    assert str(deeper) == "Adam, batch 50, lr 0.01, steps 8, width 64"
+    with pytest.raises(ValueError, match="stages"):
+        study.train("glow-exact", "digits", Schedule(50, 1e-2, settings={"stages": 8}), 1, 0)
+
+
 def test_an_older_torch_is_told_what_muon_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.optim, "Muon", raising=False)
     with pytest.raises(ImportError, match=r"expected torch 2.9 or later, which has Muon; got \d"):

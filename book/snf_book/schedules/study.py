@@ -3,7 +3,8 @@
 import math
 import statistics
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypedDict
@@ -27,14 +28,17 @@ class Schedule:
         batch_size, lr: Settings of ``fit``.
         optimizer: "Adam"; "Muon", for matrices, with Adam for the rest; or "average": Adam at a constant learning rate
             and the exponential moving average of its weights.
+        settings: Settings of the model's builder other than those of the preset.
     """
 
     batch_size: int
     lr: float
     optimizer: str = "Adam"
+    settings: Mapping[str, int] = field(default_factory=dict, hash=False)
 
     def __str__(self) -> str:
-        return f"{self.optimizer}, batch {self.batch_size}, lr {self.lr:g}"
+        parts = [self.optimizer, f"batch {self.batch_size}", f"lr {self.lr:g}"]
+        return ", ".join(parts + [f"{name} {value}" for name, value in self.settings.items()])
 
 
 #: The models of a search, the exact twin first. What is good over a few epochs need not be good over many: the search
@@ -43,7 +47,7 @@ MODELS = {
     "dense": with_twins("dense-tracked"),
     "dense-long": ["dense-tracked"],
     "conv": with_twins("conv-unbiased"),
-    "glow": with_twins("glow-unbiased"),
+    "glow": ["glow-exact", "glow-selfnorm"],
 }
 #: The candidates of a search; the first is that of the preset ``fast``.
 CANDIDATES: dict[str, tuple[Schedule, ...]] = {
@@ -55,8 +59,12 @@ CANDIDATES: dict[str, tuple[Schedule, ...]] = {
         Schedule(100, 1e-3), Schedule(500, 2e-3), Schedule(250, 2e-3), Schedule(500, 3e-3), Schedule(100, 2e-3),
         Schedule(500, 1e-2),
     ),
-    "conv": (Schedule(100, 5e-3), Schedule(50, 5e-3), Schedule(100, 1e-2), Schedule(200, 1e-2)),
-    "glow": (Schedule(100, 1e-3), Schedule(50, 1e-3), Schedule(100, 3e-3), Schedule(50, 3e-3), Schedule(100, 1e-2)),
+    "conv": (Schedule(100, 5e-3), Schedule(50, 5e-3), Schedule(50, 1e-2), Schedule(50, 2e-2), Schedule(25, 1e-2)),
+    "glow": (
+        Schedule(100, 1e-3), Schedule(50, 3e-3), Schedule(50, 1e-2), Schedule(50, 2e-2), Schedule(25, 1e-2),
+        Schedule(50, 1e-2, settings={"steps": 8}), Schedule(50, 1e-2, settings={"width": 64}),
+        Schedule(50, 1e-2, settings={"steps": 8, "width": 64}),
+    ),
 }  # fmt: skip
 
 
@@ -115,7 +123,7 @@ class SearchRecord(records.Record):
 
 def train(model: str, data: str, schedule: Schedule, epochs: int, seed: int) -> Entry:
     """Train a model from a fresh start, in all else by the preset ``fast``."""
-    config = ALL_ROWS[model].run_config("fast", data, seed, epochs)
+    config = ALL_ROWS[model].run_config("fast", data, seed, epochs, **schedule.settings)
     flow = config.fresh_flow(load(data, "train"))
     averaged = Averaged(flow) if schedule.optimizer == "average" else None
     settings: dict[str, Any] = {"lr": schedule.lr}
