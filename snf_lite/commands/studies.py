@@ -34,7 +34,8 @@ def add_reproduce(commands: Any) -> None:
     add("--rows", nargs="+", choices=[*ROWS, *BEYOND, ALL_BEYOND], metavar="ROW", help=rows)
     _add_images(parser, "data set to train on")
     preset = (
-        "`paper`: the paper's hyperparameters; `fast`: a schedule for two CPU cores, the same for both of a pair"
+        "`paper`: the paper's hyperparameters; `fast`: a schedule for two CPU cores; `best`: the best of the recorded "
+        "searches; each is the same for both of a pair"
     )
     add("--preset", default="fast", choices=PRESETS, metavar="NAME", help=preset)
     minutes = "time budget of all runs together (default: 5 for the digits, else 60)"

@@ -222,7 +222,7 @@ def test_a_run_that_fails_does_not_stop_the_others(somewhere_else: Path, capsys:
         (["--rows", "dense"], 2, "got 'dense'. Did you mean dense-"),
         (["--data", "moons"], 2, "got 'moons'"),
         (["--minutes", "0"], 2, "expected minutes in (0, inf), got 0.0"),
-        (["--preset", "slow"], 2, "expected one of paper, fast; got 'slow'"),
+        (["--preset", "slow"], 2, "expected one of paper, fast, best; got 'slow'"),
         (["--set", "colour=red"], 2, "has a setting 'colour'"),
         (["--rows", "glow-exact", "cifar10-glow-exact"], 2, "glow-exact and cifar10-glow-exact would share a folder"),
         (["--data", "imagenet32", "--epochs", "1"], 1, "imagenet32"),

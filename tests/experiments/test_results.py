@@ -105,7 +105,9 @@ def test_a_group_names_the_preset_that_it_follows(like: runs.TrainingRecord) -> 
         return group.preset
 
     for name in PRESETS:
-        assert preset_of(ROWS["dense-selfnorm"].run_config(name, "mnist", 2, 7)) == name
+        assert preset_of(ROWS["glow-selfnorm"].run_config(name, "mnist", 2, 7)) == name
+    same = ROWS["dense-selfnorm"].run_config("best", "mnist", 2, 7)
+    assert preset_of(same) == "fast"
     assert preset_of(fast("dense-selfnorm", 0, recon_weight=2.0)) is None
     assert preset_of(changed(fast("dense-exact", 0), lr=0.5)) is None
 
