@@ -61,9 +61,9 @@ CANDIDATES: dict[str, tuple[Schedule, ...]] = {
     ),
     "conv": (Schedule(100, 5e-3), Schedule(50, 5e-3), Schedule(50, 1e-2), Schedule(50, 2e-2), Schedule(25, 1e-2)),
     "glow": (
-        Schedule(100, 1e-3), Schedule(50, 3e-3), Schedule(50, 1e-2), Schedule(50, 2e-2), Schedule(25, 1e-2),
-        Schedule(50, 1e-2, settings={"steps": 8}), Schedule(50, 1e-2, settings={"width": 64}),
-        Schedule(50, 1e-2, settings={"steps": 8, "width": 64}),
+        Schedule(100, 1e-3), Schedule(50, 1e-3), Schedule(50, 5e-3), Schedule(50, 1e-2), Schedule(50, 2e-2),
+        Schedule(50, 5e-3, settings={"steps": 8}), Schedule(50, 5e-3, settings={"width": 64}),
+        Schedule(50, 5e-3, settings={"steps": 8, "width": 64}),
     ),
 }  # fmt: skip
 
