@@ -1,4 +1,4 @@
-"""The sheet of temperatures and of the way between two images: what its rows are, and that it is read as it was drawn."""
+"""The sheet of temperatures and of the way between two images: what its rows are, and that it is read as drawn."""
 
 from pathlib import Path
 

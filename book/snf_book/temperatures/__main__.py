@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("run", type=Path, help="folder with checkpoint.pt and record.json")
     folder = parser.parse_args(arguments).run
     images = load(read_record(folder / "record.json").data["test"]["name"], "test")
+    assert images.levels, "images of a named data set have gray levels"
     made = sheet.sheet(restore(folder / "checkpoint.pt"), images)
     atomic_write(folder / sheet.FILE, sheet.png(made, images.levels, f"python -m snf_book.temperatures {folder.name}"))
     print(folder / sheet.FILE)
