@@ -61,7 +61,7 @@ def test_every_folder_of_the_packages_is_in_the_wheel() -> None:
 
 def test_is_small(home: Path) -> None:
     (wheel,) = (home / "wheel").glob("*.whl")
-    assert wheel.stat().st_size < 2_700_000  # two thirds of it are the stored runs, with their samples and densities
+    assert wheel.stat().st_size < 2_900_000  # two thirds of it are the stored runs, with their samples and densities
 
 
 def test_the_records_are_there_and_as_they_were(home: Path) -> None:
