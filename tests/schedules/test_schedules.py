@@ -79,6 +79,16 @@ def test_the_best_is_the_lowest_mean_of_those_that_did_not_diverge(made: Path) -
     assert record.best() == FEW[2]
 
 
+@pytest.mark.usefixtures("few")
+def test_a_row_has_values_and_times_in_units_of_the_first(made: Path) -> None:
+    record = study.read(made)
+    first, second, _ = record.rows()
+    entry = record.candidates[str(FEW[1])]["dense-selfnorm"]
+    unit = record.candidates[str(FEW[0])]["dense-exact"]["cpu_seconds"]
+    assert (first[0], first[4]) == (str(FEW[0]), 1.0)
+    assert (second[2], second[5]) == (entry["nats"], entry["cpu_seconds"] / unit)
+
+
 def test_a_candidate_that_diverges_is_stored_as_such() -> None:
     entry = study.train("dense-exact", "digits", Schedule(100, 1e12), 1, 0)
     assert entry["nats"] is None

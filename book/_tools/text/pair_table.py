@@ -20,7 +20,10 @@ from text.charts import Scale, line, marker, text, through_zero
 FAMILIES = {"dense": "dense", "conv": "convolutions", "glow": "Glow", "glow-cifar10": "Glow"}
 DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "digits": "small digits"}
 #: What sets a pair apart from the usual one of its place, in the order in which it is looked for.
-VARIANTS = {"recon_weight": "λ = {:g}", "kernel_size": "{0}×{0}", "decay": "{} rate", "lr": "rate {:g}"}
+VARIANTS = {
+    "recon_weight": "λ = {:g}", "kernel_size": "{0}×{0}", "steps": "{} steps a scale", "decay": "{} rate",
+    "batch_size": "batches of {}", "lr": "rate {:g}",
+}  # fmt: skip
 #: What a model beyond the paper was run without, where the usual one of its place has it.
 WITHOUT = {"tolerance": "the paper's settings, R updated at every tenth step"}
 #: Pixels of a row of the chart, and where its scale ends.

@@ -116,6 +116,15 @@ class SearchRecord(records.Record):
         found = [entry["nats"] for entry in self.candidates[str(schedule)].values()]
         return math.inf if None in found else statistics.mean(found)
 
+    def rows(self) -> list[list[str | float | None]]:
+        """For each candidate its words, then values and times by model; the first time of all is the unit."""
+        entries = [list(by_model.values()) for by_model in self.candidates.values()]
+        unit = entries[0][0]["cpu_seconds"]
+        return [
+            [words, *(one["nats"] for one in found), *(one["cpu_seconds"] / unit for one in found)]
+            for words, found in zip(self.candidates, entries, strict=True)
+        ]
+
     def best(self) -> Schedule:
         """The candidate with the smallest mean."""
         return min(CANDIDATES[self.family], key=self.mean)
