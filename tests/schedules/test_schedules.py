@@ -14,7 +14,7 @@ from snf_book.unfinished import UNFINISHED
 
 import snf_lite as snf
 from snf_lite.experiments.archive import records_root
-from snf_lite.experiments.paper_tables import ALL_ROWS
+from snf_lite.experiments.paper_tables import ALL_ROWS, BEST
 from snf_lite.runtime.records import RecordError
 
 HAS_MUON = hasattr(torch.optim, "Muon")
@@ -48,6 +48,13 @@ def test_the_first_candidate_is_the_fast_preset() -> None:
     for family, (first, *_) in study.CANDIDATES.items():
         preset = ALL_ROWS[study.MODELS[family][0]].run_config("fast", "mnist", 0, 5).training
         assert (first.batch_size, first.lr, first.optimizer) == (preset.batch_size, preset.lr, "Adam")
+
+
+def test_the_preset_best_is_a_candidate_that_beat_the_preset_fast() -> None:
+    for family, (training, settings) in BEST.items():
+        record = study.read(records_root() / study.FOLDER.format(family, "mnist") / study.FILE)
+        chosen = Schedule(training["batch_size"], training["lr"], settings=settings)
+        assert record.mean(chosen) < record.mean(study.CANDIDATES[family][0]) - 100
 
 
 def test_the_short_search_chooses_steps_that_are_too_large() -> None:
