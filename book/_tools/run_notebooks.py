@@ -1,10 +1,11 @@
 """Run every notebook of the book and store what it shows: the command behind ``make notebooks``.
 
-Without arguments all notebooks of ``_toc.yml`` are run; with arguments, those named. Each notebook is written back
-whole and in one step, or, when one of its cells fails, not at all. The stored form is the same on every machine:
-cells are identified by what they contain, metadata that no page needs is dropped, no times and no versions remain.
-The numbers that a run measured, and the seconds it took, are written into the notebook's text between their marks
-(``marks.py``). The seconds also stand in ``runtimes.json``.
+Without arguments all notebooks of ``_toc.yml`` are run; with arguments, those named; with ``--records``, those that
+show records, which a new record may change. Each notebook is written back whole and in one step, or, when one of its
+cells fails, not at all. The stored form is the same on every machine: cells are identified by what they contain,
+metadata that no page needs is dropped, no times and no versions remain. The numbers that a run measured, and the
+seconds it took, are written into the notebook's text between their marks (``marks.py``). The seconds also stand in
+``runtimes.json``.
 """
 
 import importlib.util
@@ -29,6 +30,7 @@ LONG = 60  # seconds; a chapter that takes longer is reported, not refused
 CELL_TIMEOUT = 600
 FOLDED = ["hide-input"]  # the first cell, the same on every page
 KEPT_CELL_METADATA = ("jupyter", "mystnb", "tags")
+READS_RECORDS = "snf_lite.experiments.archive"
 
 
 def runtime_words(seconds: float) -> str:
@@ -111,7 +113,10 @@ def main(arguments: list[str]) -> int:
         raise SystemExit("snf_lite is not installed in this environment: pip install -r requirements.txt")
     os.environ.update(OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", JUPYTER_PREFER_ENV_PATH="1")
     os.environ.pop("SNF_FULL", None)  # what is stored is what everybody gets: small data, still figures
-    wanted = [Path(name).resolve() for name in arguments] or notebooks()
+    if arguments == ["--records"]:
+        wanted = showing_records()
+    else:
+        wanted = [Path(name).resolve() for name in arguments] or notebooks()
     measured = run_all(wanted)
     known = {place(path) for path in notebooks()}
     record = json.loads(RUNTIMES.read_text("utf-8")) if RUNTIMES.exists() else {}
@@ -131,6 +136,11 @@ def write_pages() -> None:
     )  # fmt: skip
     for page in pages:
         page.main()
+
+
+def showing_records() -> list[Path]:
+    """The notebooks that read records under ``data/runs``."""
+    return [path for path in notebooks() if READS_RECORDS in path.read_text("utf-8")]
 
 
 def place(path: Path) -> str:
