@@ -30,7 +30,7 @@ LOADING_LINKS = {"stylesheet", "preload", "modulepreload", "icon", "shortcut", "
 ELSEWHERE = re.compile(r"^(https?:)?//")
 #: A panel by its side: a word of a caption, or of the text.
 SIDE = re.compile(r"\b(left|right)\b(?! angles)|\bmiddle:|\(middle", re.IGNORECASE)
-BESIDE = re.compile(r"\bon the (left|right)\b|\b(left|right) panel\b", re.IGNORECASE)
+BESIDE = re.compile(r"\bon the (left|right)\b|\b(left|right) panel\b|\bthe left one\b", re.IGNORECASE)
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|work|private|mnt)/\w|[A-Z]:\\\\?Users|/site-[p]ackages/")
 
 
@@ -140,9 +140,11 @@ def test_figures_have_names_of_their_own() -> None:
 
 
 def by_side(html: str) -> list[str]:
-    """Captions that call a panel by its side, of figures whose panels are drawings of their own."""
+    """Captions and texts that call a panel by its side, of figures whose panels are drawings of their own."""
     figures = BeautifulSoup(html, "html.parser").select("figure.snf-figure:has(img + img):has(> figcaption)")
-    return [str(words) for figure in figures if SIDE.search(words := figure.find("figcaption").get_text())]  # type: ignore[union-attr]
+    captions = [figure.find("figcaption").get_text() for figure in figures]  # type: ignore[union-attr]
+    texts = [str(image["alt"]) for figure in figures for image in figure.select("img[alt]")]
+    return [*filter(SIDE.search, captions), *filter(BESIDE.search, texts)]
 
 
 @each_notebook
@@ -159,6 +161,8 @@ def test_captions_that_call_panels_by_their_side_are_found() -> None:
         assert by_side(panels.format(caption)), caption
     assert not by_side(panels.format("The arrows are at right angles, the middle of the cloud stays."))
     assert not by_side(panels.replace("<img><img>", "<img>").format("<em>Left:</em> a line."))
+    spoken = panels.replace("<img>", '<img alt="A line on the left.">', 1)
+    assert by_side(spoken.format("A line.")) == ["A line on the left."]
 
 
 @each_notebook
