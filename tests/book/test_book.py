@@ -28,9 +28,10 @@ MEGABYTE = 1_000_000
 LOADED_BY = {"script": "src", "img": "src", "iframe": "src", "source": "src", "embed": "src", "object": "data"}
 LOADING_LINKS = {"stylesheet", "preload", "modulepreload", "icon", "shortcut", "prefetch", "manifest", "preconnect"}
 ELSEWHERE = re.compile(r"^(https?:)?//")
-#: A panel by its side: a word of a caption, or of the text.
+#: A panel by its side: a word of a caption, of the text, or of what is said in place of a picture.
 SIDE = re.compile(r"\b(left|right)\b(?! angles)|\bmiddle:|\(middle", re.IGNORECASE)
 BESIDE = re.compile(r"\bon the (left|right)\b|\b(left|right) panel\b|\bthe left one\b", re.IGNORECASE)
+SPOKEN = re.compile(rf"{BESIDE.pattern}|\b(left|right):", re.IGNORECASE)
 MACHINE_PATH = re.compile(r"(?<![\w.])/(?:home|root|Users|work|private|mnt)/\w|[A-Z]:\\\\?Users|/site-[p]ackages/")
 
 
@@ -144,7 +145,7 @@ def by_side(html: str) -> list[str]:
     figures = BeautifulSoup(html, "html.parser").select("figure.snf-figure:has(img + img):has(> figcaption)")
     captions = [figure.find("figcaption").get_text() for figure in figures]  # type: ignore[union-attr]
     texts = [str(image["alt"]) for figure in figures for image in figure.select("img[alt]")]
-    return [*filter(SIDE.search, captions), *filter(BESIDE.search, texts)]
+    return [*filter(SIDE.search, captions), *filter(SPOKEN.search, texts)]
 
 
 @each_notebook
