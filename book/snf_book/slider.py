@@ -2,8 +2,8 @@
 
 The page holds every frame as images, and one native range input that selects the visible one. It works offline, by
 keyboard, and in an untrusted notebook, which shows the frame it starts with. With ``live=True`` the same ``draw`` is
-called by a slider of ipywidgets, which needs a running kernel. On the book's pages ``book/_ext/figures.py`` takes the
-drawings out of their ``<img>``, so that they follow the theme, and numbers the figures.
+called by a slider of ipywidgets, which needs a running kernel. On the book's pages ``book/_ext/numbered_figures.py``
+takes the drawings out of their ``<img>``, so that they follow the theme, and numbers the figures.
 """
 
 import base64

@@ -58,6 +58,12 @@ class TrainingRecord(records.Record):
     sampling: Annotated[dict[str, Any], _SamplingEntry]
     weights: str | None = None
 
+    @property
+    def diverged(self) -> bool:
+        """Whether every epoch was worse than the start; the results are then those of the first weights."""
+        start, *later = self.history["validation_nats"]
+        return bool(later) and min(later) > start
+
     def problems(self) -> list[str]:
         history, test = self.history, self.results["test"]
         columns = ("epochs", "steps", "seconds", "ms_per_step", "validation_nats")

@@ -77,7 +77,8 @@ def _lines(group: Group) -> list[str]:
     reported = group.row.reported if group.data == group.row.data else None
     batch, sample = (reported.batch_ms, reported.sample_ms) if reported else (None, None)
     learned, exact = (f"{group.sampling(f'{kind}_ms_per_sample'):.2g}" for kind in ("learned", "exact"))
-    here = _value(group.mean, group.deviation, 2 if group.row.unit == "nats" else 4)
+    value = _value(group.mean, group.deviation, 2 if group.row.unit == "nats" else 4)
+    here = "diverged" if group.diverged else value
     measured = (
         f"{_counted(group.values, 'seed')}, {group.epochs} epochs; "
         f"ms a batch {_known(batch)} / {group.batch_ms:.3g}, "

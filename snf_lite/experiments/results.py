@@ -33,6 +33,11 @@ class Group:
         return next(iter(self.records.values()))
 
     @property
+    def diverged(self) -> bool:
+        """Whether these are runs that diverged (``TrainingRecord.diverged``); they have groups of their own."""
+        return self.first.diverged
+
+    @property
     def data(self) -> str:
         return str(self.first.data["train"]["name"])
 
@@ -152,7 +157,7 @@ def grouped(records: dict[str, TrainingRecord]) -> list[Group]:
         row = row_of(record.model["name"], record.data["train"]["name"])
         if row is not None:
             settings = sorted(_configuration_of(record).items(), key=lambda item: item[0])
-            key = f"{row.name} {record.data['train']['name']} {settings}"
+            key = f"{row.name} {record.data['train']['name']} {settings} {record.diverged}"
             while key in found and record.seed in found[key].values:
                 key += ", again"  # one value per seed: a second run of a seed has its own group
             found.setdefault(key, Group(row, {})).records[name] = record
@@ -223,14 +228,16 @@ class Comparison:
 def parities(groups: list[Group], twins: Mapping[str, str] = TWINS) -> list[Parity]:
     """The pairs of twins that were run at equal settings, with their gaps over the common seeds (eq-parity).
 
+    A run that diverged has no gap.
+
     Args:
         groups: Result of ``grouped``.
         twins: Exact model by the name of the model that is held against it: ``TWINS`` of the paper, or
             ``BEYOND_TWINS``.
     """
-    found = []
-    for learned in groups:
-        for exact in groups:
+    found, trained = [], [group for group in groups if not group.diverged]
+    for learned in trained:
+        for exact in trained:
             seeds = learned.nats.keys() & exact.nats.keys()
             if twins.get(learned.row.model) == exact.row.model and _are_alike(learned, exact) and seeds:
                 gaps = {seed: learned.nats[seed] - exact.nats[seed] for seed in sorted(seeds)}

@@ -167,6 +167,13 @@ def test_captions_that_call_panels_by_their_side_are_found() -> None:
 
 
 @each_notebook
+def test_pictures_are_described_with_a_minus_and_not_a_hyphen(path: Path) -> None:
+    html = "".join("".join(output.get("data", {}).get("text/html", "")) for _, output in outputs(path))
+    texts = [str(image["alt"]) for image in BeautifulSoup(html, "html.parser").select("img[alt]")]
+    assert not [text for text in texts if re.search(r"(?<![\w–-])-\d", text)]
+
+
+@each_notebook
 def test_stored_pictures_are_what_they_claim(path: Path) -> None:
     for _, output in outputs(path):
         if picture := output.get("data", {}).get("image/png"):

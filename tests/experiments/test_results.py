@@ -128,6 +128,22 @@ def test_parity_is_over_common_seeds_at_equal_settings(like: runs.TrainingRecord
     assert [p.gaps for p in results.parities(results.grouped(longer))] == [{1: 4.0}]
 
 
+def test_a_run_that_diverged_has_a_place_in_the_tables_but_no_gap(like: runs.TrainingRecord) -> None:
+    records = {
+        f"{kind}{seed}": record_of(fast(f"dense-{kind}", seed), 955.0, like)
+        for kind in ("selfnorm", "exact") for seed in (0, 1)
+    }  # fmt: skip
+    start = like.history["validation_nats"][0]
+    for later, diverged in ((start + 1.0, True), (start - 1.0, False)):
+        history = {**records["selfnorm1"].history, "validation_nats": [start, 7 * start, later]}
+        groups = results.grouped({**records, "selfnorm1": replace(records["selfnorm1"], history=history)})
+        assert [group.diverged for group in groups].count(True) == diverged
+        (found,) = results.parities(groups)
+        assert list(found.gaps) == ([0] if diverged else [0, 1])
+        lines = [line for line in report(groups).splitlines() if line.startswith("self-normalizing, dense 2-layer")]
+        assert sum(line.endswith(" diverged") for line in lines) == diverged
+
+
 def test_lambda_is_the_learned_twins_own_affair(like: runs.TrainingRecord) -> None:
     records = {
         "s": record_of(fast("dense-selfnorm", 0, recon_weight=3.0), 955.0, like),

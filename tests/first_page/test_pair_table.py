@@ -17,7 +17,7 @@ from snf_lite.experiments.record import read_record
 from snf_lite.experiments.results import comparisons, grouped, parities, read_all
 
 #: The row whose self-normalizing model diverged and is not stored.
-DIVERGED = "batches of 50"
+DIVERGED = "rate 0.01"
 FOUND = rows()
 GROUPS = grouped(read_all(records_root()))
 

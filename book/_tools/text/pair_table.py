@@ -22,7 +22,7 @@ DATA = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10
 #: What sets a pair apart from the usual one of its place, in the order in which it is looked for.
 VARIANTS = {
     "recon_weight": "λ = {:g}", "kernel_size": "{0}×{0}", "steps": "{} steps a scale", "decay": "{} rate",
-    "batch_size": "batches of {}", "lr": "rate {:g}",
+    "lr": "rate {:g}", "batch_size": "batches of {}", "epochs": "{} epochs",
 }  # fmt: skip
 #: What a model beyond the paper was run without, where the usual one of its place has it.
 WITHOUT = {"tolerance": "the paper's settings, R updated at every tenth step"}
@@ -75,7 +75,7 @@ def rows() -> list[Row]:
     pairs = ((usual[id(one.beyond.exact)], one) for one in compared)
     found += [Row(one.beyond.exact, None, one.beyond, _lacks(like, one)) for like, one in pairs if one is not like]
     order = [(family, data) for family in FAMILIES for data in DATA]
-    found.sort(key=lambda row: (order.index(_place(row)), -row.exact.epochs, -row.seeds))
+    found.sort(key=lambda row: (order.index(_place(row)), -row.seeds, -row.exact.epochs))
     return [_named(row, [other for other in found if _place(other) == _place(row)]) for row in found]
 
 

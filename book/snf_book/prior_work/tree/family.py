@@ -29,7 +29,7 @@ HEADING = 66
 #: What gives the columns their names, and their number of columns.
 HEADINGS: tuple[tuple[str, int], ...] = (
     ("1 Put the coordinates in order", 2),
-    ("2 Change little", 1),
+    ("2 Change little; below: continuous time", 1),
     ("3 Sum a series, 4 stay on the lattice", 1),
     ("Leave the map alone", 1),
 )
