@@ -15,8 +15,9 @@ from snf_lite.experiments.archive import record_image
 MAGNIFIED = 5
 #: Pixels along each side of an image of MNIST and of CIFAR-10, and those of the words above a row.
 DIGIT, COLOR, WORDS = 28, 32, 10
-#: Share of a line of dots that is not white, above which the line belongs to a row of tiles and not to its title.
-FILLED = 0.8
+#: Share of a line of dots that is not white, above which the line belongs to a row of tiles and not to its title, whose
+#: letters fill less; the strokes of digits may leave much of a line white.
+FILLED = 0.3
 
 
 def tiles(png: bytes, side: int, color: bool = False) -> list[list[np.ndarray]]:

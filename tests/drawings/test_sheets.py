@@ -8,7 +8,11 @@ from snf_book.sheets import digit_sheet, tiles
 
 from snf_lite.analysis.figures import panels, sample_figure
 from snf_lite.analysis.sampling import SamplePair
-from snf_lite.experiments.archive import record_image
+from snf_lite.experiments.archive import record_image, records_root
+from snf_lite.experiments.record import read_record
+
+#: Pixels along each side of an image, by data set.
+SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28, "cifar10": 32}
 
 
 def digits(seed: int) -> torch.Tensor:
@@ -30,6 +34,14 @@ def test_a_stored_run_has_two_rows_of_eight():
     rows = tiles(record_image("fast-dense-selfnorm-mnist-seed0"), 28)
     assert [len(row) for row in rows] == [8, 8]
     assert 0 < np.abs(np.stack(rows[0]) - np.stack(rows[1])).mean() < 0.1
+
+
+def test_the_figure_of_each_stored_run_is_cut_into_two_rows() -> None:
+    """Those of runs with strokes so bold that much of a line is white, too."""
+    for path in records_root().glob("*/record.json"):
+        side = SIDES[read_record(path).data["train"]["name"]]
+        rows = tiles(record_image(path.parent.name), side, color=side == 32)
+        assert [len(row) for row in rows] == [8, 8], path.parent.name
 
 
 def test_a_figure_without_images_has_no_tiles():
