@@ -9,10 +9,10 @@ from snf_book.sheets import digit_sheet, tiles
 from snf_lite.analysis.figures import panels, sample_figure
 from snf_lite.analysis.sampling import SamplePair
 from snf_lite.experiments.archive import record_image, records_root
-from snf_lite.experiments.record import read_record
+from snf_lite.experiments.results import read_all
 
 #: Pixels along each side of an image, by data set.
-SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28, "cifar10": 32}
+SIDES = {"digits": 8, "mnist": sheets.DIGIT, "fashion_mnist": sheets.DIGIT, "cifar10": sheets.COLOR}
 
 
 def digits(seed: int) -> torch.Tensor:
@@ -38,10 +38,10 @@ def test_a_stored_run_has_two_rows_of_eight():
 
 def test_the_figure_of_each_stored_run_is_cut_into_two_rows() -> None:
     """Those of runs with strokes so bold that much of a line is white, too."""
-    for path in records_root().glob("*/record.json"):
-        side = SIDES[read_record(path).data["train"]["name"]]
-        rows = tiles(record_image(path.parent.name), side, color=side == 32)
-        assert [len(row) for row in rows] == [8, 8], path.parent.name
+    for name, record in read_all(records_root()).items():
+        side = SIDES[record.data["train"]["name"]]
+        rows = tiles(record_image(name), side, color=side == sheets.COLOR)
+        assert [len(row) for row in rows] == [8, 8], name
 
 
 def test_a_figure_without_images_has_no_tiles():

@@ -16,7 +16,7 @@ from snf_lite.experiments.archive import records_root
 from snf_lite.experiments.record import read_record
 from snf_lite.experiments.results import comparisons, grouped, parities, read_all
 
-#: The row whose self-normalizing model diverged and is not stored.
+#: The row whose self-normalizing model diverged, and so has no gap.
 DIVERGED = "rate 0.01"
 FOUND = rows()
 GROUPS = grouped(read_all(records_root()))
