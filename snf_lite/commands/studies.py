@@ -13,7 +13,7 @@ from snf_lite.commands.stored import CHECKPOINT
 from snf_lite.commands.train import RESUMES
 from snf_lite.data.datasets import density_names, image_set_names
 from snf_lite.experiments import ablation, preprocessing
-from snf_lite.experiments.paper_tables import BEYOND, PRESETS, ROWS, with_twins
+from snf_lite.experiments.paper_tables import BEYOND, PRESETS, ROWS, row_of, with_twins
 from snf_lite.experiments.reproduce import ReproduceConfig, default_minutes, plan_name, reproduce
 from snf_lite.runtime import distributed
 from snf_lite.runtime.devices import choose_device
@@ -29,7 +29,7 @@ def add_reproduce(commands: Any) -> None:
     add = parser.add_argument
     rows = (
         f"{', '.join(ROWS)} (default: those of the data, all of the paper); beyond the paper: {', '.join(BEYOND)}; "
-        f"{ALL_BEYOND}: these three, each with its exact twin and the paper's model"
+        f"{ALL_BEYOND}: those of the data, each with its exact twin and the paper's model"
     )
     add("--rows", nargs="+", choices=[*ROWS, *BEYOND, ALL_BEYOND], metavar="ROW", help=rows)
     _add_images(parser, "data set to train on")
@@ -52,7 +52,8 @@ def add_reproduce(commands: Any) -> None:
 def reproduce_rows(args: argparse.Namespace) -> None:
     """Run rows of the paper's tables, or beyond them, within a time budget, and write their records."""
     asked = tuple(args.rows or ())
-    groups = {ALL_BEYOND: [row for name in BEYOND for row in with_twins(name)]}
+    own = [name for name, row in BEYOND.items() if row_of(row.model, args.data) == row]
+    groups = {ALL_BEYOND: [row for name in own for row in with_twins(name)]}
     rows = tuple(dict.fromkeys(row for name in asked for row in groups.get(name, [name])))
     minutes = default_minutes(args.data) if args.minutes is None else args.minutes
     config = ReproduceConfig(

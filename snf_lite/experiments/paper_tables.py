@@ -132,7 +132,9 @@ def _glow(model: str, title: str, reported: PaperResult | None, **settings: Any)
     return PaperRow(model, f"{title}, 32-layer", model, "mnist", "glow", reported, settings, _SMALL_GLOW)
 
 
-def _cifar10(model: str, title: str, reported: PaperResult, training: dict[str, Any], **settings: Any) -> PaperRow:
+def _cifar10(
+    model: str, title: str, reported: PaperResult | None, training: dict[str, Any], **settings: Any
+) -> PaperRow:
     training = {"augment": True, **training}
     return _large_glow(model, title, "cifar10", 32, reported, training, settings)
 
@@ -143,7 +145,7 @@ def _imagenet32(model: str, title: str, reported: PaperResult, **settings: Any) 
 
 
 def _large_glow(
-    model: str, title: str, data: str, steps: int, reported: PaperResult,
+    model: str, title: str, data: str, steps: int, reported: PaperResult | None,
     training: dict[str, Any], settings: dict[str, Any], note: str = "",
 ) -> PaperRow:  # fmt: skip
     settings = {"scales": 3, "steps": steps, "width": 512, **settings}
@@ -182,6 +184,7 @@ BEYOND: dict[str, PaperRow] = {
         _dense("dense-tracked", "tracked inverse", None, tolerance=0.1),
         _conv("conv-unbiased", "unbiased convolution", None),
         _glow("glow-unbiased", "Glow with unbiased convolutions", None),
+        _cifar10("glow-unbiased", "Glow with unbiased convolutions", None, {}),
     )
 }
 ALL_ROWS = ROWS | BEYOND
@@ -200,10 +203,12 @@ def rows_for(data: str) -> list[str]:
 
 def with_twins(name: str) -> list[str]:
     """A row of ``BEYOND`` after those that it is held against: the exact twin and the self-normalizing model."""
-    return [BEYOND_TWINS[name], f"{BEYOND[name].family}-selfnorm", name]
+    model = BEYOND[name].model
+    start = name.removesuffix(model)
+    return [f"{start}{BEYOND_TWINS[model]}", f"{start}{model.split('-')[0]}-selfnorm", name]
 
 
 def row_of(model: str, data: str) -> PaperRow | None:
-    """The row that a run of this model on this data belongs to; None for a model that no row has."""
-    wanted = [*rows_for(data), *BEYOND]
-    return next((row for row in ALL_ROWS.values() if row.model == model and row.name in wanted), None)
+    """The row that a run of this model on this data belongs to, the data's own if it has one; None if no row has it."""
+    rows = [row for row in ALL_ROWS.values() if row.model == model]
+    return next((row for row in rows if row.data == data), rows[0] if rows else None)

@@ -60,9 +60,9 @@ class TrainingRecord(records.Record):
 
     @property
     def diverged(self) -> bool:
-        """Whether every epoch was worse than the start; the results are then those of the first weights."""
+        """Whether the last epoch was worse than the start; the results are then those of the start or an early epoch."""
         start, *later = self.history["validation_nats"]
-        return bool(later) and min(later) > start
+        return bool(later) and later[-1] > start
 
     def problems(self) -> list[str]:
         history, test = self.history, self.results["test"]

@@ -218,7 +218,7 @@ class Comparison:
 
     Attributes:
         beyond: Model beyond the paper beside its exact twin.
-        paper: Self-normalizing model, with its default λ, beside the same exact runs; None if it was not run.
+        paper: Self-normalizing model, with the paper's λ, beside the same exact runs; None if it was not run.
     """
 
     beyond: Parity
@@ -254,10 +254,15 @@ def comparisons(groups: list[Group]) -> list[Comparison]:
         >>> for found in results.comparisons(groups):
         ...     differences = [pair.mean for pair in (found.beyond, found.paper) if pair]
     """
-    usual = {
-        id(pair.exact): pair for pair in parities(groups) if pair.learned.configuration == pair.exact.configuration
-    }
+    usual = {id(pair.exact): pair for pair in parities(groups) if _is_as_in_paper(pair)}
     return [Comparison(pair, usual.get(id(pair.exact))) for pair in parities(groups, BEYOND_TWINS)]
+
+
+def _is_as_in_paper(pair: Parity) -> bool:
+    """Whether the settings that only the learned model has, such as λ, are those of its row in the paper's tables."""
+    known, paper = known_settings(pair.learned.row.model), pair.learned.row.settings
+    own = known.keys() - known_settings(pair.exact.row.model).keys()
+    return all(pair.learned.configuration.get(key, known[key]) == paper.get(key, known[key]) for key in own)
 
 
 def _are_alike(learned: Group, exact: Group) -> bool:

@@ -10,9 +10,10 @@ from paths import ROOT
 from record_fixtures import put, record_of, template
 
 from snf_lite.cli import main
+from snf_lite.commands import studies
 from snf_lite.experiments import manifest, results
 from snf_lite.experiments import record as runs
-from snf_lite.experiments.paper_tables import ALL_ROWS, BEYOND, BEYOND_TWINS, ROWS, TWINS, rows_for, with_twins
+from snf_lite.experiments.paper_tables import ALL_ROWS, BEYOND, BEYOND_TWINS, ROWS, TWINS, row_of, rows_for, with_twins
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,12 @@ def put_bench(folder: Path, medians: dict[str, float], date: str) -> None:
 
 
 def test_rows_beyond_the_paper_have_its_settings_and_no_results() -> None:
-    assert set(BEYOND) == set(BEYOND_TWINS) and not set(BEYOND) & set(ROWS)
+    assert {row.model for row in BEYOND.values()} == set(BEYOND_TWINS) and not set(BEYOND) & set(ROWS)
     for name, row in BEYOND.items():
         assert (row.reported, row.table, row.unit) == (None, None, "nats")
-        exact, learned, _ = with_twins(name)
-        assert exact == BEYOND_TWINS[name] == TWINS[learned] and with_twins(name)[2] == name
+        exact, learned, own = (ALL_ROWS[each] for each in with_twins(name))
+        assert exact.model == BEYOND_TWINS[row.model] == TWINS[learned.model] and own is row
+        assert (exact.data, exact.family) == (learned.data, learned.family) == (row.data, row.family)
         assert not [name for data in ("mnist", "digits", "cifar10") if name in rows_for(data)]
 
 
@@ -71,6 +73,25 @@ def test_a_model_beyond_the_paper_is_compared_with_both_models_of_the_paper(like
     assert results.comparisons(results.grouped(records)) == []
 
 
+def test_color_images_have_their_own_row_of_glow_and_the_common_one_of_other_models(
+    like: runs.TrainingRecord,
+) -> None:
+    for model, row in (("glow-unbiased", "cifar10-glow-unbiased"), ("conv-exact", "conv-exact")):
+        assert (found := row_of(model, "cifar10")) and found.name == row
+    assert row_of("glow-unbiased", "digits") == BEYOND["glow-unbiased"] and row_of("spline-exact", "mnist") is None
+    nats = {"exact": 8818.0, "selfnorm": 8898.0, "unbiased": 8815.0}
+    records = {
+        f"{family}-{kind}": record_of(fast(f"{start}{family}-{kind}", data="cifar10"), value, like)
+        for family, start in (("glow", "cifar10-"), ("conv", "")) for kind, value in nats.items()
+    }  # fmt: skip
+    records["tie10"] = record_of(fast("cifar10-glow-selfnorm", data="cifar10", recon_weight=10.0), 8845.0, like)
+    groups = results.grouped(records)
+    assert sum(len(group.records) for group in groups) == len(records)
+    found = results.comparisons(groups)  # the paper's λ is 1000 on color images, not the model's default
+    assert [(one.beyond.gaps, one.paper and one.paper.gaps) for one in found] == [({0: -3.0}, {0: 80.0})] * 2
+    assert {one.paper.learned.first.model["name"] for one in found if one.paper} == {"glow-selfnorm", "conv-selfnorm"}
+
+
 def test_the_table_beyond_the_paper(like: runs.TrainingRecord, tmp_path: Path, capsys: Any) -> None:
     for seed, values in enumerate([(950.0, 953.0, 950.5), (951.0, 953.0, 951.1)]):
         for kind, nats in zip(("exact", "selfnorm", "tracked"), values, strict=True):
@@ -91,8 +112,10 @@ def test_the_table_beyond_the_paper(like: runs.TrainingRecord, tmp_path: Path, c
     assert "1 pair: +0.200; tolerance 0.1; close" in " ".join(table.split())  # a step was timed at the defaults alone
     assert "a step 0.38 of the exact twin's" in " ".join(table.split())  # 3 / 8, of the newer record
     assert re.search(r"unbiased convolution, 9-layer +– +700\.00\n", table) and "no exact twin was run" in table
-    missing = f"reproduce --rows glow-exact glow-selfnorm glow-unbiased --data mnist --repeats 3 --out {tmp_path}"
-    assert missing in " ".join(table.split()) and "dense-tracked --data" not in table
+    for start, data in (("", "mnist"), ("cifar10-", "cifar10")):
+        rows = " ".join(f"{start}glow-{kind}" for kind in ("exact", "selfnorm", "unbiased"))
+        assert f"reproduce --rows {rows} --data {data} --repeats 3 --out {tmp_path}" in " ".join(table.split())
+    assert "dense-tracked --data" not in table
     assert all(row.title not in shown.partition("Beyond the paper")[0] for row in BEYOND.values())
 
 
@@ -107,17 +130,30 @@ def test_all_rows_beyond_the_paper_are_run_with_their_twins_by_one_word(
     small = [word for setting in ("steps=1", "width=4", "bins=2", "blocks=1") for word in ("--set", setting)]
     assert main([*words, *small]) == 0
     found = results.read_all(Path("runs"))
-    wanted = {name for new in BEYOND for name in with_twins(new)} | {"dense-relative"}
+    beyond = [name for name, row in BEYOND.items() if row.data == "mnist"]
+    wanted = {name for new in beyond for name in with_twins(new)} | {"dense-relative"}
     assert {record.model["name"] for record in found.values()} == wanted and len(found) == 10
     for name, record in found.items():
         assert record.history["validation_nats"][1] < record.history["validation_nats"][0], name
     plan = json.loads(Path("runs/reproduce-fast-digits-beyond-dense-relative/plan.json").read_text("utf-8"))
-    assert [row for row in plan["rows"] if row in BEYOND] == list(BEYOND)
+    assert [row for row in plan["rows"] if row in BEYOND] == beyond
     compared = results.comparisons(results.grouped(found))
-    assert [one.beyond.learned.row.name for one in compared] == list(BEYOND)
+    assert [one.beyond.learned.row.name for one in compared] == beyond
     assert all(one.paper is not None and list(one.beyond.gaps) == [0] for one in compared)
     manifest.write_index(Path("runs"))
     assert manifest.check(Path("runs")) == []
+
+
+def test_the_rows_beyond_the_paper_are_those_of_the_data(monkeypatch: Any) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(studies, "reproduce", lambda config, *others: asked.append(config.rows))
+    for data in ("digits", "cifar10"):
+        assert main(["reproduce", "--rows", "beyond", "--data", data, "--epochs", "1"]) == 0
+    small, colors = asked
+    assert {"glow-unbiased", "glow-selfnorm", "glow-exact", "dense-tracked", "conv-unbiased"} < set(small)
+    assert not [row for row in small if row.startswith("cifar10")]
+    swapped = [row.removeprefix("cifar10-") for row in colors]
+    assert swapped == list(small) and [row for row in colors if "glow" in row and not row.startswith("cifar10-")] == []
 
 
 def test_a_record_beyond_the_paper_in_anothers_folder_is_found(like: runs.TrainingRecord, tmp_path: Path) -> None:

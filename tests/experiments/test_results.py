@@ -134,8 +134,8 @@ def test_a_run_that_diverged_has_a_place_in_the_tables_but_no_gap(like: runs.Tra
         for kind in ("selfnorm", "exact") for seed in (0, 1)
     }  # fmt: skip
     start = like.history["validation_nats"][0]
-    for later, diverged in ((start + 1.0, True), (start - 1.0, False)):
-        history = {**records["selfnorm1"].history, "validation_nats": [start, 7 * start, later]}
+    for between, last, diverged in ((7, 1.01, True), (0.9, 1.01, True), (7, 0.99, False)):  # times the start
+        history = {**records["selfnorm1"].history, "validation_nats": [start, between * start, last * start]}
         groups = results.grouped({**records, "selfnorm1": replace(records["selfnorm1"], history=history)})
         assert [group.diverged for group in groups].count(True) == diverged
         (found,) = results.parities(groups)
