@@ -75,8 +75,14 @@ def rows() -> list[Row]:
     pairs = ((usual[id(one.beyond.exact)], one) for one in compared)
     found += [Row(one.beyond.exact, None, one.beyond, _lacks(like, one)) for like, one in pairs if one is not like]
     order = [(family, data) for family in FAMILIES for data in DATA]
-    found.sort(key=lambda row: (order.index(_place(row)), -row.seeds, -row.exact.epochs))
+    found.sort(key=lambda row: (order.index(_place(row)), _has_own_weight(row), -row.seeds, -row.exact.epochs))
     return [_named(row, [other for other in found if _place(other) == _place(row)]) for row in found]
+
+
+def _has_own_weight(row: Row) -> bool:
+    """Whether the model beside the exact twin has a λ that is not the paper's."""
+    pair = row.learned or row.beyond
+    return pair is not None and any(words.startswith("recon weight") for words in pair.learned.differences())
 
 
 def _unlike(one: Comparison) -> int:
@@ -104,7 +110,7 @@ def _named(row: Row, same: list[Row]) -> Row:
     usual, own = ((one.learned or one.beyond) for one in (same[0], row))
     assert usual and own
     before, here = usual.learned.configuration, own.learned.configuration
-    changed = [key for key in VARIANTS if before.get(key) != here.get(key)]
+    changed = [key for key in VARIANTS if here.get(key) not in (None, before.get(key))]
     words = VARIANTS[changed[0]].format(here.get(changed[0])) if changed else "again"
     if row.exact.data == "mnist" and all(one.startswith("epochs") for one in row.exact.differences()):
         words = "the paper's settings"
