@@ -135,12 +135,11 @@ class FlowLayer(CheckedPasses):
         """The constructor's arguments, read from the attributes of the same names; a default of None is left out.
 
         Raises:
-            TypeError: an argument cannot be read so, as no attribute or a tensor or module has its name.
+            TypeError: an argument cannot be read so: no attribute has its name, a tensor or module has, or it is one of
+                ``*`` or ``**``.
         """
         found = {}
-        for name, parameter in list(inspect.signature(type(self).__init__).parameters.items())[1:]:
-            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-                continue
+        for name, parameter in self._arguments().items():
             value = getattr(self, name, self)  # itself: a module, so that a missing attribute is refused too
             if isinstance(value, Tensor | nn.Module) or parameter.kind is parameter.POSITIONAL_ONLY:
                 wanted = f"an attribute {name!r} with the value of the constructor's argument"
@@ -148,6 +147,20 @@ class FlowLayer(CheckedPasses):
                 raise TypeError(f"{self.label}: expected {wanted}, got {got}; override settings().")
             if not (value is None and parameter.default is None):
                 found[name] = value
+        return found
+
+    def _arguments(self) -> dict[str, inspect.Parameter]:
+        """The constructor's named arguments; where it takes ``**``, also those of the constructor above it."""
+        found: dict[str, inspect.Parameter] = {}
+        constructors = [vars(cls)["__init__"] for cls in type(self).__mro__ if "__init__" in vars(cls)]
+        for constructor in constructors[: 1 + constructors.index(FlowLayer.__init__)]:
+            own = list(inspect.signature(constructor).parameters.values())[1:]
+            open_ended = [one for one in own if one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
+            found = {**{one.name: one for one in own if one not in open_ended}, **found}
+            if constructor is FlowLayer.__init__ and constructor is not constructors[0]:
+                raise TypeError(f"{self.label}: no constructor names what * and ** stand for; override settings().")
+            if not open_ended:
+                break
         return found
 
     # ---- what every layer has ----------------------------------------------------------------------------------------

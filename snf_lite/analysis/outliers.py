@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -75,7 +76,8 @@ def auroc(known: Tensor, outliers: Tensor) -> float:
     return float(roc_auc_score(labels.numpy(), torch.cat([known, outliers]).numpy()))
 
 
-def _scores(values: Tensor, owner: str) -> Tensor:
+def _scores(values: Any, owner: str) -> Tensor:
+    values = values if isinstance(values, Tensor) else torch.from_numpy(np.array(values, dtype=np.float64))
     if values.dim() != 1 or len(values) == 0 or not bool(values.isfinite().all()):
         finite = int(values.isfinite().sum())
         got = f"{finite} finite ones in shape {tuple(values.shape)}"

@@ -114,10 +114,11 @@ def add_command(
 
     ``wanted`` are the arguments without which it does not run, for the first line of the help.
     """
-    first, _, _ = run.__doc__.partition("\n\n")
+    told = run.__doc__ or ""  # none under python -OO
+    first, _, _ = told.partition("\n\n")
     text = " ".join(first.split())
     usage = " ".join([*program().split(), name, *wanted.split(), "[options]"])
-    parser: Parser = commands.add_parser(name, help=text.rstrip("."), description=run.__doc__, usage=usage)
+    parser: Parser = commands.add_parser(name, help=text.rstrip("."), description=told, usage=usage)
     parser.set_defaults(run=run, parser=parser, after_interrupt=after_interrupt)
     return parser
 

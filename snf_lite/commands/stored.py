@@ -95,10 +95,13 @@ def own_part(path: str, channels: int | None, split: str | None, trained: dict[s
 
     Raises:
         DataError, FileNotFoundError: as ``read_data``.
-        ValueError: as ``read_data``; or a split of data that the run did not split.
+        ValueError: as ``read_data``; other columns than those of the run; or a split that the run did not make.
     """
     stored = trained or {}
     examples = read_data(path, channels or (stored.get("channels") if expanded(path).is_dir() else None))
+    names, own = stored.get("columns"), examples.origin.get("columns")
+    if names and own and names != own:
+        raise ValueError(f"{path}: expected the columns {', '.join(names)}, in this order, got {', '.join(own)}.")
     same = stored.get("file_sha256") == examples.origin["file_sha256"]
     if split == "all" or (split is None and not same):
         return examples

@@ -7,7 +7,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, RandomSampler, SequentialSampler, default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    default_collate,
+)
 
 _KINDS = "a name, a tensor, an array, a data frame, a list or a map-style Dataset"
 
@@ -135,8 +142,11 @@ def dataset_of(loader: "DataLoader[Any]") -> Any:
         return loader.dataset
     if loader.collate_fn not in (default_collate, torch.utils.data._utils.collate.default_convert):
         raise TypeError("Expected a DataLoader that only stacks its items, got one with a collate_fn: give a Dataset.")
-    if not isinstance(loader.sampler, RandomSampler | SequentialSampler):
-        kind = type(loader.sampler).__name__
+    batches = loader.batch_sampler
+    sampler: Any = batches.sampler if type(batches) is BatchSampler else loader.sampler if batches is None else batches
+    whole = isinstance(sampler, RandomSampler | SequentialSampler) and len(sampler) == len(loader.dataset)  # type: ignore[arg-type]
+    if not whole or getattr(sampler, "replacement", False):
+        kind = type(sampler).__name__
         raise TypeError(f"Expected a DataLoader over all of its Dataset, got a {kind}: give a Subset, or weights=.")
     return loader.dataset
 

@@ -4,6 +4,7 @@ import csv
 import math
 import warnings
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -186,8 +187,12 @@ def _read_text(path: Path) -> tuple[NDArray[Any], list[str]]:
     table = [[cell.strip() for cell in row] for row in cells or (line.split() for _, line in filled)]
     columns = [] if any(_number(cell) is not None for cell in table[0]) else table[0]
     rows, numbers = table[bool(columns) :], [number for number, _ in filled][bool(columns) :]
-    if columns and columns[0] == "" and [row[0] for row in rows] == [str(index) for index in range(len(rows))]:
-        raise DataError(f"{path}: the first column counts the rows; leave it out (in pandas: to_csv(…, index=False)).")
+    if len(columns) > 1 and columns[0] == "":
+        way = "if it names the rows, leave it out (in pandas: to_csv(…, index=False)); else give it a name"
+        raise DataError(f"{path}: the first column has no name; {way}.")
+    if _counts(table[0]) and len(table) > 1 and not any(all(map(str.isdigit, row)) for row in rows[1:]):
+        way = "if they name the columns, write names that are no numbers; else write them with a decimal point"
+        raise DataError(f"{path}: the first line, {first}, counts up and may name the columns; {way}.")
     for number, row in zip(numbers, rows, strict=True):
         if len(row) != len(table[0]):
             raise DataError(
@@ -203,6 +208,12 @@ def _read_text(path: Path) -> tuple[NDArray[Any], list[str]]:
                 where = f"{path}, line {number}, column {column}"
                 raise DataError(f"{where}: expected a finite number, got {cell!r}; {way}.")
     return np.array([[float(cell) for cell in row] for row in rows]).reshape(len(rows), len(table[0])), columns
+
+
+def _counts(cells: list[str]) -> bool:
+    """Whether the cells are two or more integers, each one above the last."""
+    whole = len(cells) > 1 and all(map(str.isdigit, cells))
+    return whole and all(int(after) == int(before) + 1 for before, after in pairwise(cells))
 
 
 def _number(cell: str) -> float | None:

@@ -60,7 +60,7 @@ class TrainingRecord(records.Record):
 
     @property
     def diverged(self) -> bool:
-        """Whether the last epoch was worse than the start; the results are then those of the start or an early epoch."""
+        """Whether the last epoch was worse than the start; the results are then those of an early epoch."""
         start, *later = self.history["validation_nats"]
         return bool(later) and later[-1] > start
 

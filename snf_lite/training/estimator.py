@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from snf_lite.data.source import as_source
 from snf_lite.flow import Flow
 from snf_lite.models import build_for
+from snf_lite.runtime import checks
 from snf_lite.runtime.rng import isolated_rng
 from snf_lite.training.evaluation import EVALUATION_BATCH, log_probs
 from snf_lite.training.fit import fit
@@ -101,7 +102,9 @@ class FlowDensity(DensityMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
         """Number of epochs for ``count`` rows."""
         if self.epochs is not None:
             return self.epochs
-        steps_per_epoch = math.ceil((1 - self.validation_fraction) * count / self.batch_size)
+        size = checks.positive_integer(self.batch_size, "batch_size", "FlowDensity")
+        held_out = checks.number_between(self.validation_fraction, 0, 1, "validation_fraction", "FlowDensity")
+        steps_per_epoch = math.ceil((1 - held_out) * count / size)
         return min(max(STEPS // steps_per_epoch, EPOCHS[0]), EPOCHS[1])
 
     def score_samples(self, X: ArrayLike) -> Array:

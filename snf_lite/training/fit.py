@@ -143,8 +143,9 @@ def fit(
     )  # fmt: skip
     flow, callbacks = unwrapped(flow, "fit"), require_callbacks(callbacks)
     train_set, validation_set = training_and_validation(data, validation, config.seed, context, weights)
-    if isinstance(data, DataLoader) and data.batch_size != config.batch_size:
-        got = f"batch_size={config.batch_size}, not with the DataLoader's {data.batch_size}"
+    size = getattr(data.batch_sampler, "batch_size", config.batch_size) if isinstance(data, DataLoader) else None
+    if size not in (None, config.batch_size):
+        got = f"batch_size={config.batch_size}, not with the DataLoader's {size}"
         checks.warn(f"fit: trains on the Dataset of the DataLoader with {got}.")
     process = distributed.current(choose_device(device))
     if loss is not None and not callable(loss):

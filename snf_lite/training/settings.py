@@ -63,7 +63,7 @@ class TrainingConfig:
             raise ValueError(f"fit: expected decay to be 'constant' or 'cosine', got {self.decay!r}.")
         if self.precision not in PRECISIONS:
             raise ValueError(f"fit: expected precision to be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
-        require_seed(self.seed, "fit")
+        self._coerce("seed", require_seed(self.seed, "fit"))
 
     def _coerce(self, name: str, value: float) -> None:
         object.__setattr__(self, name, value)  # the class is frozen, and a checkpoint cannot restore a numpy float

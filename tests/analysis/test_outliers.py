@@ -71,6 +71,13 @@ def test_the_mode_is_half_a_nat_a_number_above_the_mean(features: int) -> None:
     assert float(top - mean) == pytest.approx(features / 2, rel=0.03)
 
 
+def test_scores_may_be_an_array_or_a_list() -> None:
+    scores = drawn(40, 5).double()
+    for given in (scores.numpy(), scores.tolist()):
+        assert outliers.detection_threshold(given) == outliers.detection_threshold(scores)
+        assert outliers.auroc(scores, given) == pytest.approx(0.5)
+
+
 @pytest.mark.parametrize("bad", [torch.zeros(0), torch.tensor([1.0, math.nan]), torch.zeros(2, 2)])
 def test_scores_that_cannot_be_ranked_are_refused(bad: Tensor) -> None:
     fine = torch.ones(3)

@@ -12,7 +12,14 @@ import torch
 from PIL import Image
 from small_runs import HELD_OUT, MOONS, Items, fresh, weights
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset, WeightedRandomSampler
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+)
 
 import snf_lite as snf
 from snf_lite.analysis.outliers import nats_per_example
@@ -155,6 +162,14 @@ class Stream(IterableDataset[Tensor]):
         (MapStyle([{"text": "a"}] * 9), "one entry that is a tensor or an array, got 0 in 'text'"),
         (DataLoader(TensorDataset(POINTS), collate_fn=list), "one with a collate_fn: give a Dataset"),
         (DataLoader(TensorDataset(POINTS), sampler=WeightedRandomSampler([1.0] * 100, 9)), "or weights="),
+        (
+            DataLoader(
+                TensorDataset(POINTS), batch_sampler=BatchSampler(WeightedRandomSampler([1.0] * 100, 9), 3, False)
+            ),
+            "got a WeightedRandomSampler",
+        ),
+        (DataLoader(TensorDataset(POINTS), batch_sampler=[[0, 1], [2]]), "got a list: give a Subset"),
+        (DataLoader(TensorDataset(POINTS), sampler=RandomSampler(POINTS, num_samples=30)), "got a RandomSampler"),
         (Path("points.npy"), "got (Posix|Windows)Path"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
@@ -183,6 +198,14 @@ def test_nan_is_named_by_row_and_column() -> None:
 def test_another_batch_size_than_the_loaders_is_said() -> None:
     with pytest.warns(UserWarning, match="with batch_size=100, not with the DataLoader's 32"):
         snf.fit(fresh(), DataLoader(TensorDataset(POINTS), batch_size=32), 1)
+    own = BatchSampler(RandomSampler(POINTS), 25, drop_last=False)
+    with pytest.warns(UserWarning, match="not with the DataLoader's 25"):
+        snf.fit(fresh(), DataLoader(TensorDataset(POINTS), batch_sampler=own), 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_loader_without_batches_has_no_batch_size_to_speak_of() -> None:
+    snf.fit(fresh(), DataLoader(TensorDataset(POINTS), batch_size=None), 1)
 
 
 def test_nothing_flows_to_what_computed_the_data() -> None:

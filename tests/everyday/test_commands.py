@@ -1,14 +1,18 @@
 """What a new user types at first on the command line: what is missing is named, and what to type."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from paths import ROOT
 from PIL import Image
 
 import snf_lite as snf
 from snf_lite.cli import main
+from snf_lite.data.own_data import read_data
 
 RUN = ["train", "dense-exact", "--data", "points.npy", "--name", "first", "--decay", "cosine", "--epochs"]
 
@@ -51,6 +55,10 @@ def test_a_saved_flow_does_not_name_its_data(capfd: pytest.CaptureFixture[str]) 
     [
         ("a;b\n1,5;2\n", "got '1,5'; write a decimal point"),
         ("a,b\n1,\n", "got ''; leave out the column, or the row"),
+        ('"","a"\n"1",0.5\n"2",0.7\n', "the first column has no name; if it names the rows, leave it out"),
+        (",a,b\n7,0.5,1\n3,0.7,1\n", "the first column has no name"),
+        ("0,1\n0.5,1.5\n0.7,0.1\n", "the first line, 0,1, counts up and may name the columns"),
+        ("2020;2021\n0.5;1.5\n0.7;0.1\n", "the first line, 2020;2021, counts up"),
         ("name,b\nx,2\n", "column 'name': expected a finite number, got 'x'; leave out the column, or the row"),
     ],
 )
@@ -58,6 +66,32 @@ def test_a_table_with_other_cells_than_numbers(text: str, words: str, capfd: pyt
     Path("table.csv").write_text(text, "utf-8")
     status, message = said(capfd, "train", "--data", "table.csv")
     assert status == 1 and words in message
+
+
+@pytest.mark.parametrize(
+    "text", ["1,2\n0,1\n5,7\n1,1\n", "1,3\n0.5,1.5\n1,2.5\n", "1\n0.5\n0.7\n", "1,2.0\n0.5,1\n2,3\n"]
+)
+def test_a_first_row_of_numbers_that_may_be_data_is_kept(text: str) -> None:
+    Path("table.csv").write_text(text, "utf-8")
+    assert len(read_data("table.csv")) == text.count("\n")
+
+
+def test_other_columns_than_those_of_the_training_are_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = np.random.default_rng(0).normal(size=(60, 2))
+    for name, columns in (("ab", "a,b"), ("ba", "b,a"), ("xy", "x,y"), ("more", "a,b")):
+        np.savetxt(f"{name}.csv", rows, delimiter=",", header=columns, comments="")
+    Path("bare.csv").write_text("\n".join(f"{a},{b}" for a, b in rows), "utf-8")
+    assert said(capfd, "train", "spline-exact", "--data", "ab.csv", "--epochs", "1", "--name", "first")[0] == 0
+    for name in ("ba", "xy"):
+        status, words = said(capfd, "evaluate", "runs/first", "--data", f"{name}.csv")
+        assert status == 2 and f"{name}.csv: expected the columns a, b, in this order, got {', '.join(name)}" in words
+    for name in ("ab", "more", "bare"):
+        assert said(capfd, "evaluate", "runs/first", "--data", f"{name}.csv") == (0, "")
+
+
+def test_commands_are_listed_without_docstrings() -> None:
+    run = subprocess.run([sys.executable, "-OO", "-m", "snf_lite", "list"], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0 and "dense-selfnorm" in run.stdout, run.stderr
 
 
 def test_the_beginning_of_a_word_is_completed(capfd: pytest.CaptureFixture[str]) -> None:

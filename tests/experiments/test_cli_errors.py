@@ -154,7 +154,7 @@ FAILED = [
     ("train dense-exact --data gap.csv", r"gap\.csv, line 3, column 'b': expected a finite number, got ''"),
     ("train dense-exact --data ragged.csv", r"ragged\.csv, line 2: expected 2 cells as in the first line, got 1"),
     ("train dense-exact --data empty.csv", "got an empty file"),
-    ("train dense-exact --data pandas.csv", r"the first column counts the rows; .*index=False"),
+    ("train dense-exact --data pandas.csv", r"the first column has no name; .*index=False"),
     ("train dense-exact --data nan.npy", r"nan\.npy: expected finite float32 numbers, got nan at \[1, 1\]"),
     (
         "train dense-exact --data times.npy",

@@ -33,6 +33,27 @@ class Scaled(snf.FlowLayer):
         return super().settings() if self.given is None else self.given
 
 
+class PassedOn(Scaled):
+    """A subclass that hands all it is given to the class above it."""
+
+    def __init__(self, *sizes: int, **options: Any) -> None:
+        super().__init__(*sizes, **options)
+
+
+class Kept(snf.FlowLayer):
+    """A layer whose options no constructor names."""
+
+    def __init__(self, *, power: float = 1.0, **options: Any) -> None:
+        super().__init__()
+        self.power, self.options = power, options
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x.new_zeros(len(x))
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        return z
+
+
 class Shifted(snf.Flow):
     """Another likelihood than a plain flow of the same layers."""
 
@@ -67,6 +88,7 @@ REFUSED: dict[str, tuple[Callable[[], snf.Flow], str]] = {
     "no settings": (lambda: flow_of({}), r"layers\[0\] Scaled: settings\(\) must give .*'features'"),
     "a wrong setting": (lambda: flow_of({"features": 3}), r"layers\[0\] Scaled: .*other tensors: log_scale"),
     "an unknown setting": (lambda: flow_of({"features": 2, "p": 1}), "fails: .*unexpected keyword argument 'p'"),
+    "options without a name": (lambda: snf.Flow([Kept(power=2.0, root=3)], (2,)), r"what \* and \*\* stand for"),
     "an option left out": (lambda: flow_of({"features": 2}, 2.0), r"leaves out power=2.0.*come back with 1.0"),
 }
 
@@ -101,6 +123,15 @@ def test_folded_weights_and_a_default_left_out_are_saved(tmp_path: Path) -> None
     snf.save(flow, tmp_path / "flow.pt")
     assert torch.equal(snf.restore(tmp_path / "flow.pt").layers[1].weight, flow.layers[1].weight)
     snf.save(flow_of({"features": 2}), tmp_path / "other.pt")
+
+
+def test_options_passed_on_to_the_class_above_are_saved(tmp_path: Path) -> None:
+    flow = snf.Flow([PassedOn(2, power=3.0)], (2,))
+    torch.nn.init.normal_(flow.layers[0].log_scale)
+    snf.save(flow, tmp_path / "flow.pt")
+    x = torch.randn(5, 2)
+    assert torch.equal(snf.restore(tmp_path / "flow.pt").log_prob(x), flow.log_prob(x))
+    assert flow.layers[0].settings() == {"features": 2, "power": 3.0}
 
 
 def test_a_layer_of_a_script_is_restored_where_the_script_is_imported(

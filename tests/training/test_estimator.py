@@ -98,6 +98,9 @@ def test_a_tables_rows_are_sampled_in_its_units() -> None:
         ({}, np.array([[0.0, np.nan]] * 9), "NaN"),
         ({"model": "splines"}, np.zeros((9, 2)), "expected a model among"),
         ({"settings": {"deep": 3}}, np.zeros((9, 2)), "no setting 'deep'"),
+        ({"validation_fraction": 1.0}, np.eye(9), r"validation_fraction in \(0, 1\), got 1.0"),
+        ({"batch_size": 0}, np.eye(9), "batch_size to be a positive integer, got 0"),
+        ({"batch_size": "a"}, np.eye(9), "batch_size to be a positive integer, got 'a'"),
     ],
 )
 def test_what_does_not_fit_is_refused(settings: dict[str, Any], rows: np.ndarray, message: str) -> None:

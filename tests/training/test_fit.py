@@ -2,10 +2,12 @@
 
 import dataclasses
 import inspect
+import json
 import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from small_runs import HELD_OUT, MOONS, fresh, trained, weights
@@ -296,3 +298,10 @@ def test_a_run_is_not_resumed_with_another_loss(tmp_path: Path) -> None:
 def test_a_loss_that_is_no_function_is_refused() -> None:
     with pytest.raises(TypeError, match="loss to be a function of a flow and a batch, got a int"):
         snf.fit(fresh(), MOONS, 1, loss=3)  # type: ignore[arg-type]
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    plain = snf.fit(fresh(), MOONS, 1, lr=2.0**-9, seed=3)
+    given = snf.fit(fresh(), MOONS, 1, lr=np.float32(2.0**-9), seed=np.int64(3))  # type: ignore[arg-type]
+    assert given.validation_nats == plain.validation_nats and given.settings == plain.settings
+    assert json.dumps(given.settings) == json.dumps(plain.settings)
