@@ -114,11 +114,11 @@ def add_command(
 
     ``wanted`` are the arguments without which it does not run, for the first line of the help.
     """
-    told = run.__doc__ or ""  # none under python -OO
-    first, _, _ = told.partition("\n\n")
+    description = run.__doc__ or ""  # none under python -OO
+    first, _, _ = description.partition("\n\n")
     text = " ".join(first.split())
     usage = " ".join([*program().split(), name, *wanted.split(), "[options]"])
-    parser: Parser = commands.add_parser(name, help=text.rstrip("."), description=told, usage=usage)
+    parser: Parser = commands.add_parser(name, help=text.rstrip("."), description=description, usage=usage)
     parser.set_defaults(run=run, parser=parser, after_interrupt=after_interrupt)
     return parser
 

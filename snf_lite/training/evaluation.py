@@ -1,6 +1,8 @@
 """The exact likelihood of data under a flow, never the training objective."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from html import escape
 from typing import Annotated, Any
@@ -69,14 +71,27 @@ def bits_per_dim(nats: float, features: int) -> float:
 def log_probs(flow: Flow, source: DataSource, batch_size: int, seed: int) -> Tensor:
     """Exact log p of every example, (N,) in nats, float64; the dequantization noise depends on the seed alone.
 
-    Given the source's context, where it has one. A surrounding autocast does not act.
+    Given the source's context, where it has one, and with the flow in evaluation mode. A surrounding autocast does not
+    act.
     """
-    found = []
-    with isolated_rng(flow.device, seed, "evaluate"), torch.autocast(flow.device.type, enabled=False):
+    found, plain = [], torch.autocast(flow.device.type, enabled=False)
+    with isolated_rng(flow.device, seed, "evaluate"), plain, _in_evaluation_mode(flow):
         for indices in torch.arange(source.count, device="cpu").split(batch_size):
             given = source.context_at(indices, flow.device)
             found.append(dense_matrix.precise(flow.log_prob(source.at(indices, flow.device), **given)))
     return torch.cat(found)
+
+
+@contextmanager
+def _in_evaluation_mode(flow: Flow) -> Iterator[None]:
+    """For own layers with dropout or batch normalization; after the block each module is in the mode it was in."""
+    modes = [(module, module.training) for module in flow.modules()]
+    flow.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def mean_nats(log_prob: Tensor, weights: Tensor | None) -> tuple[float, float | None]:

@@ -137,3 +137,35 @@ def test_bad_settings_are_refused_by_name(kind: str) -> None:
     make, message = BAD_SETTINGS[kind]
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+class Normalized(snf.FlowLayer):
+    """Batch normalization as a layer of a flow: by the batch in training, by running values in evaluation mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm1d(2, affine=False)
+
+    def transform(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        z = self.norm(x)  # moves the running values in training
+        variance = x.var(0, unbiased=False) if self.training else self.norm.running_var
+        assert variance is not None
+        return z, (-0.5 * (variance + self.norm.eps).log()).sum().expand(len(x))
+
+    def invert(self, z: Tensor, exact: bool) -> Tensor:
+        assert self.norm.running_mean is not None and self.norm.running_var is not None
+        return z * (self.norm.running_var + self.norm.eps).sqrt() + self.norm.running_mean
+
+
+def test_an_evaluation_neither_depends_on_the_batch_nor_changes_the_flow() -> None:
+    x, flow = 3 * torch.randn(60, 2) + 7, snf.Flow([Normalized(), snf.ExactLinear(2)], (2,))
+    flow.layers[1].eval()
+    history = snf.fit(flow, x, epochs=3, validation=x, progress=False)
+    modes, before = [module.training for module in flow.modules()], [b.clone() for b in flow.buffers()]
+    found = snf.evaluate(flow, x).nats
+    assert snf.evaluate(flow, x, batch_size=1).nats == pytest.approx(found) == history.best_nats
+    snf.evaluate(flow, x - 100)
+    assert all(torch.equal(a, b) for a, b in zip(flow.buffers(), before, strict=True))
+    assert [module.training for module in flow.modules()] == modes
+    with torch.no_grad():
+        assert found == pytest.approx(-float(flow.eval().log_prob(x).mean()))

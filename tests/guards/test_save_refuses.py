@@ -88,7 +88,10 @@ REFUSED: dict[str, tuple[Callable[[], snf.Flow], str]] = {
     "no settings": (lambda: flow_of({}), r"layers\[0\] Scaled: settings\(\) must give .*'features'"),
     "a wrong setting": (lambda: flow_of({"features": 3}), r"layers\[0\] Scaled: .*other tensors: log_scale"),
     "an unknown setting": (lambda: flow_of({"features": 2, "p": 1}), "fails: .*unexpected keyword argument 'p'"),
-    "options without a name": (lambda: snf.Flow([Kept(power=2.0, root=3)], (2,)), r"what \* and \*\* stand for"),
+    "options without a name": (
+        lambda: snf.Flow([Kept(power=2.0, root=3), snf.ExactLinear(2)], (2,)),
+        r"what \* and \*\* stand for",
+    ),
     "an option left out": (lambda: flow_of({"features": 2}, 2.0), r"leaves out power=2.0.*come back with 1.0"),
 }
 

@@ -17,8 +17,8 @@ CORE = {*THEORY, *LIBRARY.glob("layers/*.py"), *LIBRARY.glob("linalg/*.py")}
 LINES = {
     "the theory, to be read in an evening": (THEORY, 2300),
     "the core: theory, layers and linear algebra": (CORE, 5400),
-    # With checks of what readers gave it: tables without names, own samplers, constructors with ``**``:
-    "snf_lite": (LIBRARY.rglob("*.py"), 17_560),
+    # With checks of what readers gave it: tables without names, own samplers, batch normalization:
+    "snf_lite": (LIBRARY.rglob("*.py"), 17_570),
     # With the family tree and longer runs of prior work, twins, switches, schedules, the sheets of temperatures:
     "snf_book": (BOOK.rglob("*.py"), 7_950),
 }

@@ -61,7 +61,8 @@ def test_every_folder_of_the_packages_is_in_the_wheel() -> None:
 
 def test_is_small(home: Path) -> None:
     (wheel,) = (home / "wheel").glob("*.whl")
-    assert wheel.stat().st_size < 2_900_000  # two thirds of it are the stored runs, with their samples and densities
+    # Two thirds of it are the stored runs, with their samples, those in color among them, and densities:
+    assert wheel.stat().st_size < 3_300_000
 
 
 def test_the_records_are_there_and_as_they_were(home: Path) -> None:
