@@ -213,7 +213,7 @@ def _merge(parent: ET.Element) -> None:
         looks = {**child.attrib, "d": ""}
         plain = child.tag == f"{SVG}path" and "id" not in looks and not any("opacity" in name for name in looks)
         if plain and before is not None and {**before.attrib, "d": ""} == looks:
-            before.attrib["d"] += child.attrib["d"]
+            before.set("d", before.get("d", "") + child.get("d", ""))  # none of one that is clipped away whole
             parent.remove(child)
         else:
             before = child if plain else None

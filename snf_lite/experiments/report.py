@@ -138,7 +138,7 @@ def _beyond(groups: list[Group], steps: Mapping[tuple[str, int, int], float], ou
     for alike in beside.values():
         exact = alike[0].beyond.exact
         pairs = [pair for pair in (alike[0].paper, *(found.beyond for found in alike)) if pair]
-        mean = statistics.mean(exact.values[seed] for seed in {seed for pair in pairs for seed in pair.gaps})
+        mean = statistics.mean(exact.nats[seed] for seed in {seed for pair in pairs for seed in pair.gaps})
         lines.append(f"{exact.row.model.split('-')[0]} on {exact.data}, {exact.epochs} epochs")
         lines.append(_aligned(f"  {exact.title}", f"{mean:.2f}", ""))
         lines += [line for pair in pairs for line in _difference(pair, steps)]

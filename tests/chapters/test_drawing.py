@@ -252,3 +252,14 @@ def test_an_empty_line_of_text_leaves_nothing() -> None:
     figure = made()
     figure.text(0.5, 0.5, "one\n\ntwo")
     assert words(*renderings(figure)) == ["one", "two"]
+
+
+def test_marks_outside_of_the_axes_leave_nothing() -> None:
+    """matplotlib writes paths without a course for lines that its clipping takes away whole."""
+    figure = made()
+    axes = figure.subplots()
+    for height in (5.0, 6.0):
+        axes.errorbar(0.5, height, xerr=0.1, color="#123456")
+    axes.set(xlim=(0, 1), ylim=(0, 1))
+    left = [path for path in root(renderings(figure)[0]).iter(f"{SVG}path") if path.get("stroke") == "#123456"]
+    assert not any(path.get("d") for path in left)

@@ -14,6 +14,7 @@ from snf_lite.commands import studies
 from snf_lite.experiments import manifest, results
 from snf_lite.experiments import record as runs
 from snf_lite.experiments.paper_tables import ALL_ROWS, BEYOND, BEYOND_TWINS, ROWS, TWINS, row_of, rows_for, with_twins
+from snf_lite.experiments.report import report
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,8 @@ def test_color_images_have_their_own_row_of_glow_and_the_common_one_of_other_mod
     found = results.comparisons(groups)  # the paper's λ is 1000 on color images, not the model's default
     assert [(one.beyond.gaps, one.paper and one.paper.gaps) for one in found] == [({0: -3.0}, {0: 80.0})] * 2
     assert {one.paper.learned.first.model["name"] for one in found if one.paper} == {"glow-selfnorm", "conv-selfnorm"}
+    table = report(groups).partition("Beyond the paper: ")[2]  # in nats throughout, though table 2 is in bits/dim
+    assert re.search(r"glow on cifar10, 60 epochs\n  Glow, 3 × 4 steps, width 32 +8818\.00\n", table)
 
 
 def test_the_table_beyond_the_paper(like: runs.TrainingRecord, tmp_path: Path, capsys: Any) -> None:
