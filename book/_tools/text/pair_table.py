@@ -28,7 +28,7 @@ VARIANTS = {
 WITHOUT = {"tolerance": "the paper's settings, R updated at every tenth step"}
 #: Pixels of a row of the chart, and where its scale ends.
 STRIP, EDGE = (190, 18), 9
-TICKS = (-10, -3, -1, 0, 1, 3, 10, 30, 100)
+TICKS = (-10, -3, -1, 0, 1, 3, 10, 30, 100, 300)
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,9 @@ def _place(row: Row) -> tuple[str, str]:
 
 def _named(row: Row, same: list[Row]) -> Row:
     """A row with what sets it apart from the first of the same family and data."""
+    if row is same[0] and row.learned and _has_own_weight(row):
+        words = VARIANTS["recon_weight"].format(row.learned.learned.configuration["recon_weight"])
+        return Row(row.exact, row.learned, row.beyond, words)
     if row is same[0] or row.variant:
         return row
     usual, own = ((one.learned or one.beyond) for one in (same[0], row))
