@@ -270,7 +270,7 @@ def number_between(
     *, low_included: bool = False, high_included: bool = False,
 ) -> float:  # fmt: skip
     """Refuse anything but a finite number between two bounds, each included or not."""
-    value = float(value) if isinstance(value, np.floating | np.integer) else value
+    value = float(value) if isinstance(value, (np.floating, np.integer)) else value
     numeric = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     inside = numeric and (low <= value if low_included else low < value)
     inside = inside and (value <= high if high_included else value < high)

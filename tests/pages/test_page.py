@@ -55,7 +55,7 @@ SMALLEST = 9  # pixels, of any letter but those of formulas
 #: number in each cell; rows with long names beside a wide scale.
 SCROLLING = {
     "explore-digits-samples", "explore-weights", "explore-digits-dense", "explore-digits-convolutional",
-    "explore-cifar", "explore-samples", "explore-batch", "explore-table",
+    "explore-cifar", "explore-nine-samples", "explore-samples", "explore-batch", "explore-table",
 }  # fmt: skip
 
 # Of a frame of several pictures the first has the words of all.

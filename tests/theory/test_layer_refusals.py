@@ -170,7 +170,7 @@ def test_refuses_a_weight_that_is_not_finite(name: str) -> None:
 class Shift(FlowLayer):
     """A layer of a user, who names a parameter like the argument that decides about it."""
 
-    def __init__(self, features: int, bias: bool = True, scale: float | None = 1.0, *others: int, **more: int) -> None:
+    def __init__(self, features: int, bias: bool = True, scale: float | None = 1.0) -> None:
         super().__init__()
         self.features, self.scale = features, scale
         self.bias = nn.Parameter(torch.zeros(features)) if bias else None
