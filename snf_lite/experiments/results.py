@@ -193,6 +193,13 @@ class Parity:
         shared = self.exact.configuration.keys()
         return {key: value for key, value in self.learned.configuration.items() if key not in shared}
 
+    @property
+    def is_as_in_paper(self) -> bool:
+        """Whether the settings that only the learned model has, such as λ, are those of its row in the tables."""
+        known, paper = known_settings(self.learned.row.model), self.learned.row.settings
+        own = known.keys() - known_settings(self.exact.row.model).keys()
+        return all(self.learned.configuration.get(key, known[key]) == paper.get(key, known[key]) for key in own)
+
     def values(self, group: Group) -> list[float]:
         """Test NLL of one of the two groups, nats, for the seeds that both have."""
         return [group.nats[seed] for seed in self.gaps]
@@ -254,15 +261,8 @@ def comparisons(groups: list[Group]) -> list[Comparison]:
         >>> for found in results.comparisons(groups):
         ...     differences = [pair.mean for pair in (found.beyond, found.paper) if pair]
     """
-    usual = {id(pair.exact): pair for pair in parities(groups) if _is_as_in_paper(pair)}
+    usual = {id(pair.exact): pair for pair in parities(groups) if pair.is_as_in_paper}
     return [Comparison(pair, usual.get(id(pair.exact))) for pair in parities(groups, BEYOND_TWINS)]
-
-
-def _is_as_in_paper(pair: Parity) -> bool:
-    """Whether the settings that only the learned model has, such as λ, are those of its row in the paper's tables."""
-    known, paper = known_settings(pair.learned.row.model), pair.learned.row.settings
-    own = known.keys() - known_settings(pair.exact.row.model).keys()
-    return all(pair.learned.configuration.get(key, known[key]) == paper.get(key, known[key]) for key in own)
 
 
 def _are_alike(learned: Group, exact: Group) -> bool:

@@ -7,7 +7,7 @@ twin and, where it was run, the model beyond the paper beside the same exact one
 import html
 import statistics
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from snf_book.measured import number
 
@@ -80,9 +80,8 @@ def rows() -> list[Row]:
 
 
 def _has_own_weight(row: Row) -> bool:
-    """Whether the model beside the exact twin has a λ that is not the paper's."""
-    pair = row.learned or row.beyond
-    return pair is not None and any(words.startswith("recon weight") for words in pair.learned.differences())
+    """Whether the self-normalizing model has a λ that is not the paper's."""
+    return row.learned is not None and not row.learned.is_as_in_paper
 
 
 def _unlike(one: Comparison) -> int:
@@ -106,8 +105,8 @@ def _place(row: Row) -> tuple[str, str]:
 def _named(row: Row, same: list[Row]) -> Row:
     """A row with what sets it apart from the first of the same family and data."""
     if row is same[0] and row.learned and _has_own_weight(row):
-        words = VARIANTS["recon_weight"].format(row.learned.learned.configuration["recon_weight"])
-        return Row(row.exact, row.learned, row.beyond, words)
+        words = VARIANTS["recon_weight"].format(row.learned.own_settings["recon_weight"])
+        return replace(row, variant=words)
     if row is same[0] or row.variant:
         return row
     usual, own = ((one.learned or one.beyond) for one in (same[0], row))
@@ -117,7 +116,7 @@ def _named(row: Row, same: list[Row]) -> Row:
     words = VARIANTS[changed[0]].format(here.get(changed[0])) if changed else "again"
     if row.exact.data == "mnist" and all(one.startswith("epochs") for one in row.exact.differences()):
         words = "the paper's settings"
-    return Row(row.exact, row.learned, row.beyond, words)
+    return replace(row, variant=words)
 
 
 def reported(family: str) -> tuple[PaperRow, PaperRow]:
